@@ -1,0 +1,387 @@
+//! One request to Confluent Cloud, within the deadline.
+//!
+//! Every request goes through [`Http`], and so through one check of where a credential may be sent,
+//! one rule for what may be sent again, and one limit to what is read. A request that did not succeed
+//! is told apart by what may be done next: refused, not sent, or sent with its outcome unknown.
+
+use std::time::{Duration, Instant};
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::{Method, StatusCode};
+use url::{Host, Url};
+
+use crate::credential::ApiKey;
+use crate::deadline::{Backoff, Deadline, at_least};
+
+/// What a request may cost. Tests pass shorter times.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long one request may take, from the first byte sent to the last byte read.
+    pub request: Duration,
+    /// The waits before a request is sent again.
+    pub repeats: Backoff,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Confluent's slowest documented answers take seconds; a stalled one must not eat the
+            // whole invocation.
+            request: Duration::from_secs(20),
+            repeats: Backoff {
+                first: Duration::from_millis(500),
+                factor: 2.0,
+                longest: Duration::from_secs(8),
+                times: 5,
+            },
+        }
+    }
+}
+
+/// A body longer than this is not read. A full page of 100 API keys is a tenth of it.
+const LONGEST_BODY: usize = 1 << 20;
+
+/// No wait a server asks for is longer: past this, a later invocation may as well try.
+const LONGEST_ASKED_WAIT: Duration = Duration::from_mins(1);
+
+/// A request and the key that signs it.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The HTTP method, which also says whether the request may be sent again.
+    pub method: Method,
+    /// Where it goes; checked against the allowed hosts.
+    pub url: Url,
+    /// The key that signs it, by HTTP basic authentication.
+    pub key: &'a ApiKey,
+    /// The media type of the body sent and of the answer wanted.
+    pub media_type: &'static str,
+    /// What is sent.
+    pub body: Option<String>,
+}
+
+/// What a server answered.
+#[derive(Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The `X-Request-Id` header: what Confluent's support asks for.
+    pub request_id: Option<String>,
+    /// The body. It may hold a secret, which is why `Debug` does not show it.
+    pub body: Vec<u8>,
+    asked_wait: Option<Duration>,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            status,
+            request_id,
+            body: _,
+            asked_wait,
+        } = self;
+        f.debug_struct("Answer")
+            .field("status", status)
+            .field("request_id", request_id)
+            .field("asked_wait", asked_wait)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request that did not succeed, told apart by what may be done next.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server answered, and the answer was not a success.
+    #[error("{}", .0.status)]
+    Refused(Answer),
+    /// The host is not one that a credential may be sent to. Nothing was sent.
+    #[error(
+        "{host} is not a host that credentials are sent to ({why}). Correct the endpoint, or add its \
+         domain to ALLOWED_ENDPOINT_DOMAINS"
+    )]
+    HostNotAllowed {
+        /// The host as the URL names it.
+        host: String,
+        /// The rule it breaks.
+        why: &'static str,
+    },
+    /// The request never left. Sending it again is always safe.
+    #[error("could not connect to {host}")]
+    NotSent {
+        /// Where the connection was to go.
+        host: String,
+        /// Why there is none.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The request left and no whole answer came back. It may have been carried out.
+    #[error("{host} gave no whole answer: the request may or may not have been carried out")]
+    OutcomeUnknown {
+        /// Where the request went.
+        host: String,
+        /// What happened instead of an answer.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// A success whose body is too long to be what was asked for.
+    #[error("the answer of {host} is longer than {LONGEST_BODY} bytes, and was not read")]
+    TooLong {
+        /// Who answered.
+        host: String,
+    },
+    /// There was no time left to send it.
+    #[error("no time was left to ask {host}")]
+    TimeUp {
+        /// Where the request was to go.
+        host: String,
+    },
+}
+
+impl Error {
+    /// Whether the same request, sent again, can do no harm and may do better.
+    fn is_repeatable(&self, method: &Method) -> bool {
+        match self {
+            Self::Refused(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => true,
+            Self::Refused(answer) => answer.status.is_server_error() && method.is_idempotent(),
+            Self::NotSent { .. } => true,
+            Self::OutcomeUnknown { .. } => method.is_idempotent(),
+            Self::HostNotAllowed { .. } | Self::TooLong { .. } | Self::TimeUp { .. } => false,
+        }
+    }
+
+    /// Whether the request may have done its work all the same.
+    #[must_use]
+    pub fn may_have_been_carried_out(&self) -> bool {
+        match self {
+            Self::Refused(answer) => answer.status.is_server_error(),
+            Self::OutcomeUnknown { .. } | Self::TooLong { .. } => true,
+            Self::HostNotAllowed { .. } | Self::NotSent { .. } | Self::TimeUp { .. } => false,
+        }
+    }
+
+    /// The wait the server asked for, if it did.
+    fn asked_wait(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(answer) => answer.asked_wait,
+            _ => None,
+        }
+    }
+}
+
+/// Where credentials may be sent.
+#[derive(Clone, Debug)]
+pub struct AllowedHosts {
+    control_plane: Url,
+    more_domains: Vec<String>,
+}
+
+/// The domains of Confluent Cloud's data planes, and of its edition for the United States' government.
+///
+/// <https://docs.confluent.io/cloud/current/networking/overview.html>
+/// <https://docs.confluent.io/confluentgov/current/api/api.html>
+const CONFLUENT_DOMAINS: [&str; 2] = ["confluent.cloud", "confluentgov.com"];
+
+impl AllowedHosts {
+    /// The control plane, Confluent's own domains, and `more_domains`.
+    #[must_use]
+    pub fn new(control_plane: Url, more_domains: Vec<String>) -> Self {
+        Self {
+            control_plane,
+            more_domains,
+        }
+    }
+
+    /// Checks that a credential may be sent to `url`.
+    ///
+    /// # Errors
+    /// [`Error::HostNotAllowed`], which names the host and the rule.
+    pub fn check(&self, url: &Url) -> Result<(), Error> {
+        let refuse = |why| {
+            Err(Error::HostNotAllowed {
+                host: authority(url),
+                why,
+            })
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return refuse("it carries user information");
+        }
+        if url.origin() == self.control_plane.origin() {
+            return Ok(());
+        }
+        if is_loopback(url) && is_loopback(&self.control_plane) {
+            return Ok(());
+        }
+        if url.scheme() != "https" {
+            return refuse("it is not https");
+        }
+        if url.port_or_known_default() != Some(443) {
+            return refuse("its port is not 443");
+        }
+        match url.host() {
+            Some(Host::Domain(host)) if self.is_allowed_domain(host) => Ok(()),
+            Some(Host::Domain(_)) => refuse("its domain is not an allowed one"),
+            _ => refuse("it is an address, not a name"),
+        }
+    }
+
+    fn is_allowed_domain(&self, host: &str) -> bool {
+        let more = self.more_domains.iter().map(String::as_str);
+        CONFLUENT_DOMAINS.into_iter().chain(more).any(|domain| {
+            host.strip_suffix(domain)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        })
+    }
+}
+
+/// Whether `url` names this machine by address, so that nothing sent to it leaves the machine.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        _ => false,
+    }
+}
+
+/// The host and, where it is not the usual one, the port: what an error names.
+fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("a URL without a host");
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// Sends requests to Confluent Cloud.
+#[derive(Clone, Debug)]
+pub struct Http {
+    client: reqwest::Client,
+    allowed: AllowedHosts,
+    limits: Limits,
+}
+
+impl Http {
+    /// Sends with `client`, which must not follow redirects, to the `allowed` hosts only.
+    #[must_use]
+    pub fn new(client: reqwest::Client, allowed: AllowedHosts, limits: Limits) -> Self {
+        Self {
+            client,
+            allowed,
+            limits,
+        }
+    }
+
+    /// Sends a request, again where that can do no harm, and returns the answer if it is a success.
+    ///
+    /// # Errors
+    /// The last try's [`Error`].
+    pub async fn send(&self, request: &Request<'_>, deadline: Deadline) -> Result<Answer, Error> {
+        let mut delays = self.limits.repeats.delays();
+        loop {
+            let error = match self.send_once(request, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if !error.is_repeatable(&request.method) {
+                return Err(error);
+            }
+            let Some(delay) = delays.next() else {
+                return Err(error);
+            };
+            let delay = error.asked_wait().map_or(delay, at_least);
+            tracing::info!(%error, method = %request.method, path = request.url.path(), ?delay, "trying again");
+            if deadline.wait(delay).await.is_err() {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Sends a request once and returns the answer if it is a success.
+    ///
+    /// # Errors
+    /// [`Error`], which says what may be done next.
+    pub async fn send_once(
+        &self,
+        request: &Request<'_>,
+        deadline: Deadline,
+    ) -> Result<Answer, Error> {
+        self.allowed.check(&request.url)?;
+        let host = authority(&request.url);
+        let remaining = deadline.remaining();
+        if remaining.is_zero() {
+            return Err(Error::TimeUp { host });
+        }
+        let mut sending = self
+            .client
+            .request(request.method.clone(), request.url.clone())
+            .basic_auth(&request.key.id, Some(request.key.secret.expose()))
+            .header(ACCEPT, request.media_type)
+            .timeout(self.limits.request.min(remaining));
+        if let Some(body) = &request.body {
+            sending = sending
+                .header(CONTENT_TYPE, request.media_type)
+                .body(body.clone());
+        }
+
+        let asked = Instant::now();
+        let response = sending.send().await;
+        tracing::debug!(
+            method = %request.method,
+            host,
+            path = request.url.path(),
+            status = response.as_ref().ok().map(|r| r.status().as_u16()),
+            elapsed_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "request"
+        );
+        match response {
+            Ok(response) => read(response, host).await,
+            Err(source) if source.is_connect() || source.is_builder() => {
+                Err(Error::NotSent { host, source })
+            }
+            Err(source) => Err(Error::OutcomeUnknown { host, source }),
+        }
+    }
+}
+
+/// Reads an answer, no further than the limit.
+async fn read(mut response: reqwest::Response, host: String) -> Result<Answer, Error> {
+    let status = response.status();
+    let mut answer = Answer {
+        status,
+        request_id: text_header(response.headers(), "x-request-id"),
+        body: Vec::new(),
+        asked_wait: asked_wait(status, response.headers()),
+    };
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if answer.body.len() + chunk.len() <= LONGEST_BODY => {
+                answer.body.extend_from_slice(&chunk);
+            }
+            Ok(None) => break,
+            // A refusal stands, whatever became of its explanation.
+            Ok(Some(_)) | Err(_) if !status.is_success() => break,
+            Ok(Some(_)) => return Err(Error::TooLong { host }),
+            Err(source) => return Err(Error::OutcomeUnknown { host, source }),
+        }
+    }
+    if status.is_success() {
+        Ok(answer)
+    } else {
+        Err(Error::Refused(answer))
+    }
+}
+
+/// How long a server that is asked too often wants to be left alone. Both headers count seconds from
+/// now; `X-RateLimit-Reset` comes with successes too, where it asks for nothing.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#section/Rate-Limiting>
+fn asked_wait(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    let seconds = |name| headers.get(name)?.to_str().ok()?.trim().parse().ok();
+    (status == StatusCode::TOO_MANY_REQUESTS)
+        .then(|| seconds(RETRY_AFTER.as_str()).or_else(|| seconds("x-ratelimit-reset")))?
+        .map(|seconds| Duration::from_secs(seconds).min(LONGEST_ASKED_WAIT))
+}
+
+fn text_header(headers: &HeaderMap, name: &str) -> Option<String> {
+    let text = headers.get(name)?.to_str().ok()?;
+    Some(text.chars().take(100).collect())
+}
