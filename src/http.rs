@@ -71,6 +71,19 @@ pub struct Answer {
     asked_wait: Option<Duration>,
 }
 
+impl Answer {
+    /// An answer without any wait asked for.
+    #[must_use]
+    pub fn new(status: StatusCode, request_id: Option<String>, body: Vec<u8>) -> Self {
+        Self {
+            status,
+            request_id,
+            body,
+            asked_wait: None,
+        }
+    }
+}
+
 impl std::fmt::Debug for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
@@ -92,7 +105,7 @@ impl std::fmt::Debug for Answer {
 pub enum Error {
     /// The server answered, and the answer was not a success.
     #[error("{}", .0.status)]
-    Refused(Answer),
+    Refused(Box<Answer>),
     /// The host is not one that a credential may be sent to. Nothing was sent.
     #[error(
         "{host} is not a host that credentials are sent to ({why}). Correct the endpoint, or add its \
@@ -345,12 +358,9 @@ impl Http {
 /// Reads an answer, no further than the limit.
 async fn read(mut response: reqwest::Response, host: String) -> Result<Answer, Error> {
     let status = response.status();
-    let mut answer = Answer {
-        status,
-        request_id: text_header(response.headers(), "x-request-id"),
-        body: Vec::new(),
-        asked_wait: asked_wait(status, response.headers()),
-    };
+    let request_id = text_header(response.headers(), "x-request-id");
+    let mut answer = Answer::new(status, request_id, Vec::new());
+    answer.asked_wait = asked_wait(status, response.headers());
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if answer.body.len() + chunk.len() <= LONGEST_BODY => {
@@ -366,7 +376,7 @@ async fn read(mut response: reqwest::Response, host: String) -> Result<Answer, E
     if status.is_success() {
         Ok(answer)
     } else {
-        Err(Error::Refused(answer))
+        Err(Error::Refused(Box::new(answer)))
     }
 }
 

@@ -1,0 +1,1058 @@
+//! The secret value: find the key in it, put another in its place, touch nothing else.
+//!
+//! The other fields belong to other programs. A value that is parsed and written again would lose
+//! the spelling of its numbers, its escapes and its repeated names, so the new key is spliced into
+//! the text, and every other byte stays.
+//!
+//! No error, warning or `Debug` quotes what was read: fields of ours are named, and that is all.
+//!
+//! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/mes-partner-ConfluentCloudApiKey.html>
+
+use std::cmp::Reverse;
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::credential::{ApiKey, ApiKeyId, Redacted};
+
+/// "Secret value size", in bytes.
+/// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
+const SIZE_LIMIT: usize = 65_536;
+
+/// Fields that hold the key and change together or not at all.
+type Row = &'static [(&'static str, Holds)];
+
+/// Every field that holds the key, in the layouts that clients read it from.
+const KEY_FIELDS: [Row; 6] = [
+    &[("apiKey", Holds::Id), ("apiSecret", Holds::Secret)],
+    &[
+        ("username", Holds::Id),
+        ("user", Holds::Id),
+        ("password", Holds::Secret),
+    ],
+    &[
+        ("sasl.username", Holds::Id),
+        ("sasl.password", Holds::Secret),
+    ],
+    &[("sasl.jaas.config", Holds::Jaas)],
+    &[("basic.auth.user.info", Holds::UserInfo)],
+    &[("schema.registry.basic.auth.user.info", Holds::UserInfo)],
+];
+
+/// The fields that are read and never written.
+const SETTINGS: [&str; 6] = [
+    "serviceAccountId",
+    "resourceId",
+    "environmentId",
+    "adminSecretArn",
+    "masterarn",
+    "endpoint",
+];
+
+/// The resource ids that Confluent Cloud compares in any case.
+const ANY_CASE: [&str; 3] = ["cloud", "tableflow", "global"];
+
+/// A secret value that cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It is not one JSON object.
+    #[error(
+        "the secret value is not a JSON object (line {line}, column {column}): store one object of \
+         named fields, with nothing before or after it"
+    )]
+    NotAnObject {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1; 0 before the first character of a line.
+        column: usize,
+    },
+    /// A required field is absent, `null` or blank.
+    #[error("`{0}` is missing or empty: add it to the secret value, spelt exactly so")]
+    Missing(&'static str),
+    /// A field of ours is a number, say, or a string with a broken escape.
+    #[error("`{0}` is not a JSON string: write its value as text between double quotes")]
+    NotAString(&'static str),
+    /// A field of ours is there twice. Readers of JSON differ on which one counts.
+    #[error("`{0}` appears more than once in the secret value: keep one of them")]
+    Repeated(&'static str),
+    /// An id that Confluent Cloud cannot have given.
+    #[error("`{field}` is malformed: write {form}, of ASCII letters, digits and hyphens only")]
+    Malformed {
+        /// The field's name.
+        field: &'static str,
+        /// What its values look like.
+        form: &'static str,
+    },
+    /// Both names of one setting are there and differ.
+    #[error("`adminSecretArn` and `masterarn` name different secrets: keep one of them")]
+    TwoAdminSecrets,
+    /// With the new key in it, Secrets Manager would not store it.
+    #[error(
+        "with the new key the secret value would be {bytes} bytes, and Secrets Manager stores at \
+         most {limit}: move other fields to another secret"
+    )]
+    TooLarge {
+        /// The size with the new key.
+        bytes: usize,
+        /// The largest size that is stored.
+        limit: usize,
+    },
+    /// The pending value is meant for something else than the current one.
+    #[error(
+        "`{0}` differs between the pending and the current value: remove the label AWSPENDING from \
+         its version and rotate again"
+    )]
+    Disagreement(&'static str),
+}
+
+/// A secret value that names a key and its owner.
+///
+/// White space around the value of a field of ours does not count.
+pub struct Document {
+    text: Redacted,
+    fields: Fields,
+    api_key: ApiKey,
+    owner: String,
+    resource_id: Option<String>,
+    environment_id: Option<String>,
+    admin_secret_arn: Option<String>,
+    endpoint: Option<String>,
+}
+
+impl Document {
+    /// Reads a secret value.
+    ///
+    /// # Errors
+    /// Any [`Error`] but [`TooLarge`](Error::TooLarge) and [`Disagreement`](Error::Disagreement).
+    pub fn parse(text: Redacted) -> Result<Self, Error> {
+        let fields = Fields::read(text.expose())?;
+        let api_key = fields.api_key()?;
+        let owner = fields.required("serviceAccountId")?;
+        if !is_id(&owner, &["sa-", "u-"]) {
+            let (field, form) = ("serviceAccountId", "`sa-…` or `u-…`");
+            return Err(Error::Malformed { field, form });
+        }
+        let environment_id = fields.optional("environmentId")?;
+        if !environment_id.iter().all(|id| is_id(id, &["env-"])) {
+            let (field, form) = ("environmentId", "`env-…`");
+            return Err(Error::Malformed { field, form });
+        }
+        let admin_secret_arn = fields.optional("adminSecretArn")?;
+        let masterarn = fields.optional("masterarn")?;
+        if admin_secret_arn.is_some() && masterarn.is_some() && admin_secret_arn != masterarn {
+            return Err(Error::TwoAdminSecrets);
+        }
+        Ok(Self {
+            api_key,
+            owner,
+            resource_id: fields.optional("resourceId")?,
+            environment_id,
+            admin_secret_arn: admin_secret_arn.or(masterarn),
+            endpoint: fields.optional("endpoint")?,
+            text,
+            fields,
+        })
+    }
+
+    /// `apiKey` and `apiSecret`.
+    #[must_use]
+    pub fn api_key(&self) -> &ApiKey {
+        &self.api_key
+    }
+
+    /// `serviceAccountId`: the service account (`sa-…`) or user (`u-…`) that owns the key.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// `resourceId`: what the key opens, as it is written there; none for a Cloud key.
+    #[must_use]
+    pub fn resource_id(&self) -> Option<&str> {
+        self.resource_id.as_deref()
+    }
+
+    /// `environmentId`: the environment (`env-…`) that the resource is in.
+    #[must_use]
+    pub fn environment_id(&self) -> Option<&str> {
+        self.environment_id.as_deref()
+    }
+
+    /// `adminSecretArn`, which AWS's database templates call `masterarn`: the secret of who signs.
+    #[must_use]
+    pub fn admin_secret_arn(&self) -> Option<&str> {
+        self.admin_secret_arn.as_deref()
+    }
+
+    /// `endpoint`: where the resource answers. Nothing is checked here, not even that it is a URL.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref()
+    }
+
+    /// What is odd about the value and does not stop a rotation: sentences that name fields.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for field in self.fields.0.iter().filter(|field| field.is_padded()) {
+            let name = field.name;
+            warnings.push(format!(
+                "the white space around the value of `{name}` is ignored: remove it"
+            ));
+        }
+        for row in KEY_FIELDS {
+            if self.edits(row, &self.api_key).is_none() {
+                let names = row.iter().map(|(name, _)| *name);
+                let present = names.filter(|name| self.fields.has(name));
+                let present: Vec<_> = present.map(|name| format!("`{name}`")).collect();
+                warnings.push(format!(
+                    "left as they are, because they do not match the current key or appear twice: {}",
+                    present.join(", ")
+                ));
+            }
+        }
+        warnings
+    }
+
+    /// The text with `key` in the place of [`api_key`](Self::api_key), and no other byte changed.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if Secrets Manager would not store it.
+    pub fn with_api_key(&self, key: &ApiKey) -> Result<Redacted, Error> {
+        let edits = KEY_FIELDS.iter().filter_map(|row| self.edits(row, key));
+        let text = splice(self.text.expose(), edits.flatten().collect());
+        let (bytes, limit) = (text.len(), SIZE_LIMIT);
+        if bytes > limit {
+            return Err(Error::TooLarge { bytes, limit });
+        }
+        Ok(Redacted::new(text))
+    }
+
+    /// Checks that two values are meant for the same owner, resource and environment.
+    ///
+    /// # Errors
+    /// [`Error::Disagreement`] with the first field that differs.
+    pub fn agrees_with(&self, other: &Self) -> Result<(), Error> {
+        let (resource, environment) = self.scope();
+        let (other_resource, other_environment) = other.scope();
+        for (field, same) in [
+            ("serviceAccountId", self.owner == other.owner),
+            ("resourceId", resource == other_resource),
+            ("environmentId", environment == other_environment),
+        ] {
+            if !same {
+                return Err(Error::Disagreement(field));
+            }
+        }
+        Ok(())
+    }
+
+    /// The resource and its environment, each in one of the spellings that mean the same.
+    ///
+    /// A Flink region may be written with its environment before it: `env-abc123.aws.us-east-2`.
+    /// <https://docs.confluent.io/cloud/current/api.html#operation/createIamV2ApiKey>
+    fn scope(&self) -> (&str, Option<&str>) {
+        let id = self.resource_id().unwrap_or("cloud");
+        let (prefix, id) = match id.split_once('.') {
+            Some((prefix, id)) if prefix.starts_with("env-") => (Some(prefix), id),
+            _ => (None, id),
+        };
+        let mut words = ANY_CASE.into_iter();
+        let word = words.find(|word| word.eq_ignore_ascii_case(id));
+        (word.unwrap_or(id), self.environment_id().or(prefix))
+    }
+
+    /// The changes that put `key` into one row, or none if the row does not hold the current key.
+    fn edits(&self, row: Row, key: &ApiKey) -> Option<Vec<Edit>> {
+        let mut edits = Vec::new();
+        for (name, holds) in row {
+            let Some(field) = self.fields.find(name).ok()? else {
+                continue;
+            };
+            let text = field.text.as_deref()?;
+            let renewed = holds.renewed(text, &self.api_key, key)?;
+            // What is right already keeps its spelling: a secret's `/` may be written `\/`.
+            if renewed != text {
+                let json = serde_json::Value::from(renewed).to_string();
+                edits.push((field.span.clone(), json));
+            }
+        }
+        Some(edits)
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Document(..)")
+    }
+}
+
+fn is_id(text: &str, prefixes: &[&str]) -> bool {
+    let mut rests = prefixes
+        .iter()
+        .filter_map(|prefix| text.strip_prefix(prefix));
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    rests.any(|rest| !rest.is_empty() && rest.bytes().all(is_allowed))
+}
+
+/// A field of ours.
+struct Field {
+    name: &'static str,
+    /// Where the value stands in the text, in bytes.
+    span: Range<usize>,
+    /// The value: empty for `null`, none for what is neither `null` nor a string.
+    text: Option<String>,
+}
+
+impl Field {
+    /// Whether white space of the value is ignored. In a JAAS configuration none is: it is kept.
+    fn is_padded(&self) -> bool {
+        let text = self.text.as_deref().unwrap_or_default();
+        text != text.trim() && self.name != "sasl.jaas.config"
+    }
+}
+
+/// The fields of ours in an object, in their order.
+struct Fields(Vec<Field>);
+
+impl Fields {
+    fn read(text: &str) -> Result<Self, Error> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let fields = json.deserialize_map(FieldsOf { text });
+        let fields = fields.and_then(|fields| json.end().map(|()| fields));
+        // Only the position: the parser's own message quotes the text it stopped at.
+        fields.map(Self).map_err(|error| Error::NotAnObject {
+            line: error.line(),
+            column: error.column(),
+        })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|field| field.name == name)
+    }
+
+    fn find(&self, name: &'static str) -> Result<Option<&Field>, Error> {
+        let mut fields = self.0.iter().filter(|field| field.name == name);
+        match (fields.next(), fields.next()) {
+            (field, None) => Ok(field),
+            _ => Err(Error::Repeated(name)),
+        }
+    }
+
+    fn optional(&self, name: &'static str) -> Result<Option<String>, Error> {
+        let Some(field) = self.find(name)? else {
+            return Ok(None);
+        };
+        let text = field.text.as_deref().ok_or(Error::NotAString(name))?;
+        let text = text.trim();
+        Ok((!text.is_empty()).then(|| text.to_owned()))
+    }
+
+    fn required(&self, name: &'static str) -> Result<String, Error> {
+        self.optional(name)?.ok_or(Error::Missing(name))
+    }
+
+    fn api_key(&self) -> Result<ApiKey, Error> {
+        Ok(ApiKey {
+            id: ApiKeyId::new(self.required("apiKey")?),
+            secret: Redacted::new(self.required("apiSecret")?),
+        })
+    }
+}
+
+/// The key in the value of an admin secret, which needs no other field.
+///
+/// # Errors
+/// [`Error`], naming the field.
+pub fn api_key(text: &Redacted) -> Result<ApiKey, Error> {
+    Fields::read(text.expose())?.api_key()
+}
+
+struct FieldsOf<'t> {
+    text: &'t str,
+}
+
+impl<'t> Visitor<'t> for FieldsOf<'t> {
+    type Value = Vec<Field>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'t>>(self, mut object: A) -> Result<Vec<Field>, A::Error> {
+        let mut fields = Vec::new();
+        while let Some((name, value)) = object.next_entry::<String, &RawValue>()? {
+            let key_fields = KEY_FIELDS.into_iter().flatten().map(|(name, _)| *name);
+            let Some(name) = key_fields.chain(SETTINGS).find(|ours| *ours == name) else {
+                continue;
+            };
+            let value = value.get();
+            // A raw value borrows from the text, so how far they are apart is where it stands.
+            let start = value.as_ptr().addr() - self.text.as_ptr().addr();
+            let text = serde_json::from_str::<Option<String>>(value).ok();
+            fields.push(Field {
+                name,
+                span: start..start + value.len(),
+                text: text.map(Option::unwrap_or_default),
+            });
+        }
+        Ok(fields)
+    }
+}
+
+/// What a field holds of a key.
+#[derive(Clone, Copy)]
+enum Holds {
+    Id,
+    Secret,
+    /// `ID:SECRET`.
+    /// <https://docs.confluent.io/platform/current/schema-registry/sr-client-configs.html>
+    UserInfo,
+    /// Both, between quotes, in a longer text: `… required username="ID" password="SECRET";`.
+    /// <https://kafka.apache.org/documentation/#security_sasl_plain_clientconfig>
+    Jaas,
+}
+
+impl Holds {
+    /// `text` with `new` in the place of `old`, or none if it does not hold `old`.
+    fn renewed(self, text: &str, old: &ApiKey, new: &ApiKey) -> Option<String> {
+        let written: fn(&ApiKey) -> String = match self {
+            Self::Id => |key| key.id.to_string(),
+            Self::Secret => |key| key.secret.expose().to_owned(),
+            Self::UserInfo => |key| format!("{}:{}", key.id, key.secret.expose()),
+            Self::Jaas => return renewed_jaas(text, old, new),
+        };
+        (text.trim() == written(old)).then(|| written(new))
+    }
+}
+
+fn renewed_jaas(config: &str, old: &ApiKey, new: &ApiKey) -> Option<String> {
+    let id = quoted_once(config, old.id.as_str())?;
+    let secret = quoted_once(config, old.secret.expose())?;
+    let are_apart = id.end < secret.start || secret.end < id.start;
+    are_apart.then(|| {
+        let new_id = jaas_escaped(new.id.as_str());
+        let new_secret = jaas_escaped(new.secret.expose());
+        splice(config, vec![(id, new_id), (secret, new_secret)])
+    })
+}
+
+/// Where `word` stands between quotes, if it does so exactly once.
+fn quoted_once(config: &str, word: &str) -> Option<Range<usize>> {
+    let word = jaas_escaped(word);
+    let quoted = [format!("\"{word}\""), format!("'{word}'")];
+    let mut places = quoted
+        .iter()
+        .flat_map(|quoted| config.match_indices(quoted));
+    let (quote, _) = places.next()?;
+    let start = quote + 1;
+    places.next().is_none().then(|| start..start + word.len())
+}
+
+/// Kafka reads JAAS with Java's `StreamTokenizer`, which takes what follows a backslash as it is if
+/// it is a quote or a backslash, whichever kind of quotes is around it.
+/// <https://github.com/apache/kafka/blob/trunk/clients/src/main/java/org/apache/kafka/common/security/JaasConfig.java>
+fn jaas_escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for character in text.chars() {
+        if matches!(character, '\\' | '"' | '\'') {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}
+
+/// Where to write, and what.
+type Edit = (Range<usize>, String);
+
+fn splice(text: &str, mut edits: Vec<Edit>) -> String {
+    let mut text = text.to_owned();
+    // From the back, so that no edit moves the place of one still to come.
+    edits.sort_by_key(|(place, _)| Reverse(place.start));
+    for (place, new) in edits {
+        text.replace_range(place, &new);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What no error, warning or `Debug` may show.
+    const CANARY: &str = "hunter2";
+
+    const LEFT_ALONE: &str =
+        "left as they are, because they do not match the current key or appear twice";
+
+    /// How Kafka's documentation writes a key.
+    const OPTIONS: &str = r#"username="OLDID" password="old/secret";"#;
+
+    fn key(id: &str, secret: &str) -> ApiKey {
+        ApiKey {
+            id: ApiKeyId::new(id.into()),
+            secret: Redacted::new(secret.into()),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Document, Error> {
+        Document::parse(Redacted::new(text.into()))
+    }
+
+    /// A value with the old key, its owner, and `more` fields.
+    fn with(more: &str) -> String {
+        let comma = if more.is_empty() { "" } else { "," };
+        format!(
+            r#"{{"apiKey":"OLDID","apiSecret":"old/secret","serviceAccountId":"sa-1"{comma}{more}}}"#
+        )
+    }
+
+    fn document(more: &str) -> Document {
+        parse(&with(more)).unwrap()
+    }
+
+    fn rotated(text: &str) -> String {
+        let new = key("NEWID", "new+secret");
+        let text = parse(text).unwrap().with_api_key(&new).unwrap();
+        text.expose().to_owned()
+    }
+
+    /// `more` as it is after a rotation of a value that it is part of.
+    fn rotated_part(more: &str) -> String {
+        let text = rotated(&with(more));
+        let start = r#"{"apiKey":"NEWID","apiSecret":"new+secret","serviceAccountId":"sa-1","#;
+        let part = text.strip_prefix(start).unwrap().strip_suffix('}').unwrap();
+        part.to_owned()
+    }
+
+    /// The field `sasl.jaas.config` with `options`.
+    fn jaas(options: &str) -> String {
+        let module = "org.apache.kafka.common.security.plain.PlainLoginModule";
+        let config = format!("{module} required {options}\n");
+        format!(r#""sasl.jaas.config":{}"#, serde_json::json!(config))
+    }
+
+    /// The error of a value that is refused, which must not quote the value.
+    fn refusal(text: &str) -> Error {
+        let error = parse(text).expect_err(text);
+        assert!(!format!("{error} {error:?}").contains(CANARY), "{error:?}");
+        error
+    }
+
+    #[test]
+    fn a_value_is_read_by_the_names_of_its_fields() {
+        let document = document(
+            r#""resourceId":"lkc-1","environmentId":"env-1","adminSecretArn":"arn:1","endpoint":"https://a""#,
+        );
+
+        assert_eq!(document.api_key(), &key("OLDID", "old/secret"));
+        assert_eq!(document.owner(), "sa-1");
+        assert_eq!(document.resource_id(), Some("lkc-1"));
+        assert_eq!(document.environment_id(), Some("env-1"));
+        assert_eq!(document.admin_secret_arn(), Some("arn:1"));
+        assert_eq!(document.endpoint(), Some("https://a"));
+        assert_eq!(document.warnings(), [""; 0]);
+    }
+
+    #[test]
+    fn an_optional_field_that_is_null_or_blank_is_absent() {
+        for blank in ["null", r#""""#, r#"" \t ""#] {
+            let document = document(&format!(
+                r#""resourceId":{blank},"environmentId":{blank},"adminSecretArn":{blank},"masterarn":{blank},"endpoint":{blank}"#
+            ));
+
+            assert_eq!(document.resource_id(), None, "{blank}");
+            assert_eq!(document.environment_id(), None, "{blank}");
+            assert_eq!(document.admin_secret_arn(), None, "{blank}");
+            assert_eq!(document.endpoint(), None, "{blank}");
+        }
+    }
+
+    #[test]
+    fn every_byte_that_is_not_the_key_s_stays() {
+        let value = |id, secret| {
+            [
+                "\r\n {\t\"n\" : [1.0,1e400 , 12345678901234567890123,-0],\r\n",
+                &format!("\"apiSecret\"  :\r\n {secret} ,\"same\":1,\"same\": 2,"),
+                r#""esc\u0061ped":"\u00e9\/\ud800 é 🔑", "z":null,"a":true,"#,
+                r#""deep":{"apiKey":"OLDID","apiSecret":["old/secret"]},"API_KEY":"OLDID","#,
+                &format!(r#""api\u004bey":{id}, "serviceAccountId":"u-1" }}"#),
+                "  \n",
+            ]
+            .concat()
+        };
+
+        let new = rotated(&value(r#""OLDID""#, r#""old\/s\u0065cret""#));
+
+        assert_eq!(new, value(r#""NEWID""#, r#""new+secret""#));
+    }
+
+    #[test]
+    fn the_same_key_again_gives_the_same_bytes() {
+        let text = with(&format!(
+            r#""password":"old\/secr\u0065t","user":"OLDID","basic.auth.user.info":"OLDID:old\/secret",{}"#,
+            jaas(OPTIONS)
+        ));
+        let document = parse(&text).unwrap();
+
+        let same = document.with_api_key(document.api_key()).unwrap();
+
+        assert_eq!(same.expose(), text);
+    }
+
+    #[test]
+    fn there_and_back_again_gives_the_same_bytes() {
+        let text = with(&format!(r#""user":"OLDID",{}"#, jaas(OPTIONS)));
+        let there = parse(&rotated(&text)).unwrap();
+
+        let back = there.with_api_key(&key("OLDID", "old/secret")).unwrap();
+
+        assert_eq!(there.api_key(), &key("NEWID", "new+secret"));
+        assert_eq!(back.expose(), text);
+    }
+
+    #[test]
+    fn a_new_key_is_escaped_as_json_and_read_back_as_it_was() {
+        let odd = key("a\"b\\c\n\u{1}", "é\u{2028}'\"\\");
+        let aliases = r#""username":"OLDID","basic.auth.user.info":"OLDID:old/secret""#;
+
+        let text = document(aliases).with_api_key(&odd).unwrap();
+
+        assert_eq!(Document::parse(text).unwrap().api_key(), &odd);
+    }
+
+    #[test]
+    fn other_fields_that_hold_the_current_key_are_given_the_new_one() {
+        for (old, new) in [
+            (r#""username":"OLDID""#, r#""username":"NEWID""#),
+            (r#""user":"OLDID""#, r#""user":"NEWID""#),
+            (r#""password":"old/secret""#, r#""password":"new+secret""#),
+            (r#""password":"old\/secret""#, r#""password":"new+secret""#),
+            (
+                r#""password":"old/secret","x":1,"user":"OLDID","username":"OLDID""#,
+                r#""password":"new+secret","x":1,"user":"NEWID","username":"NEWID""#,
+            ),
+            (
+                r#""sasl.username":"OLDID","sasl.password":"old/secret""#,
+                r#""sasl.username":"NEWID","sasl.password":"new+secret""#,
+            ),
+            (
+                r#""basic.auth.user.info":"OLDID:old/secret""#,
+                r#""basic.auth.user.info":"NEWID:new+secret""#,
+            ),
+            (
+                r#""schema.registry.basic.auth.user.info":"OLDID:old/secret""#,
+                r#""schema.registry.basic.auth.user.info":"NEWID:new+secret""#,
+            ),
+        ] {
+            assert_eq!(rotated_part(old), new);
+            assert_eq!(document(old).warnings(), [""; 0], "{old}");
+        }
+    }
+
+    #[test]
+    fn other_fields_that_do_not_hold_the_current_key_are_left_alone_together_and_named() {
+        for (fields, names) in [
+            (r#""username":"hunter2""#, "`username`"),
+            (r#""username":"oldid""#, "`username`"),
+            (r#""user":null"#, "`user`"),
+            (r#""password":["old/secret"]"#, "`password`"),
+            (r#""password":1e400"#, "`password`"),
+            (
+                r#""password":"hunter2","username":"OLDID""#,
+                "`username`, `password`",
+            ),
+            (
+                r#""user":"OLDID","username":"hunter2","password":"old/secret""#,
+                "`username`, `user`, `password`",
+            ),
+            (r#""user":"OLDID","user":"OLDID""#, "`user`"),
+            (
+                r#""user":"OLDID","user":"hunter2","password":"old/secret""#,
+                "`user`, `password`",
+            ),
+            (
+                r#""sasl.username":"OLDID","sasl.password":"OLDID""#,
+                "`sasl.username`, `sasl.password`",
+            ),
+            (
+                r#""basic.auth.user.info":"OLDID:hunter2""#,
+                "`basic.auth.user.info`",
+            ),
+            (
+                r#""basic.auth.user.info":"OLDID: old/secret""#,
+                "`basic.auth.user.info`",
+            ),
+            (
+                r#""schema.registry.basic.auth.user.info":"old/secret:OLDID""#,
+                "`schema.registry.basic.auth.user.info`",
+            ),
+        ] {
+            let warning = format!("{LEFT_ALONE}: {names}");
+
+            assert_eq!(rotated_part(fields), fields);
+            assert_eq!(document(fields).warnings(), [warning], "{fields}");
+        }
+    }
+
+    #[test]
+    fn one_layout_that_does_not_match_does_not_hold_up_another() {
+        let fields = r#""username":"app","sasl.username":"OLDID","password":"hunter2""#;
+
+        let rotated = rotated_part(fields);
+
+        assert_eq!(rotated, fields.replace("OLDID", "NEWID"));
+    }
+
+    #[test]
+    fn jaas_that_quotes_the_current_key_once_is_given_the_new_one() {
+        for (old, new) in [
+            (OPTIONS, r#"username="NEWID" password="new+secret";"#),
+            (
+                r#" password='old/secret'  x="OLDIDs" y=OLDID username="OLDID" ; "#,
+                r#" password='new+secret'  x="OLDIDs" y=OLDID username="NEWID" ; "#,
+            ),
+        ] {
+            assert_eq!(rotated_part(&jaas(old)), jaas(new));
+            assert_eq!(document(&jaas(old)).warnings(), [""; 0], "{old}");
+        }
+    }
+
+    #[test]
+    fn jaas_that_does_not_is_left_alone_and_named() {
+        for options in [
+            r#"username="OLDID" password="hunter2";"#,
+            r#"username="hunter2" password="old/secret";"#,
+            r"username=OLDID password=old/secret;",
+            r#"username="OLDID' password="old/secret";"#,
+            r#"username=" OLDID" password="old/secret";"#,
+            r#"username="OLDID" password="old/secret" user="OLDID";"#,
+            r#"username="OLDID" password="old/secret" user='OLDID';"#,
+            r#"username="OLDID" password="old/secret" again="old/secret";"#,
+        ] {
+            let field = jaas(options);
+
+            assert_eq!(rotated_part(&field), field);
+            let warning = format!("{LEFT_ALONE}: `sasl.jaas.config`");
+            assert_eq!(document(&field).warnings(), [warning], "{options}");
+        }
+    }
+
+    #[test]
+    fn quotes_and_backslashes_of_a_key_are_escaped_in_jaas() {
+        let odd = key(r"i'd\", r#"s"c"#);
+
+        let there = document(&jaas(OPTIONS)).with_api_key(&odd).unwrap();
+        let back = Document::parse(there.clone()).unwrap();
+        let back = back.with_api_key(&key("OLDID", "old/secret")).unwrap();
+
+        let escaped = jaas(r#"username="i\'d\\" password="s\"c";"#);
+        assert!(there.expose().ends_with(&format!("{escaped}}}")));
+        assert_eq!(back.expose(), with(&jaas(OPTIONS)));
+    }
+
+    #[test]
+    fn a_word_of_jaas_that_is_both_the_id_and_the_secret_is_left_alone() {
+        let field = jaas(r#"username="OLDID";"#);
+        let text = with(&field).replace("old/secret", "OLDID");
+
+        let rotated = rotated(&text);
+
+        assert!(rotated.ends_with(&format!("{field}}}")), "{rotated}");
+    }
+
+    #[test]
+    fn white_space_around_a_field_of_ours_is_ignored_and_named() {
+        let text = "{\"apiKey\":\" OLDID\\n\",\"apiSecret\":\"old/secret\\u00a0\",\"serviceAccountId\":\"\\tsa-1\",\
+             \"resourceId\":\"lkc-1 \",\"environmentId\":\" env-1\",\"masterarn\":\"arn:1\\r\\n\",\
+             \"endpoint\":\" https://a \",\"user\":\"OLDID \",\"other\":\" x \"}";
+
+        let document = parse(text).unwrap();
+
+        assert_eq!(document.api_key(), &key("OLDID", "old/secret"));
+        assert_eq!(document.owner(), "sa-1");
+        assert_eq!(document.resource_id(), Some("lkc-1"));
+        assert_eq!(document.environment_id(), Some("env-1"));
+        assert_eq!(document.admin_secret_arn(), Some("arn:1"));
+        assert_eq!(document.endpoint(), Some("https://a"));
+        let warned =
+            |name| format!("the white space around the value of `{name}` is ignored: remove it");
+        let names =
+            "apiKey apiSecret serviceAccountId resourceId environmentId masterarn endpoint user";
+        assert_eq!(
+            document.warnings(),
+            names.split(' ').map(warned).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn white_space_goes_where_the_key_is_written_and_stays_elsewhere() {
+        let text = r#"{"apiKey":" OLDID\n","apiSecret":"old/secret ","serviceAccountId":" sa-1 ","user":" OLDID"}"#;
+
+        let rotated = rotated(text);
+
+        assert_eq!(
+            rotated,
+            r#"{"apiKey":"NEWID","apiSecret":"new+secret","serviceAccountId":" sa-1 ","user":"NEWID"}"#
+        );
+    }
+
+    #[test]
+    fn what_is_not_one_json_object_is_refused() {
+        for text in [
+            "",
+            " \n",
+            "hunter2",
+            r#""hunter2""#,
+            "[]",
+            r#"["hunter2"]"#,
+            "null",
+            r#"{"apiKey":"hunter2""#,
+            r#"{"apiKey":hunter2}"#,
+            r#"{"apiKey":"hunter2",}"#,
+            r#"{"hunter2\ud800":1}"#,
+            r#"{"x":"hunter2\q"}"#,
+            "{\"x\":\"hunter2\n\"}",
+            &format!("{} \"hunter2\"", with("")),
+            &format!("\u{feff}{}", with("")),
+        ] {
+            let error = refusal(text);
+            assert!(matches!(error, Error::NotAnObject { .. }), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused_with_its_place() {
+        let error = refusal("{\n  \"apiKey\": \"OLDID\",\n  \"apiSecret\": hunter2\n}");
+
+        let place = "the secret value is not a JSON object (line 3, column 16): ";
+        assert!(error.to_string().starts_with(place), "{error}");
+    }
+
+    #[test]
+    fn a_required_field_that_is_absent_or_blank_is_named() {
+        for field in ["apiKey", "apiSecret", "serviceAccountId"] {
+            for value in ["null", r#""""#, r#"" \u2003\n""#] {
+                let blank = with("").replacen(
+                    &format!("\"{field}\":"),
+                    &format!("\"{field}\":{value},\"was\":"),
+                    1,
+                );
+                assert_eq!(refusal(&blank), Error::Missing(field), "{blank}");
+            }
+            let other = r#""username":"hunter2","password":"hunter2","api_key":"hunter2""#;
+            let absent = with(other).replacen(field, "was", 1);
+            assert_eq!(refusal(&absent), Error::Missing(field), "{absent}");
+        }
+    }
+
+    #[test]
+    fn a_field_of_ours_that_is_not_a_string_is_named() {
+        let required = [
+            ("apiKey", "OLDID"),
+            ("apiSecret", "old/secret"),
+            ("serviceAccountId", "sa-1"),
+        ];
+        for value in [
+            "1",
+            "1e400",
+            "true",
+            r#"["hunter2"]"#,
+            r#"{"hunter2":"hunter2"}"#,
+            r#""hunter2\ud800""#,
+        ] {
+            for (field, right) in required {
+                let text = with("").replace(&format!("\"{right}\""), value);
+                assert_eq!(refusal(&text), Error::NotAString(field), "{text}");
+            }
+            for field in [
+                "resourceId",
+                "environmentId",
+                "adminSecretArn",
+                "masterarn",
+                "endpoint",
+            ] {
+                let text = with(&format!("\"{field}\":{value}"));
+                assert_eq!(refusal(&text), Error::NotAString(field), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_of_ours_that_appears_twice_is_named() {
+        for field in ["apiKey", "apiSecret"].into_iter().chain(SETTINGS) {
+            let text = with(&format!(r#""{field}":"hunter2","{field}":"hunter2""#));
+            assert_eq!(refusal(&text), Error::Repeated(field), "{text}");
+        }
+        let escaped = with(r#""api\u004bey":"hunter2""#);
+        assert_eq!(refusal(&escaped), Error::Repeated("apiKey"));
+    }
+
+    #[test]
+    fn an_owner_is_a_service_account_or_a_user() {
+        for owner in ["sa-abc123", "u-abc123", "sa-A-1"] {
+            let document = parse(&with("").replace("sa-1", owner)).unwrap();
+            assert_eq!(document.owner(), owner);
+        }
+        for owner in [
+            "hunter2",
+            "SA-hunter2",
+            "sa-",
+            "u-",
+            "sa_hunter2",
+            "sa-hunter2/../x",
+            "sa-hunter2 x",
+            "pool-1",
+            "u-é",
+        ] {
+            let error = refusal(&with("").replace("sa-1", owner));
+            let said = error.to_string();
+            assert!(
+                said.starts_with("`serviceAccountId` is malformed"),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_environment_begins_with_env() {
+        for environment in [
+            "hunter2",
+            "ENV-hunter2",
+            "env-",
+            "env-hunter2&x",
+            "env-hunter2.aws.us-east-2",
+        ] {
+            let error = refusal(&with(&format!(r#""environmentId":"{environment}""#)));
+            let said = error.to_string();
+            assert!(said.starts_with("`environmentId` is malformed"), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_admin_secret_has_two_names_that_must_not_differ() {
+        for fields in [
+            r#""adminSecretArn":"arn:1""#,
+            r#""masterarn":"arn:1""#,
+            r#""adminSecretArn":"arn:1","masterarn":" arn:1""#,
+            r#""adminSecretArn":null,"masterarn":"arn:1""#,
+            r#""adminSecretArn":"arn:1","masterarn":"""#,
+        ] {
+            let document = document(fields);
+            assert_eq!(document.admin_secret_arn(), Some("arn:1"), "{fields}");
+        }
+        let different = with(r#""adminSecretArn":"arn:1","masterarn":"hunter2""#);
+        assert_eq!(refusal(&different), Error::TwoAdminSecrets);
+    }
+
+    #[test]
+    fn a_value_may_be_as_large_as_secrets_manager_stores_and_no_larger() {
+        let new = key("NEWID", "a\"longer/secret");
+        let of_size = |bytes: usize| {
+            // A letter of two bytes, because it is bytes that count.
+            let smallest = document(r#""x":"é""#).with_api_key(&new).unwrap();
+            let filling = "x".repeat(bytes - smallest.expose().len());
+            document(&format!(r#""x":"é{filling}""#)).with_api_key(&new)
+        };
+
+        let largest = of_size(65_536);
+        let too_large = of_size(65_537);
+
+        assert_eq!(largest.unwrap().expose().len(), 65_536);
+        let (bytes, limit) = (65_537, 65_536);
+        assert_eq!(too_large, Err(Error::TooLarge { bytes, limit }));
+    }
+
+    #[test]
+    fn a_deeply_nested_field_of_another_program_is_kept() {
+        let (open, close) = ("[".repeat(30_000), "]".repeat(30_000));
+        let deep = format!(r#""deep":{open}1{close}"#);
+
+        let rotated = rotated_part(&deep);
+
+        assert_eq!(rotated, deep);
+    }
+
+    #[test]
+    fn a_deeply_nested_field_of_ours_is_not_a_string() {
+        let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
+
+        let error = refusal(&with(&format!(r#""endpoint":{deep}"#)));
+
+        assert_eq!(error, Error::NotAString("endpoint"));
+    }
+
+    #[test]
+    fn values_agree_if_they_are_for_the_same_owner_resource_and_environment() {
+        for (one, other) in [
+            (
+                r#""resourceId":"lkc-1","environmentId":"env-1""#,
+                r#""environmentId":" env-1 ","resourceId":"lkc-1 ""#,
+            ),
+            (r#""x":1"#, r#""x":2,"endpoint":"https://a""#),
+            (r#""x":1"#, r#""resourceId":"Cloud","environmentId":null"#),
+            (r#""resourceId":"tableflow""#, r#""resourceId":"Tableflow""#),
+            (r#""resourceId":"GLOBAL""#, r#""resourceId":"global""#),
+            (
+                r#""resourceId":"env-1.aws.us-east-2","environmentId":"env-1""#,
+                r#""resourceId":"aws.us-east-2","environmentId":"env-1""#,
+            ),
+            (
+                r#""resourceId":"env-1.aws.us-east-2""#,
+                r#""resourceId":"aws.us-east-2","environmentId":"env-1""#,
+            ),
+        ] {
+            let (one, other) = (document(one), document(other));
+            assert_eq!(one.agrees_with(&other), Ok(()), "{:?}", other.scope());
+            assert_eq!(other.agrees_with(&one), Ok(()), "{:?}", other.scope());
+        }
+    }
+
+    #[test]
+    fn values_that_do_not_agree_name_the_first_field_that_differs() {
+        let flink = r#""resourceId":"env-1.aws.us-east-2""#;
+        for (one, other, field) in [
+            (
+                r#""resourceId":"lkc-1""#,
+                r#""resourceId":"lkc-2""#,
+                "resourceId",
+            ),
+            (
+                r#""resourceId":"lkc-1""#,
+                r#""resourceId":"LKC-1""#,
+                "resourceId",
+            ),
+            (r#""resourceId":"lkc-1""#, r#""x":1"#, "resourceId"),
+            (r#""resourceId":"global""#, r#""x":1"#, "resourceId"),
+            (flink, r#""resourceId":"env-1.aws.us-east-1""#, "resourceId"),
+            (
+                flink,
+                r#""resourceId":"env-2.aws.us-east-2""#,
+                "environmentId",
+            ),
+            (flink, r#""resourceId":"aws.us-east-2""#, "environmentId"),
+            (
+                r#""environmentId":"env-1""#,
+                r#""environmentId":"env-2""#,
+                "environmentId",
+            ),
+            (r#""environmentId":"env-1""#, r#""x":1"#, "environmentId"),
+        ] {
+            let answer = document(one).agrees_with(&document(other));
+            assert_eq!(answer, Err(Error::Disagreement(field)), "{one} {other}");
+        }
+        let other_owner = with(r#""resourceId":"lkc-1""#).replace("sa-1", "sa-2");
+        let answer = parse(&other_owner).unwrap().agrees_with(&document(""));
+        assert_eq!(answer, Err(Error::Disagreement("serviceAccountId")));
+    }
+
+    #[test]
+    fn a_document_in_a_debug_message_shows_nothing_of_the_value() {
+        let shown = format!("{:?}", document(r#""endpoint":"hunter2""#));
+
+        assert_eq!(shown, "Document(..)");
+    }
+}

@@ -1,0 +1,282 @@
+//! Proof that a key opens its resource.
+//!
+//! A new key is refused until it has spread, and may be refused again by a part of the service that it has not
+//! reached yet. So it counts as accepted after several successes in a row, some time apart, and until then a
+//! refusal means "not yet" as long as there is time.
+//!
+//! <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/service-accounts/api-keys/troubleshoot.html>
+
+use std::time::{Duration, Instant};
+
+use url::Url;
+
+use crate::config::KeyVerification;
+use crate::confluent::{Confluent, Listed, Target, Verdict};
+use crate::credential::ApiKey;
+use crate::deadline::Deadline;
+use crate::document::Document;
+use crate::error::{Error, Seen};
+use crate::resource::{Endpoint, Resource};
+use crate::signer::Signer;
+
+/// This many successes in a row are a proof. Confluent's Terraform provider waits for two, "to ensure synced
+/// across all brokers"; one more costs one interval.
+///
+/// <https://github.com/confluentinc/terraform-provider-confluent/blob/master/internal/provider/utils_wait.go>
+const SUCCESSES: u32 = 3;
+
+/// An endpoint that could not be reached this often in a row is out of reach.
+const UNREACHABLE: u32 = 3;
+
+/// How often the current key, which has been accepted for long, is tried before it counts as refused.
+const TRIES_OF_CURRENT: u32 = 3;
+
+/// A wait between tries grows by this factor, up to the longest.
+const GROWTH: f64 = 1.5;
+const LONGEST_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How a key is proven.
+#[derive(Clone, Copy, Debug)]
+pub struct Prover<'a> {
+    /// Where it is tried.
+    pub confluent: &'a Confluent,
+    /// How much proof is needed.
+    pub verification: KeyVerification,
+    /// The wait between two tries, to begin with.
+    pub interval: Duration,
+}
+
+/// How a proof ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The key opens the resource.
+    Accepted,
+    /// The endpoint is out of reach, and `best-effort` lets that pass.
+    Unreachable,
+}
+
+impl Prover<'_> {
+    /// Whether keys of this resource are tried at all.
+    #[must_use]
+    pub fn tries(&self, resource: &Resource) -> bool {
+        self.verification != KeyVerification::ControlPlane
+            || matches!(resource.kind.endpoint, Endpoint::ControlPlane)
+    }
+
+    /// Tries the current key, which proves that whoever wrote the secret holds the key: without that, a
+    /// secret that names somebody else's key could be used to obtain a new key of theirs.
+    ///
+    /// # Errors
+    /// [`Error::CurrentKeyNotAccepted`] if it was refused, or could not be tried.
+    pub async fn current(
+        &self,
+        key: &ApiKey,
+        target: &Target<'_>,
+        deadline: Deadline,
+    ) -> Result<Proof, Error> {
+        let mut tries = 1;
+        loop {
+            let verdict = self.try_key(key, target, deadline).await?;
+            match verdict {
+                // A key that is recognised is held, whatever it may do.
+                Verdict::Accepted | Verdict::NotAuthorised => return Ok(Proof::Accepted),
+                _ if tries < TRIES_OF_CURRENT && deadline.wait(self.interval).await.is_ok() => {
+                    tries += 1;
+                }
+                Verdict::Unreachable(_) if self.verification == KeyVerification::BestEffort => {
+                    return Ok(Proof::Unreachable);
+                }
+                verdict => {
+                    return Err(Error::CurrentKeyNotAccepted {
+                        key: key.id.to_string(),
+                        seen: Seen(verdict),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Tries the new key until it is proven or `deadline` is near.
+    ///
+    /// A 403 counts as acceptance only if the current key gets the same: then the owner may not do what is
+    /// tried, and the new key is as good as the old one.
+    ///
+    /// # Errors
+    /// [`Error::NewKeyNotAccepted`], which says what was seen last and for how long.
+    pub async fn new_key(
+        &self,
+        key: &ApiKey,
+        current: &ApiKey,
+        target: &Target<'_>,
+        deadline: Deadline,
+    ) -> Result<Proof, Error> {
+        let began = Instant::now();
+        let mut interval = self.interval;
+        let (mut tries, mut successes, mut unreachable) = (0, 0, 0);
+        loop {
+            let verdict = self.try_key(key, target, deadline).await?;
+            tries += 1;
+            let accepted = match verdict {
+                Verdict::Accepted => true,
+                Verdict::NotAuthorised => {
+                    self.try_key(current, target, deadline).await? == Verdict::NotAuthorised
+                }
+                _ => false,
+            };
+            successes = if accepted { successes + 1 } else { 0 };
+            unreachable = match verdict {
+                Verdict::Unreachable(_) => unreachable + 1,
+                _ => 0,
+            };
+            tracing::debug!(tries, successes, ?verdict, "tried the new key");
+
+            if successes == SUCCESSES {
+                let seconds = began.elapsed().as_secs_f64();
+                tracing::info!(tries, seconds, new_key_id = %key.id, "the new key is accepted");
+                return Ok(Proof::Accepted);
+            }
+            if unreachable == UNREACHABLE && self.verification == KeyVerification::BestEffort {
+                return Ok(Proof::Unreachable);
+            }
+            if accepted {
+                interval = self.interval;
+            }
+            if deadline.wait(interval).await.is_err() {
+                return Err(Error::NewKeyNotAccepted {
+                    key: key.id.to_string(),
+                    seen: Seen(verdict),
+                    elapsed: began.elapsed(),
+                    tries,
+                });
+            }
+            interval = interval
+                .mul_f64(GROWTH)
+                .min(LONGEST_INTERVAL.max(self.interval));
+        }
+    }
+
+    async fn try_key(
+        &self,
+        key: &ApiKey,
+        target: &Target<'_>,
+        deadline: Deadline,
+    ) -> Result<Verdict, Error> {
+        let tried = self.confluent.try_key(key, target, deadline).await;
+        tried.map_err(|source| Error::EndpointNotAllowed {
+            source_of_it: "the resource's endpoint",
+            source,
+        })
+    }
+}
+
+/// Where keys of `resource` are tried: the control plane, the secret's `endpoint`, or what the control plane
+/// names. `key` tells the environment and the organization where the secret does not; it is asked for unless
+/// `listed` is its description already.
+///
+/// # Errors
+/// [`Error`], naming the field of the secret that would help.
+pub async fn target<'r>(
+    confluent: &Confluent,
+    signer: &mut Signer<'_>,
+    document: &Document,
+    resource: &'r Resource,
+    listed: Option<&Listed>,
+) -> Result<Target<'r>, Error> {
+    let Endpoint::LookUp(look_up) = &resource.kind.endpoint else {
+        return Ok(Target {
+            resource,
+            endpoint: confluent.control_plane().clone(),
+            environment: String::new(),
+            organization: String::new(),
+        });
+    };
+    let given = document.endpoint();
+    let needs_environment = look_up.needs_organization || given.is_none();
+    let must_ask =
+        look_up.needs_organization || (needs_environment && resource.environment.is_none());
+    let read = match listed {
+        None if must_ask => signer.read(&document.api_key().id).await?,
+        _ => None,
+    };
+    let listed = listed.or(read.as_ref());
+
+    let known = resource.environment.clone();
+    let environment = known.or_else(|| listed?.environment.clone());
+    let environment = match environment {
+        None if needs_environment => return Err(Error::EnvironmentUnknown),
+        known => known.unwrap_or_default(),
+    };
+    let organization = match listed.and_then(|key| key.organization.clone()) {
+        None if look_up.needs_organization => return Err(Error::OrganizationUnknown),
+        known => known.unwrap_or_default(),
+    };
+    let endpoint = if let Some(given) = given {
+        base_url("`endpoint` in the secret", given)?
+    } else {
+        let found = signer.endpoint(look_up, &resource.id, &environment).await?;
+        base_url("the endpoint that Confluent Cloud names", &found)?
+    };
+    Ok(Target {
+        resource,
+        endpoint,
+        environment,
+        organization,
+    })
+}
+
+/// An endpoint as a URL to put a path on. Some of Confluent's answers leave the scheme out.
+fn base_url(source_of_it: &'static str, text: &str) -> Result<Url, Error> {
+    let invalid = Error::EndpointInvalid { source_of_it };
+    let url = match Url::parse(text) {
+        Ok(url) if url.has_host() => url,
+        _ if text.contains("://") => return Err(invalid),
+        _ => match Url::parse(&format!("https://{text}")) {
+            Ok(url) => url,
+            Err(_) => return Err(invalid),
+        },
+    };
+    if url.path() == "/" && url.query().is_none() && url.fragment().is_none() {
+        Ok(url)
+    } else {
+        Err(invalid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_host_with_or_without_its_scheme() {
+        for (text, url) in [
+            (
+                "https://pkc-1.eu.aws.confluent.cloud:443",
+                "https://pkc-1.eu.aws.confluent.cloud/",
+            ),
+            (
+                "https://pkc-1.eu.aws.confluent.cloud/",
+                "https://pkc-1.eu.aws.confluent.cloud/",
+            ),
+            (
+                "pkc-1.eu.aws.confluent.cloud:443",
+                "https://pkc-1.eu.aws.confluent.cloud/",
+            ),
+            (
+                "pkc-1.eu.aws.confluent.cloud",
+                "https://pkc-1.eu.aws.confluent.cloud/",
+            ),
+        ] {
+            assert_eq!(base_url("it", text).unwrap().as_str(), url, "{text}");
+        }
+        for text in [
+            "",
+            "https://",
+            "https://a.confluent.cloud/x",
+            "https://a.confluent.cloud?x",
+            "a b",
+            "://x",
+        ] {
+            assert!(base_url("it", text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! `createSecret`: makes a key and stages it as `AWSPENDING`.
+//!
+//! Confluent shows a key's secret once, so a crash between the create and the put leaves a key nobody can use.
+//! It bears our mark, by which finishSecret or the next rotation finds and deletes it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Rotation, delete, resource};
+use crate::config::CurrentKeyCheck;
+use crate::confluent::{self, Listed, NewKey};
+use crate::credential::{ApiKey, ApiKeyId, Redacted};
+use crate::document::Document;
+use crate::error::Error;
+use crate::proof::{self, Proof};
+use crate::refusal::Meaning;
+use crate::resource::Resource;
+use crate::signer::Signer;
+use crate::store::{CURRENT, Labels, PENDING};
+use crate::sweep::{self, Mark};
+
+/// How often a create is sent that gets no answer. Each time the keys it may have made are deleted first.
+const MOST_CREATIONS: u32 = 3;
+
+impl Rotation<'_> {
+    pub(super) async fn create_secret(&self, labels: &Labels) -> Result<&'static str, Error> {
+        let staged = self
+            .store
+            .value(&labels.arn, &self.event.token, PENDING)
+            .await?;
+        if staged.is_some() {
+            return Ok("nothing to do: the pending version has a value");
+        }
+        let current = self.current(labels).await?;
+        for warning in current.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let resource = resource(&current)?;
+        ensure_another_key_fits(&current)?;
+        let previous = self.previous(labels, &current).await?;
+        let mut signer = self.signer(labels, &current, current.api_key()).await?;
+
+        let keys = signer.list(current.owner()).await?;
+        if self.config.current_key_check == CurrentKeyCheck::Required {
+            self.check_current_key(&mut signer, &current, &resource, &keys)
+                .await?;
+        }
+        // Labels that still stand after the list was made show that no later rotation had begun by then: none
+        // of the keys in the list is a later rotation's.
+        if self.guard(&self.store.describe(&labels.arn).await?)? {
+            return Ok("nothing to do: another invocation finished the rotation");
+        }
+        let mark = self.mark(labels);
+        self.sweep(&mut signer, &current, previous.as_ref(), &keys, &mark)
+            .await?;
+
+        let key = self
+            .create_key(&mut signer, &current, &resource, &labels.arn, &mark)
+            .await?;
+        tracing::Span::current().record("new_key_id", key.id.as_str());
+        self.stage(&mut signer, &current, &labels.arn, &key).await
+    }
+
+    /// Checks that the current key is what the secret says: one of the owner's, for the resource, and held by
+    /// whoever wrote the secret. Otherwise a secret could be used to obtain a key of somebody else's account.
+    async fn check_current_key(
+        &self,
+        signer: &mut Signer<'_>,
+        current: &Document,
+        resource: &Resource,
+        keys: &[Listed],
+    ) -> Result<(), Error> {
+        let key = current.api_key();
+        let not_of_owner = || Error::CurrentKeyNotOfOwner {
+            key: key.id.to_string(),
+            owner: current.owner().to_owned(),
+        };
+        let listed = match keys.iter().find(|listed| listed.id == key.id.as_str()) {
+            Some(listed) => listed.clone(),
+            // A list may lag, and leaves out what the signer may not see.
+            None => signer.read(&key.id).await?.ok_or_else(not_of_owner)?,
+        };
+        if listed.owner.as_deref() != Some(current.owner()) {
+            return Err(not_of_owner());
+        }
+        if !resource.is_named_by(listed.resource.as_deref(), listed.environment.as_deref()) {
+            return Err(Error::CurrentKeyOfOtherResource {
+                key: key.id.to_string(),
+            });
+        }
+        let prover = self.prover();
+        if !prover.tries(resource) {
+            return Ok(());
+        }
+        let target =
+            proof::target(self.confluent, signer, current, resource, Some(&listed)).await?;
+        if prover.current(key, &target, self.deadline).await? == Proof::Unreachable {
+            tracing::warn!(
+                host = target.endpoint.host_str(),
+                "the current key is not proven: its endpoint cannot be reached from here"
+            );
+        }
+        Ok(())
+    }
+
+    /// Deletes what earlier rotations left: see [`sweep::before_creation`].
+    async fn sweep(
+        &self,
+        signer: &mut Signer<'_>,
+        current: &Document,
+        previous: Option<&Document>,
+        keys: &[Listed],
+        mark: &Mark,
+    ) -> Result<(), Error> {
+        let kept = &current.api_key().id;
+        let previous = previous.map(|previous| previous.api_key().id.as_str());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        for key in sweep::before_creation(keys, mark, kept.as_str(), previous, now) {
+            delete(signer, key, current.owner(), kept).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a key. A request that may have been carried out is not sent again before the keys it may have made
+    /// have been looked for and deleted.
+    async fn create_key(
+        &self,
+        signer: &mut Signer<'_>,
+        current: &Document,
+        resource: &Resource,
+        arn: &str,
+        mark: &Mark,
+    ) -> Result<ApiKey, Error> {
+        let new = NewKey {
+            owner: current.owner(),
+            resource,
+            display_name: &sweep::display_name(arn),
+            description: &mark.description(),
+        };
+        let mut sent = 0;
+        loop {
+            let source = match signer.create(&new).await {
+                Err(Error::Confluent(source)) => source,
+                made => return made,
+            };
+            if source.meaning() == Some(Meaning::QuotaExceeded) {
+                return Err(quota_exceeded(signer, current.owner(), resource, source).await);
+            }
+            if !source.may_have_been_carried_out() {
+                return Err(source.into());
+            }
+            sent += 1;
+            // The wait also lets the list catch up with what was made.
+            let no_time = self
+                .deadline
+                .wait(self.config.probe_interval)
+                .await
+                .is_err();
+            if sent == MOST_CREATIONS || no_time {
+                return Err(Error::CreationUnknown { source });
+            }
+            let Ok(keys) = signer.list(current.owner()).await else {
+                return Err(Error::CreationUnknown { source });
+            };
+            for key in sweep::of_invocation(&keys, mark) {
+                delete(signer, key, current.owner(), &current.api_key().id).await?;
+            }
+        }
+    }
+
+    /// Stores the new key. If that is refused for good, the key is deleted again: nobody could ever use it.
+    async fn stage(
+        &self,
+        signer: &mut Signer<'_>,
+        current: &Document,
+        arn: &str,
+        key: &ApiKey,
+    ) -> Result<&'static str, Error> {
+        let token = &self.event.token;
+        let stored = match current.with_api_key(key) {
+            Ok(value) => {
+                let rotation_token = self.event.rotation_token.as_ref();
+                let put = self
+                    .store
+                    .put_pending(arn, token, &value, rotation_token)
+                    .await;
+                put.map_err(Error::from)
+            }
+            Err(source) => Err(Error::SecretValue {
+                label: PENDING,
+                source,
+            }),
+        };
+        let error = match stored {
+            Ok(()) => return Ok("made a key and staged it"),
+            Err(Error::SecretsManager(error)) if error.may_have_been_carried_out() => {
+                return Err(error.into());
+            }
+            Err(error) => error,
+        };
+        match self.staged_key(arn).await {
+            Ok(Some(staged)) if staged == key.id => Ok("made a key and staged it"),
+            Ok(staged) => {
+                signer
+                    .delete(&key.id, current.owner(), &current.api_key().id)
+                    .await?;
+                tracing::info!(deleted_key_id = %key.id, "deleted the new key, which was not stored");
+                staged.map_or(Err(error), |_| Ok("another invocation staged a key first"))
+            }
+            // Whether ours is stored is not known, so it stays; its mark leads to it.
+            Err(_) => Err(error),
+        }
+    }
+
+    /// The key that the pending version names, if it has a value.
+    async fn staged_key(&self, arn: &str) -> Result<Option<ApiKeyId>, Error> {
+        let value = self.store.value(arn, &self.event.token, PENDING).await?;
+        let Some(value) = value else {
+            return Ok(None);
+        };
+        let label = PENDING;
+        let staged =
+            Document::parse(value).map_err(|source| Error::SecretValue { label, source })?;
+        Ok(Some(staged.api_key().id.clone()))
+    }
+}
+
+/// Checks, before a key is made, that the secret has room for another key in place of the current one.
+fn ensure_another_key_fits(current: &Document) -> Result<(), Error> {
+    // As long as Confluent's keys are today.
+    // https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/service-accounts/api-keys/overview.html
+    let stand_in = ApiKey {
+        id: ApiKeyId::new("K".repeat(16)),
+        secret: Redacted::new("S".repeat(64)),
+    };
+    match current.with_api_key(&stand_in) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(Error::SecretValue {
+            label: CURRENT,
+            source,
+        }),
+    }
+}
+
+/// Adds to a refused create how many keys there are.
+async fn quota_exceeded(
+    signer: &mut Signer<'_>,
+    owner: &str,
+    resource: &Resource,
+    source: confluent::Error,
+) -> Error {
+    let Ok(keys) = signer.list(owner).await else {
+        return source.into();
+    };
+    let is_of_resource =
+        |key: &&Listed| resource.is_named_by(key.resource.as_deref(), key.environment.as_deref());
+    Error::QuotaExceeded {
+        owner: owner.to_owned(),
+        keys: keys.len(),
+        of_resource: keys.iter().filter(is_of_resource).count(),
+        source,
+    }
+}

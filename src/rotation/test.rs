@@ -1,0 +1,120 @@
+//! `testSecret`: proves that the pending key opens its resource.
+//!
+//! It never deletes a key: when a schedule is changed without rotating at once, Secrets Manager runs this step
+//! alone, on a copy of the current value.
+//!
+//! <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotateSecret.html>
+
+use std::time::Duration;
+
+use super::{Rotation, resource};
+use crate::document::Document;
+use crate::error::Error;
+use crate::proof::{self, Proof};
+use crate::resource::Resource;
+use crate::signer::Signer;
+use crate::store::Labels;
+
+/// Kept back from the time for trying the key: to find out whether it still exists, and to say so.
+const AFTER_TRYING: Duration = Duration::from_secs(10);
+
+impl Rotation<'_> {
+    pub(super) async fn test_secret(&self, labels: &Labels) -> Result<&'static str, Error> {
+        let pending = self.pending(labels).await?;
+        let current = self.current(labels).await?;
+        let resource = resource(&pending)?;
+        let mut signer = self.signer(labels, &current, current.api_key()).await?;
+
+        let tested = if self.prover().tries(&resource) {
+            self.try_pending(&mut signer, &pending, &current, &resource)
+                .await
+        } else {
+            check_listed(&mut signer, &pending, &resource).await
+        };
+        let error = match tested {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        match is_gone(&mut signer, &pending, &current, &error).await {
+            Ok(true) => {
+                self.store
+                    .drop_pending(&labels.arn, &self.event.token)
+                    .await?;
+                Err(Error::NewKeyDeleted {
+                    key: pending.api_key().id.to_string(),
+                    version: self.event.token.clone(),
+                })
+            }
+            // Asking why may fail too; the error that was seen first stands.
+            Ok(false) | Err(_) => Err(error),
+        }
+    }
+
+    /// Tries the pending key at its resource.
+    async fn try_pending(
+        &self,
+        signer: &mut Signer<'_>,
+        pending: &Document,
+        current: &Document,
+        resource: &Resource,
+    ) -> Result<&'static str, Error> {
+        let target = proof::target(self.confluent, signer, pending, resource, None).await?;
+        let deadline = self.deadline.keeping(AFTER_TRYING);
+        let prover = self.prover();
+        let proof = prover.new_key(pending.api_key(), current.api_key(), &target, deadline);
+        match proof.await? {
+            Proof::Accepted => Ok("the pending key opens its resource"),
+            Proof::Unreachable => {
+                tracing::warn!(
+                    host = target.endpoint.host_str(),
+                    "the pending key is not proven: its endpoint cannot be reached from here"
+                );
+                Ok("the pending key was let pass without proof")
+            }
+        }
+    }
+}
+
+/// Checks that the control plane knows the pending key as what it was made for, where nothing is sent to a data
+/// plane.
+async fn check_listed(
+    signer: &mut Signer<'_>,
+    pending: &Document,
+    resource: &Resource,
+) -> Result<&'static str, Error> {
+    let id = &pending.api_key().id;
+    let key = id.to_string();
+    let Some(listed) = signer.read(id).await? else {
+        return Err(Error::NewKeyNotListed { key });
+    };
+    let of_owner = listed.owner.as_deref() == Some(pending.owner());
+    if of_owner && resource.is_named_by(listed.resource.as_deref(), listed.environment.as_deref()) {
+        Ok("the control plane knows the pending key")
+    } else {
+        Err(Error::NewKeyOfOtherResource { key })
+    }
+}
+
+/// Whether the pending key failed because it is gone for good: a list that shows the current key does not show
+/// it, and asking for it by its id finds nothing. A copy of the current value is never judged.
+async fn is_gone(
+    signer: &mut Signer<'_>,
+    pending: &Document,
+    current: &Document,
+    error: &Error,
+) -> Result<bool, Error> {
+    let id = &pending.api_key().id;
+    let may_be_gone = matches!(
+        error,
+        Error::NewKeyNotAccepted { .. } | Error::NewKeyNotListed { .. }
+    );
+    if !may_be_gone || *id == current.api_key().id {
+        return Ok(false);
+    }
+    let keys = signer.list(pending.owner()).await?;
+    let lists = |id: &str| keys.iter().any(|key| key.id == id);
+    if lists(id.as_str()) || !lists(current.api_key().id.as_str()) {
+        return Ok(false);
+    }
+    Ok(signer.read(id).await?.is_none())
+}

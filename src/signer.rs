@@ -1,0 +1,189 @@
+//! Who signs requests to Confluent's control plane: the secret's own key, or an admin secret's.
+//!
+//! An admin secret may itself be rotating, so it is read in each step that needs it, and once more when its
+//! key is refused.
+
+use crate::confluent::{self, Confluent, Listed, NewKey};
+use crate::credential::{ApiKey, ApiKeyId};
+use crate::document::{self, Document};
+use crate::error::Error;
+use crate::refusal::Meaning;
+use crate::resource::LookUp;
+use crate::store::{Labels, Store};
+
+/// The control plane, and the key that signs what is asked of it.
+#[derive(Debug)]
+pub struct Signer<'a> {
+    confluent: &'a Confluent,
+    store: &'a Store,
+    admin_secret: Option<String>,
+    key: ApiKey,
+}
+
+/// The admin secret that the rotation's metadata, the secret's value or the function's configuration name;
+/// none for self-rotation, which is also what a secret that names itself asks for.
+///
+/// # Errors
+/// [`Error::AdminSecretAmbiguous`] if two of them name different secrets.
+pub fn admin_secret(
+    labels: &Labels,
+    document: &Document,
+    configured: Option<&str>,
+) -> Result<Option<String>, Error> {
+    let sources = [
+        (
+            "the rotation's metadata",
+            labels.admin_secret_arn.as_deref(),
+        ),
+        ("adminSecretArn in the secret", document.admin_secret_arn()),
+        ("ADMIN_SECRET_ARN", configured),
+    ];
+    let mut named = sources
+        .into_iter()
+        .filter_map(|(place, arn)| Some((place, arn?)));
+    let Some((first, arn)) = named.next() else {
+        return Ok(None);
+    };
+    if let Some((second, _)) = named.find(|(_, other)| *other != arn) {
+        return Err(Error::AdminSecretAmbiguous { first, second });
+    }
+    Ok((arn != labels.arn).then(|| arn.to_owned()))
+}
+
+impl<'a> Signer<'a> {
+    /// Signs with the key of `admin_secret`, or with `own` where there is none.
+    ///
+    /// # Errors
+    /// [`Error`], if the admin secret cannot be read.
+    pub async fn new(
+        confluent: &'a Confluent,
+        store: &'a Store,
+        admin_secret: Option<String>,
+        own: &ApiKey,
+    ) -> Result<Self, Error> {
+        let key = match &admin_secret {
+            Some(secret) => admin_key(store, secret).await?,
+            None => own.clone(),
+        };
+        Ok(Self {
+            confluent,
+            store,
+            admin_secret,
+            key,
+        })
+    }
+
+    /// [`Confluent::list`]
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn list(&mut self, owner: &str) -> Result<Vec<Listed>, Error> {
+        self.signed(async |confluent, key| confluent.list(key, owner).await)
+            .await
+    }
+
+    /// [`Confluent::read`]; none if the key is gone, or may not be seen, which Confluent answers alike.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn read(&mut self, id: &ApiKeyId) -> Result<Option<Listed>, Error> {
+        let read = self.signed(async |confluent, key| confluent.read(key, id).await);
+        match read.await {
+            Ok(key) => Ok(Some(key)),
+            Err(Error::Confluent(error))
+                if matches!(
+                    error.meaning(),
+                    Some(Meaning::NotFound | Meaning::Forbidden)
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// [`Confluent::create`]
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn create(&mut self, new: &NewKey<'_>) -> Result<ApiKey, Error> {
+        self.signed(async |confluent, key| confluent.create(key, new).await)
+            .await
+    }
+
+    /// [`Confluent::endpoint`]
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn endpoint(
+        &mut self,
+        look_up: &LookUp,
+        id: &str,
+        environment: &str,
+    ) -> Result<String, Error> {
+        self.signed(async |confluent, key| confluent.endpoint(key, look_up, id, environment).await)
+            .await
+    }
+
+    /// Deletes `key` of `owner`. That it is gone already is a success.
+    ///
+    /// Confluent answers 403 for a key that is gone as for one that may not be deleted. The owner's list
+    /// tells them apart, if it shows `witness`, a key that is known to exist.
+    ///
+    /// # Errors
+    /// [`Error::KeyNotDeleted`]
+    pub async fn delete(
+        &mut self,
+        key: &ApiKeyId,
+        owner: &str,
+        witness: &ApiKeyId,
+    ) -> Result<(), Error> {
+        let sent = self.signed(async |confluent, signer| confluent.delete(signer, key).await);
+        let source = match sent.await {
+            Ok(()) => return Ok(()),
+            Err(Error::Confluent(source)) => source,
+            Err(error) => return Err(error),
+        };
+        if source.meaning() == Some(Meaning::Forbidden) {
+            let keys = self.list(owner).await?;
+            let lists = |id: &ApiKeyId| keys.iter().any(|key| key.id == id.as_str());
+            if lists(witness) && !lists(key) {
+                return Ok(());
+            }
+        }
+        Err(Error::KeyNotDeleted {
+            key: key.to_string(),
+            source,
+        })
+    }
+
+    /// Sends a request, and once more with a fresh key if the admin secret's is refused.
+    async fn signed<T>(
+        &mut self,
+        request: impl AsyncFn(&Confluent, &ApiKey) -> Result<T, confluent::Error>,
+    ) -> Result<T, Error> {
+        let error = match request(self.confluent, &self.key).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        if error.meaning() == Some(Meaning::Unauthenticated)
+            && let Some(secret) = &self.admin_secret
+        {
+            let fresh = admin_key(self.store, secret).await?;
+            if fresh != self.key {
+                tracing::info!(old = %self.key.id, new = %fresh.id, "the admin secret has a new key");
+                self.key = fresh;
+                return Ok(request(self.confluent, &self.key).await?);
+            }
+        }
+        Err(error.into())
+    }
+}
+
+async fn admin_key(store: &Store, secret: &str) -> Result<ApiKey, Error> {
+    let value = store.current_value(secret).await?;
+    document::api_key(&value).map_err(|source| Error::AdminSecretValue {
+        secret: secret.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,109 @@
+//! One HTTP client for both services: one TLS stack, one pool of connections, one set of rules.
+//!
+//! Confluent Cloud is called with it directly, Secrets Manager through the SDK, to which it is an
+//! [`HttpClient`]. It follows no redirect, since a redirect would carry a credential to another host.
+
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use rustls::{ClientConfig, RootCertStore};
+
+/// How long a connection and its TLS handshake may take. Outside the resource's network a private
+/// endpoint never answers at all, and that should be known soon.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The client for both services.
+///
+/// # Errors
+/// A [`reqwest::Error`] if the TLS settings do not fit reqwest's version of rustls.
+pub fn client() -> Result<reqwest::Client, reqwest::Error> {
+    let roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    // The process has no default provider to look up: it is named here, once.
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::DEFAULT_VERSIONS)
+        .map(|builder| builder.with_root_certificates(roots).with_no_client_auth());
+    let builder = reqwest::Client::builder();
+    let builder = match tls {
+        Ok(tls) => builder.tls_backend_preconfigured(tls),
+        // reqwest then reports that it has no TLS backend.
+        Err(_) => builder,
+    };
+    builder
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT)
+        // A plain http proxy from the environment would be sent credentials meant for loopback.
+        .no_proxy()
+        .user_agent(concat!(
+            env!("CARGO_PKG_NAME"),
+            "/",
+            env!("CARGO_PKG_VERSION")
+        ))
+        .build()
+}
+
+/// The shared client as the SDK wants it.
+///
+/// It buffers bodies, which are at most a secret value of 64 KiB. The SDK's own timeouts enclose it.
+#[derive(Clone, Debug)]
+pub struct SdkHttpClient(pub reqwest::Client);
+
+impl HttpClient for SdkHttpClient {
+    fn http_connector(
+        &self,
+        _settings: &HttpConnectorSettings,
+        _components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for SdkHttpClient {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let client = self.0.clone();
+        HttpConnectorFuture::new(async move { exchange(client, request).await })
+    }
+}
+
+async fn exchange(
+    client: reqwest::Client,
+    request: HttpRequest,
+) -> Result<HttpResponse, ConnectorError> {
+    let user = |error: Box<dyn std::error::Error + Send + Sync>| ConnectorError::user(error);
+    let request = request
+        .try_into_http1x()
+        .map_err(|error| user(error.into()))?;
+    let (parts, body) = request.into_parts();
+    let Some(body) = body.bytes().map(<[u8]>::to_vec) else {
+        return Err(user("a streaming body is not supported".into()));
+    };
+    let request = http::Request::from_parts(parts, body);
+    let request = reqwest::Request::try_from(request).map_err(|error| user(error.into()))?;
+
+    let response = client.execute(request).await.map_err(connector_error)?;
+    let mut head = http::Response::new(());
+    *head.status_mut() = response.status();
+    *head.headers_mut() = response.headers().clone();
+    let body = response.bytes().await.map_err(connector_error)?;
+    HttpResponse::try_from(head.map(|()| SdkBody::from(body)))
+        .map_err(|error| ConnectorError::other(error.into(), None))
+}
+
+/// What the SDK may do next follows from this: it repeats what timed out and what broke.
+fn connector_error(error: reqwest::Error) -> ConnectorError {
+    if error.is_timeout() {
+        ConnectorError::timeout(error.into())
+    } else if error.is_builder() {
+        ConnectorError::user(error.into())
+    } else {
+        ConnectorError::io(error.into())
+    }
+}
