@@ -3,6 +3,11 @@
 //! [`World`] is one secret, everything its rotation needs, and the function as `main` wires it up, with
 //! shorter waits.
 
+mod contract;
+mod end_to_end;
+mod faults;
+mod kinds;
+mod leaks;
 mod steps;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,0 +1,1 @@
+//! The release binary, driven over the Lambda Runtime API.

@@ -1,0 +1,1 @@
+//! A fault at every request of a rotation, and the recovery from it.

@@ -1,0 +1,1 @@
+//! Every kind of key, in both modes, under both policies.

@@ -1,0 +1,1 @@
+//! No secret is ever printed.
