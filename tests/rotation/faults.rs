@@ -1,1 +1,153 @@
 //! A fault at every request of a rotation, and the recovery from it.
+//!
+//! A rotation is short, so every fault is tried at every request. Secrets Manager attempts a rotation that failed
+//! again with the same token, and with a new one after somebody has taken `AWSPENDING` off; both are tried. What
+//! is asserted is the state that is left, not the calls that led there.
+
+use simulator::Fault;
+
+use super::*;
+
+/// How often Secrets Manager tries again. How often it really does is not documented.
+const ATTEMPTS: usize = 4;
+
+/// How a rotation that was disturbed is taken up again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Recovery {
+    /// Secrets Manager attempts the same rotation again.
+    SameToken,
+    /// Somebody takes `AWSPENDING` off, and another rotation is begun.
+    NewToken,
+}
+
+/// The requests of a rotation in which nothing goes wrong.
+async fn calm_rotation(setting: Setting) -> Vec<String> {
+    let world = World::new(setting).await;
+    assert_eq!(world.rotate().await, Outcome::Succeeded);
+    world.requests()
+}
+
+impl World {
+    /// Rotates with what is in the way, then attempts again until it succeeds.
+    async fn rotate_until_it_succeeds(&self, recovery: Recovery, case: &str) {
+        let mut outcome = self.rotate().await;
+        for _ in 0..ATTEMPTS {
+            if outcome == Outcome::Succeeded {
+                return;
+            }
+            if recovery == Recovery::NewToken {
+                self.simulator.abandon(&self.arn);
+            }
+            outcome = self.rotate().await;
+        }
+        panic!("{case}: {outcome:?}");
+    }
+
+    /// Asserts what is left after a rotation, however it went.
+    fn assert_rotated(&self, setting: Setting, case: &str) {
+        let current = self.key("AWSCURRENT").expect(case);
+        assert_ne!(current, self.first_key, "{case}");
+        let mut left = vec![current.clone()];
+        if setting.policy == OldKeyPolicy::KeepUntilNextRotation {
+            left.extend(self.key("AWSPREVIOUS"));
+        }
+        self.assert_keys(&left, &case);
+        assert_eq!(
+            self.value("AWSCURRENT")["note"],
+            json!({"kept": [1.0, null, "as it is"]}),
+            "{case}"
+        );
+        self.simulator.assert_promises_kept();
+    }
+}
+
+/// One way for a rotation to be disturbed.
+#[derive(Clone, Debug)]
+struct Case {
+    setting: Setting,
+    nth: usize,
+    request: String,
+    fault: Fault,
+    recovery: Recovery,
+}
+
+impl Case {
+    /// Says all that it takes to do it again.
+    fn name(&self) -> String {
+        let Self {
+            setting,
+            nth,
+            request,
+            fault,
+            recovery,
+        } = self;
+        format!("{fault:?} at request {nth}, {request}; {recovery:?}; {setting:?}")
+    }
+
+    async fn run(&self) {
+        let name = self.name();
+        let world = World::new(self.setting).await;
+        world.simulator.fail(self.nth, self.fault);
+
+        world.rotate_until_it_succeeds(self.recovery, &name).await;
+
+        world.assert_rotated(self.setting, &name);
+    }
+}
+
+/// Every fault at every request of a rotation.
+fn cases(setting: Setting) -> Vec<Case> {
+    let requests = block_on(calm_rotation(setting));
+    let mut cases = Vec::new();
+    for (nth, request) in requests.into_iter().enumerate() {
+        for fault in Fault::ALL {
+            for recovery in [Recovery::SameToken, Recovery::NewToken] {
+                let request = request.clone();
+                cases.push(Case {
+                    setting,
+                    nth,
+                    request,
+                    fault,
+                    recovery,
+                });
+            }
+        }
+    }
+    cases
+}
+
+/// Runs cases side by side: most of a case's time is spent waiting for an answer that does not come.
+fn run_all(cases: &[Case]) {
+    const THREADS: usize = 16;
+    std::thread::scope(|scope| {
+        for first in 0..THREADS {
+            let mine = cases.iter().skip(first).step_by(THREADS);
+            scope.spawn(|| mine.for_each(|case| block_on(case.run())));
+        }
+    });
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(future)
+}
+
+/// A rotation may be stopped before, during or after any request, in any step, and asked for again with the same
+/// token or a new one: it converges, and when it has, no key of ours is left over.
+#[test]
+fn a_rotation_survives_every_fault_at_every_request() {
+    for policy in [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation] {
+        let setting = Setting {
+            policy,
+            ..Setting::default()
+        };
+        let cases = cases(setting);
+
+        run_all(&cases);
+
+        println!(
+            "{policy:?}: recovered from {} disturbed rotations",
+            cases.len()
+        );
+    }
+}

@@ -3,6 +3,14 @@
 //! [`World`] is one secret, everything its rotation needs, and the function as `main` wires it up, with
 //! shorter waits.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should say where, and counts are printed"
+)]
+
 mod contract;
 mod end_to_end;
 mod faults;
@@ -10,6 +18,7 @@ mod kinds;
 mod leaks;
 mod steps;
 
+use std::fmt::Debug;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Credentials, Region};
@@ -100,7 +109,8 @@ impl World {
             Kind::Cloud | Kind::Tableflow | Kind::Global => {}
         }
         simulator.add_owner(OWNER, &[Role::ResourceOwnerOf(OWNER.to_owned())]);
-        simulator.state().knobs.keep_previous = setting.policy == OldKeyPolicy::KeepUntilNextRotation;
+        simulator.state().knobs.keep_previous =
+            setting.policy == OldKeyPolicy::KeepUntilNextRotation;
         let (first_key, secret) = simulator.add_key(OWNER, resource, environment);
         let mut value = json!({
             "apiKey": first_key,
@@ -116,7 +126,10 @@ impl World {
             value["adminSecretArn"] = json!(simulator.add_admin_secret("admin", &key));
         }
         let arn = simulator.add_secret("orders/kafka", &value.to_string());
-        let function = function(&simulator, &[("OLD_KEY_POLICY", policy_name(setting.policy))]);
+        let function = function(
+            &simulator,
+            &[("OLD_KEY_POLICY", policy_name(setting.policy))],
+        );
         Self {
             simulator,
             function,
@@ -133,31 +146,55 @@ impl World {
         context.request_id = format!("request-{}", fastrand::u64(..));
         context.deadline = u64::try_from(deadline.as_millis()).unwrap();
         let invocation = LambdaEvent::new(event, context);
-        self.function.handle(invocation).await.map_err(Diagnostic::from)
+        self.function
+            .handle(invocation)
+            .await
+            .map_err(Diagnostic::from)
     }
 
     /// Rotates the secret, or goes on with a rotation that is not complete.
     async fn rotate(&self) -> Outcome {
-        let invoke = async |event| self.invoke(event).await.map_err(|error| format!("{error:?}"));
+        let invoke = async |event| {
+            self.invoke(event)
+                .await
+                .map_err(|error| format!("{error:?}"))
+        };
         self.simulator.rotate(&self.arn, &invoke).await
     }
 
     /// Takes one step of the rotation that is under way.
     async fn step(&self, step: &str) -> Result<(), Diagnostic> {
         let token = self.simulator.begin_rotation(&self.arn);
-        self.invoke(self.simulator.event(&self.arn, &token, step)).await
+        self.invoke(self.simulator.event(&self.arn, &token, step))
+            .await
     }
 
     /// The key that a label names.
     fn key(&self, label: &str) -> Option<String> {
         let state = self.simulator.state();
-        state.secret(&self.arn).key_named_by(label).map(str::to_owned)
+        state
+            .secret(&self.arn)
+            .key_named_by(label)
+            .map(str::to_owned)
     }
 
     /// The owner's keys, in no order that matters.
     fn keys(&self) -> Vec<String> {
         let state = self.simulator.state();
-        state.keys_of(OWNER).iter().map(|key| key.id.clone()).collect()
+        state
+            .keys_of(OWNER)
+            .iter()
+            .map(|key| key.id.clone())
+            .collect()
+    }
+
+    /// Asserts that these and no other keys of the owner exist.
+    fn assert_keys(&self, expected: &[String], case: &dyn Debug) {
+        let mut expected = expected.to_vec();
+        let mut keys = self.keys();
+        expected.sort();
+        keys.sort();
+        assert_eq!(keys, expected, "{case:?}");
     }
 
     /// What was asked for since the last look.
@@ -177,14 +214,20 @@ impl World {
     /// The value of the version that a label is on.
     fn value(&self, label: &str) -> Value {
         let state = self.simulator.state();
-        let value = state.secret(&self.arn).value(label).unwrap_or_else(|| panic!("no {label}"));
+        let value = state
+            .secret(&self.arn)
+            .value(label)
+            .unwrap_or_else(|| panic!("no {label}"));
         serde_json::from_str(value).unwrap()
     }
 
     /// Sets a variable of the function's environment.
     fn set(&mut self, name: &str, value: &str) {
         let policy = policy_name(self.function.config.old_key_policy);
-        self.function = function(&self.simulator, &[("OLD_KEY_POLICY", policy), (name, value)]);
+        self.function = function(
+            &self.simulator,
+            &[("OLD_KEY_POLICY", policy), (name, value)],
+        );
     }
 }
 
@@ -199,17 +242,31 @@ fn policy_name(policy: OldKeyPolicy) -> &'static str {
 fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Function {
     let control_plane = simulator.confluent_url();
     let config = Config::read(|name| {
-        let (_, value) = variables.iter().rev().find(|(known, _)| *known == name).copied().or_else(|| {
-            let defaults = [("CONFLUENT_API_URL", control_plane.as_str()), ("PROBE_INTERVAL_MS", "1")];
-            defaults.into_iter().find(|(known, _)| *known == name)
-        })?;
+        let (_, value) = variables
+            .iter()
+            .rev()
+            .find(|(known, _)| *known == name)
+            .copied()
+            .or_else(|| {
+                let defaults = [
+                    ("CONFLUENT_API_URL", control_plane.as_str()),
+                    ("PROBE_INTERVAL_MS", "1"),
+                ];
+                defaults.into_iter().find(|(known, _)| *known == name)
+            })?;
         Some(value.to_owned())
     });
     let http = transport::client().unwrap();
     let sdk = aws_sdk_secretsmanager::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static("us-east-1"))
-        .credentials_provider(Credentials::new("AKIAEXAMPLE", "example", None, None, "test"))
+        .credentials_provider(Credentials::new(
+            "AKIAEXAMPLE",
+            "example",
+            None,
+            None,
+            "test",
+        ))
         .endpoint_url(simulator.secrets_manager_url())
         .http_client(SdkHttpClient(http.clone()))
         .build();
