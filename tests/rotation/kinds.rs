@@ -148,6 +148,6 @@ async fn a_resource_key_that_would_have_to_sign_is_refused_before_anything_is_ma
             "{kind:?}: {}",
             error.error_message
         );
-        world.assert_keys(&[world.first_key.clone()], &kind);
+        world.assert_keys(std::slice::from_ref(&world.first_key), &kind);
     }
 }

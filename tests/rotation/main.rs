@@ -38,7 +38,7 @@ const ADMIN: &str = "sa-admin";
 /// The environment of every resource.
 const ENVIRONMENT: &str = "env-prod";
 /// Long enough for every request of a test, however busy the machine is.
-const AMPLE: Duration = Duration::from_secs(120);
+const AMPLE: Duration = Duration::from_mins(2);
 
 /// Who signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
