@@ -155,6 +155,17 @@ pub enum Error {
          needs. Set KEY_VERIFICATION=control-plane"
     )]
     OrganizationUnknown,
+    /// The control plane does not say where the resource is.
+    #[error(
+        "the resource's endpoint is not found. Correct resourceId and environmentId in the secret, give the \
+         signing key's owner a role that sees the resource, such as Operator, or put `endpoint` into the \
+         secret"
+    )]
+    EndpointNotFound {
+        /// What Confluent said.
+        #[source]
+        source: confluent::Error,
+    },
     /// The endpoint is not a URL that a key can be tried at.
     #[error("{source_of_it} is not the https URL of a host, without path or query")]
     EndpointInvalid {
@@ -289,6 +300,7 @@ impl Error {
             Self::CurrentKeyNotAccepted { .. } => "CurrentKeyNotAccepted",
             Self::EnvironmentUnknown => "EnvironmentUnknown",
             Self::OrganizationUnknown => "OrganizationUnknown",
+            Self::EndpointNotFound { .. } => "EndpointNotFound",
             Self::EndpointInvalid { .. } => "EndpointInvalid",
             Self::EndpointNotAllowed { .. } => "EndpointNotAllowed",
             Self::NewKeyNotAccepted { seen, .. } => match seen.0 {

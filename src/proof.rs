@@ -16,6 +16,7 @@ use crate::credential::ApiKey;
 use crate::deadline::Deadline;
 use crate::document::Document;
 use crate::error::{Error, Seen};
+use crate::refusal::Meaning;
 use crate::resource::{Endpoint, Resource};
 use crate::signer::Signer;
 
@@ -213,7 +214,8 @@ pub async fn target<'r>(
     let endpoint = if let Some(given) = given {
         base_url("`endpoint` in the secret", given)?
     } else {
-        let found = signer.endpoint(look_up, &resource.id, &environment).await?;
+        let found = signer.endpoint(look_up, &resource.id, &environment).await;
+        let found = found.map_err(not_found)?;
         base_url("the endpoint that Confluent Cloud names", &found)?
     };
     Ok(Target {
@@ -222,6 +224,21 @@ pub async fn target<'r>(
         environment,
         organization,
     })
+}
+
+/// A look-up that was refused calls for other remedies than the refusal knows of.
+fn not_found(error: Error) -> Error {
+    match error {
+        Error::Confluent(source)
+            if matches!(
+                source.meaning(),
+                Some(Meaning::Forbidden | Meaning::NotFound)
+            ) =>
+        {
+            Error::EndpointNotFound { source }
+        }
+        error => error,
+    }
 }
 
 /// An endpoint as a URL to put a path on. Some of Confluent's answers leave the scheme out.

@@ -97,7 +97,7 @@ async fn a_users_key_is_rotated_with_a_cloud_key_of_the_same_user() {
     let world = World::new(Setting::default()).await;
     let user = "u-ada42";
     let simulator = &world.simulator;
-    simulator.add_owner(user, &[]);
+    simulator.add_owner(user, &[Role::Operator]);
     let signing = simulator.add_key(user, None, None);
     let admin_secret = simulator.add_admin_secret("ada", &signing);
     let (id, secret) = simulator.add_key(user, Some("lkc-orders"), Some(ENVIRONMENT));
