@@ -51,6 +51,12 @@ pub enum Error {
          serviceAccountId into the secret first"
     )]
     NoCurrentVersion,
+    /// Somebody moved `AWSCURRENT` while the step was under way.
+    #[error(
+        "AWSCURRENT moved to another version during this step, so nothing was made or deleted. The next \
+         attempt begins with the version that is current then"
+    )]
+    CurrentVersionMoved,
     /// A version that a step needs has no value.
     #[error(
         "the {label} version {version} has no value. If it stays so, take AWSPENDING off it and start \
@@ -288,6 +294,7 @@ impl Error {
             Self::RotationNotEnabled { .. } => "RotationNotEnabled",
             Self::VersionNotPending { .. } => "VersionNotPending",
             Self::NoCurrentVersion => "NoCurrentVersion",
+            Self::CurrentVersionMoved => "CurrentVersionMoved",
             Self::VersionWithoutValue { .. } => "VersionWithoutValue",
             Self::SecretValue { .. } => "SecretValue",
             Self::PendingIsCurrent { .. } => "PendingIsCurrent",

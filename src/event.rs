@@ -57,8 +57,8 @@ impl Event {
     /// [`Error::InvalidEvent`], naming the field, never quoting it.
     pub fn parse(payload: &Value) -> Result<Self, Error> {
         let text = |field: &'static str| match payload.get(field) {
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+            None | Some(Value::Null | Value::String(_)) => Ok(None),
             Some(_) => Err(invalid(format!("has a {field} that is not a text"))),
         };
         let required = |field| text(field)?.ok_or_else(|| invalid(format!("has no {field}")));

@@ -114,8 +114,10 @@ impl Prover<'_> {
         let began = Instant::now();
         let mut interval = self.interval;
         let (mut tries, mut successes, mut unreachable) = (0, 0, 0);
+        let mut before = None;
         loop {
             let verdict = self.try_key(key, target, deadline).await?;
+            let cut_short = deadline.remaining().is_zero();
             tries += 1;
             let accepted = match verdict {
                 Verdict::Accepted => true,
@@ -143,9 +145,11 @@ impl Prover<'_> {
                 interval = self.interval;
             }
             if deadline.wait(interval).await.is_err() {
+                // A try that the deadline cut short says nothing about the key.
+                let seen = before.filter(|_| cut_short).unwrap_or(verdict);
                 return Err(Error::NewKeyNotAccepted {
                     key: key.id.to_string(),
-                    seen: Seen(verdict),
+                    seen: Seen(seen),
                     elapsed: began.elapsed(),
                     tries,
                 });
@@ -153,6 +157,7 @@ impl Prover<'_> {
             interval = interval
                 .mul_f64(GROWTH)
                 .min(LONGEST_INTERVAL.max(self.interval));
+            before = Some(verdict);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::document::Document;
 use crate::error::Error;
 use crate::proof::{self, Proof};
 use crate::refusal::Meaning;
-use crate::resource::Resource;
+use crate::resource::{Reference, Resource};
 use crate::signer::Signer;
 use crate::store::{CURRENT, Labels, PENDING};
 use crate::sweep::{self, Mark};
@@ -34,20 +34,26 @@ impl Rotation<'_> {
         for warning in current.warnings() {
             tracing::warn!("{warning}");
         }
-        let resource = resource(&current)?;
+        let mut resource = resource(&current)?;
         ensure_another_key_fits(&current)?;
         let previous = self.previous(labels, &current).await?;
         let mut signer = self.signer(labels, &current, current.api_key()).await?;
 
         let keys = signer.list(current.owner()).await?;
+        let listed = find(&mut signer, &current, &keys).await?;
+        complete_environment(&mut resource, listed.as_ref())?;
         if self.config.current_key_check == CurrentKeyCheck::Required {
-            self.check_current_key(&mut signer, &current, &resource, &keys)
+            self.check_current_key(&mut signer, &current, &resource, listed)
                 .await?;
         }
         // Labels that still stand after the list was made show that no later rotation had begun by then: none
-        // of the keys in the list is a later rotation's.
-        if self.guard(&self.store.describe(&labels.arn).await?)? {
+        // of the keys in the list is a later rotation's, and what was current still is.
+        let now = self.store.describe(&labels.arn).await?;
+        if self.guard(&now)? {
             return Ok("nothing to do: another invocation finished the rotation");
+        }
+        if now.version_with(CURRENT) != labels.version_with(CURRENT) {
+            return Err(Error::CurrentVersionMoved);
         }
         let mark = self.mark(labels);
         self.sweep(&mut signer, &current, previous.as_ref(), &keys, &mark)
@@ -67,18 +73,14 @@ impl Rotation<'_> {
         signer: &mut Signer<'_>,
         current: &Document,
         resource: &Resource,
-        keys: &[Listed],
+        listed: Option<Listed>,
     ) -> Result<(), Error> {
         let key = current.api_key();
         let not_of_owner = || Error::CurrentKeyNotOfOwner {
             key: key.id.to_string(),
             owner: current.owner().to_owned(),
         };
-        let listed = match keys.iter().find(|listed| listed.id == key.id.as_str()) {
-            Some(listed) => listed.clone(),
-            // A list may lag, and leaves out what the signer may not see.
-            None => signer.read(&key.id).await?.ok_or_else(not_of_owner)?,
-        };
+        let listed = listed.ok_or_else(not_of_owner)?;
         if listed.owner.as_deref() != Some(current.owner()) {
             return Err(not_of_owner());
         }
@@ -224,6 +226,32 @@ impl Rotation<'_> {
         let staged =
             Document::parse(value).map_err(|source| Error::SecretValue { label, source })?;
         Ok(Some(staged.api_key().id.clone()))
+    }
+}
+
+/// The current key as Confluent describes it; none if it is gone. A list may lag, and leaves out what the signer
+/// may not see, so a key that is not in it is asked for.
+async fn find(
+    signer: &mut Signer<'_>,
+    current: &Document,
+    keys: &[Listed],
+) -> Result<Option<Listed>, Error> {
+    let id = &current.api_key().id;
+    match keys.iter().find(|listed| listed.id == id.as_str()) {
+        Some(listed) => Ok(Some(listed.clone())),
+        None => signer.read(id).await,
+    }
+}
+
+/// Takes the environment from the current key where the secret does not name it, and making a key needs it.
+fn complete_environment(resource: &mut Resource, current: Option<&Listed>) -> Result<(), Error> {
+    if resource.kind.reference != Reference::IdAndEnvironment || resource.environment.is_some() {
+        return Ok(());
+    }
+    resource.environment = current.and_then(|current| current.environment.clone());
+    match resource.environment {
+        Some(_) => Ok(()),
+        None => Err(Error::EnvironmentUnknown),
     }
 }
 
