@@ -151,3 +151,22 @@ async fn a_resource_key_that_would_have_to_sign_is_refused_before_anything_is_ma
         world.assert_keys(std::slice::from_ref(&world.first_key), &kind);
     }
 }
+
+#[tokio::test]
+async fn the_environment_is_taken_from_the_keys_own_resource_where_the_secret_names_none() {
+    for kind in KINDS {
+        let world = World::new(Setting {
+            kind,
+            ..Setting::default()
+        })
+        .await;
+        world.edit(|value| {
+            value.as_object_mut().unwrap().remove("environmentId");
+        });
+
+        let outcome = world.rotate().await;
+
+        assert_eq!(outcome, Outcome::Succeeded, "{kind:?}");
+        assert_ne!(world.key("AWSCURRENT").unwrap(), world.first_key, "{kind:?}");
+    }
+}

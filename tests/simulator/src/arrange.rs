@@ -149,6 +149,7 @@ impl Simulator {
             versions: BTreeMap::new(),
             labels: BTreeMap::new(),
             rotation_tokens: BTreeMap::new(),
+            incomplete: None,
         };
         state.secrets.insert(arn.clone(), secret);
         state.put_by_hand(&arn, value);

@@ -15,6 +15,7 @@ use crate::call::Call;
 use crate::discovery;
 use crate::keys::{ApiKey, Kind};
 use crate::knobs::{GoneAnswer, LastPage, QuotaAnswer};
+use crate::mint;
 use crate::state::State;
 
 /// Where a list goes on. "`page_size` only counts on the first request."
@@ -191,6 +192,7 @@ fn create(state: &mut State, call: &Call, me: &str) -> Result<Answer, Answer> {
         ));
     }
     let mut key = state.mint_key(Some(&owner), &id, environment.as_deref());
+    key.created_at = mint::now();
     if !state.may_manage(me, &key) {
         return Err(Answer::confluent_forbidden());
     }
@@ -363,6 +365,23 @@ fn gone(state: &State, id: &str) -> Answer {
     }
 }
 
+/// Where the key's cluster is: its organization and environment.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#operation/getIamV2ApiKey>
+fn resource_name(state: &State, key: &ApiKey) -> Option<String> {
+    let element = match key.kind {
+        Kind::Kafka => "cloud-cluster",
+        Kind::SchemaRegistry => "schema-registry",
+        Kind::KsqlDb => "ksql",
+        Kind::Cloud | Kind::Flink | Kind::Tableflow | Kind::Global => return None,
+    };
+    let environment = state.resources.get(&key.resource)?.environments.first()?;
+    let (organization, id) = (&state.organization, &key.resource);
+    Some(format!(
+        "https://api.confluent.cloud/organization={organization}/environment={environment}/{element}={id}"
+    ))
+}
+
 /// The key as it is shown: with its secret when it is made, and never again.
 fn rendered(state: &State, key: &ApiKey, secret: Option<&str>) -> Value {
     // What Confluent really answers for Schema Registry and ksqlDB differs from its description:
@@ -386,6 +405,9 @@ fn rendered(state: &State, key: &ApiKey, secret: Option<&str>) -> Value {
         }
     }
     resource["id"] = json!(id);
+    if let Some(name) = resource_name(state, key) {
+        resource["resource_name"] = json!(name);
+    }
     let mut spec = json!({
         "display_name": key.display_name, "description": key.description, "resource": resource,
     });

@@ -152,14 +152,14 @@ pub(crate) enum When {
 pub(crate) struct Gate {
     matches: Matches,
     when: When,
-    arrived: watch::Sender<usize>,
+    arrivals: watch::Sender<usize>,
     released: watch::Receiver<bool>,
 }
 
 /// Holds matching requests, or their answers, until it is released or dropped.
 pub struct Hold {
     arrived: watch::Receiver<usize>,
-    released: watch::Sender<bool>,
+    release: watch::Sender<bool>,
 }
 
 impl Hold {
@@ -177,7 +177,7 @@ impl Hold {
 
     /// Lets them all go, and holds no more.
     pub fn release(&self) {
-        self.released.send_replace(true);
+        self.release.send_replace(true);
     }
 }
 
@@ -221,15 +221,15 @@ impl Simulator {
     }
 
     fn hold(&self, when: When, matches: Matches) -> Hold {
-        let (released, releases) = watch::channel(false);
+        let (release, released) = watch::channel(false);
         let (arrivals, arrived) = watch::channel(0);
         self.state().gates.push(Gate {
             matches,
             when,
-            arrived: arrivals,
-            released: releases,
+            arrivals,
+            released,
         });
-        Hold { arrived, released }
+        Hold { arrived, release }
     }
 }
 
@@ -252,7 +252,7 @@ impl crate::State {
             .gates
             .iter()
             .find(|gate| gate.when == when && (gate.matches)(request))?;
-        gate.arrived.send_modify(|arrived| *arrived += 1);
+        gate.arrivals.send_modify(|arrived| *arrived += 1);
         Some(gate.released.clone())
     }
 }

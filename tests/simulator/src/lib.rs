@@ -14,6 +14,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
+    clippy::must_use_candidate,
     reason = "a test's arrangement that cannot be made should fail loudly, where it is made"
 )]
 
@@ -36,7 +37,8 @@ mod server;
 mod state;
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -74,9 +76,24 @@ struct Running {
 }
 
 impl Shared {
+    /// How long a guard may be waited for; nothing holds one for more than a few instructions.
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// Locks the state. A test that still holds a guard is told so, instead of waiting for itself.
     fn state(&self) -> MutexGuard<'_, State> {
-        // A test that fails while it looks at the state should be reported as that failure.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let since = Instant::now();
+        loop {
+            match self.state.try_lock() {
+                Ok(state) => return state,
+                // A test that fails while it looks at the state should be reported as that failure.
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+            assert!(
+                since.elapsed() < Self::PATIENCE,
+                "a guard of Simulator::state() is still alive"
+            );
+        }
     }
 }
 
@@ -127,13 +144,15 @@ impl Simulator {
     }
 
     /// Resolves when the next [`Fault::StopBefore`] or [`Fault::StopAfter`] fires: the moment to kill
-    /// the process that sent the request.
-    pub async fn stopped(&self) {
+    /// the process that sent the request. It counts from the call, not from the first poll.
+    pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut stops = self.running.shared.stops.subscribe();
-        stops
-            .changed()
-            .await
-            .expect("the sender lives as long as the simulator");
+        async move {
+            // The sender goes with the simulator: then nothing can stop any more.
+            if stops.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Every secret value, `RotationToken` and key secret that was ever handed out: none of them may
@@ -155,9 +174,10 @@ impl Drop for Running {
         for task in self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner) {
             task.abort();
         }
-        let violations = std::mem::take(&mut self.shared.state().violations);
-        if !violations.is_empty() && !std::thread::panicking() {
-            panic!("{}", in_lines(&violations));
+        // A test that has failed already should be reported as that failure.
+        if !std::thread::panicking() {
+            let violations = std::mem::take(&mut self.shared.state().violations);
+            assert!(violations.is_empty(), "{}", in_lines(&violations));
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Names and secrets, made from a counter: the same test sees the same ones every time, and a case's
 //! name is its whole reproduction.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
@@ -91,6 +93,32 @@ pub(crate) fn timestamp(serial: u64) -> String {
         second / 60 % 60,
         second % 60
     )
+}
+
+/// The time now, as [`timestamp`] writes it: how old a key is decides what a client may conclude.
+pub(crate) fn now() -> String {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let (days, second) = (since_epoch / 86_400, since_epoch % 86_400);
+    // Years from March on, so that a leap day is a year's last.
+    // https://howardhinnant.github.io/date_algorithms.html#civil_from_days
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000000Z")
 }
 
 #[cfg(test)]

@@ -67,6 +67,7 @@ impl Simulator {
                 error,
             };
         }
+        secret.incomplete = None;
         // "Our backend cleans up the pending label on rotation completion, outside the rotation lambda."
         // https://github.com/aws-samples/aws-secrets-manager-rotation-lambdas/pull/145
         if !pending_stays && secret.labels.get("AWSPENDING") == Some(&token) {
@@ -96,10 +97,12 @@ impl Simulator {
     /// "Secrets Manager creates an AWSPENDING version ID before creating the new secret version."
     /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecret.html>
     pub fn begin_rotation(&self, arn: &str) -> String {
-        if let Some(pending) = self.state().secret(arn).pending() {
-            return pending.to_owned();
+        if let Some(incomplete) = self.state().secret(arn).incomplete() {
+            return incomplete.to_owned();
         }
-        self.stage_pending(arn, None)
+        let token = self.stage_pending(arn, None);
+        self.state().secret_mut(arn).incomplete = Some(token.clone());
+        token
     }
 
     /// Stages `AWSPENDING` on a copy of the current value, as `RotateImmediately=false` does. Returns
@@ -144,9 +147,9 @@ impl Simulator {
         step: &'static str,
         invoke: &impl AsyncFn(Value) -> Result<(), String>,
     ) -> Option<Outcome> {
-        let event = self.event(arn, token, step);
+        let (event, stopped) = (self.event(arn, token, step), self.stopped());
         tokio::select! {
-            () = self.stopped() => Some(Outcome::Stopped { step }),
+            () = stopped => Some(Outcome::Stopped { step }),
             result = invoke(event) => result.err().map(|error| Outcome::Failed { step, error }),
         }
     }

@@ -30,6 +30,8 @@ pub struct Secret {
     pub labels: BTreeMap<String, String>,
     /// The `RotationToken` of each version that a rotation has begun.
     pub(crate) rotation_tokens: BTreeMap<String, Option<String>>,
+    /// The version of the last rotation that was begun, unless it succeeded or was abandoned.
+    pub(crate) incomplete: Option<String>,
 }
 
 /// A version of a secret.
@@ -114,6 +116,14 @@ impl Secret {
         self.names("AWSCURRENT").map(|names| names.owner.as_str())
     }
 
+    /// The version of a rotation that did not succeed yet, which Secrets Manager attempts again: also when
+    /// the version is current already and a later part of the last step failed.
+    pub(crate) fn incomplete(&self) -> Option<&str> {
+        let begun = self.incomplete.as_ref()?;
+        let is_on = |label| self.labels.get(label) == Some(begun);
+        (is_on("AWSPENDING") || is_on("AWSCURRENT")).then_some(begun)
+    }
+
     /// The version that a rotation has begun and not finished.
     #[must_use]
     pub fn pending(&self) -> Option<&str> {
@@ -151,8 +161,8 @@ impl State {
         };
         if let Some(names) = &names {
             self.canaries.insert(names.key_secret.clone());
-            let named = self.named.entry(names.key_id.clone()).or_default();
-            named.insert(arn.to_owned(), names.owner.clone());
+            let secrets = self.named.entry(names.key_id.clone()).or_default();
+            secrets.insert(arn.to_owned(), names.owner.clone());
         }
         let version_with_value = Version {
             value,
@@ -208,6 +218,7 @@ impl Simulator {
     /// Takes `AWSPENDING` off: the next rotation begins anew, with another token.
     pub fn abandon(&self, arn: &str) {
         self.move_label(arn, "AWSPENDING", None);
+        self.state().secret_mut(arn).incomplete = None;
     }
 
     /// Deletes a key at Confluent.

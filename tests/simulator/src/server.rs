@@ -4,7 +4,6 @@
 
 use std::convert::Infallible;
 use std::future::{Future, pending};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -98,6 +97,7 @@ pub(crate) fn spawn(
 }
 
 async fn answer(shared: &Shared, call: &Call) -> Reply {
+    let _witness = Witness(shared);
     let (index, fault) = shared.state().admit(call);
     wait_at(shared, When::Request, index).await;
     let mut answer = None;
@@ -121,6 +121,17 @@ async fn answer(shared: &Shared, call: &Call) -> Reply {
         answer.expect("carried out, or answered instead"),
     );
     Some(answer)
+}
+
+/// Turns a panic on the way of a request, which ends the connection only, into a violation.
+struct Witness<'a>(&'a Shared);
+
+impl Drop for Witness<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.state().violation("the simulator panicked");
+        }
+    }
 }
 
 async fn wait_at(shared: &Shared, when: When, index: usize) {
@@ -152,17 +163,14 @@ impl State {
             .get(index)
             .cloned()
             .and_then(|request| self.overridden(&request));
-        let answer = overridden.map(Ok).unwrap_or_else(|| {
-            catch_unwind(AssertUnwindSafe(|| {
-                match call.plane {
-                    Plane::ControlPlane => confluent::answer(self, call),
-                    Plane::SecretsManager => secrets_manager::answer(self, call),
-                    _ => data_planes::answer(self, call),
-                }
-                .unwrap_or_else(|refused| refused)
-            }))
+        let answer = overridden.unwrap_or_else(|| {
+            match call.plane {
+                Plane::ControlPlane => confluent::answer(self, call),
+                Plane::SecretsManager => secrets_manager::answer(self, call),
+                _ => data_planes::answer(self, call),
+            }
+            .unwrap_or_else(|refused| refused)
         });
-        let answer = answer.unwrap_or_else(|_| self.refuse("the simulator itself panicked"));
         self.check_promises();
         answer
     }

@@ -139,9 +139,10 @@ impl State {
     /// If there is none.
     #[must_use]
     pub fn secret(&self, id: &str) -> &Secret {
-        self.arn(id)
-            .map(|arn| &self.secrets[&arn])
-            .unwrap_or_else(|| panic!("there is no secret {id}"))
+        let arn = self
+            .arn(id)
+            .unwrap_or_else(|| panic!("there is no secret {id}"));
+        &self.secrets[&arn]
     }
 
     /// The secret with this ARN or name, to change.

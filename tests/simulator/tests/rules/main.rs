@@ -1,0 +1,172 @@
+//! The simulator's own rules, over the wire, with a client that does no more than it is told.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "in a test, what is missing should fail it"
+)]
+
+mod confluent;
+mod faults;
+mod promises;
+mod secrets_manager;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use simulator::{Role, Simulator};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const OWNER: &str = "sa-app";
+const CLUSTER: &str = "lkc-orders";
+const ENVIRONMENT: &str = "env-prod";
+
+/// One request on a connection of its own: status, head and body, or the connection's error.
+async fn send(url: &str, head: &str, body: &str) -> std::io::Result<(u16, String, String)> {
+    let host = url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(host).await?;
+    let length = body.len();
+    let request = format!(
+        "{head}\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Ok((status, head.to_ascii_lowercase(), body.to_owned()))
+}
+
+/// A secret of a Kafka key, and an admin key that may rotate it.
+struct World {
+    simulator: Simulator,
+    admin: (String, String),
+    key: (String, String),
+    arn: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let simulator = Simulator::start().await;
+        simulator.add_owner(OWNER, &[]);
+        simulator.add_owner(
+            "sa-admin",
+            &[Role::ResourceOwnerOf(OWNER.into()), Role::Operator],
+        );
+        simulator.add_kafka_cluster(CLUSTER, ENVIRONMENT);
+        let admin = simulator.add_key("sa-admin", None, None);
+        let key = simulator.add_key(OWNER, Some(CLUSTER), Some(ENVIRONMENT));
+        let arn = simulator.add_secret("app/kafka", &document(&key));
+        Self {
+            simulator,
+            admin,
+            key,
+            arn,
+        }
+    }
+
+    async fn control(&self, request: &str, body: &Value) -> (u16, Value) {
+        let url = self.simulator.confluent_url();
+        let (status, _, body) = confluent(&url, request, &self.admin, &body.to_string())
+            .await
+            .unwrap();
+        (status, serde_json::from_str(&body).unwrap_or_default())
+    }
+
+    async fn create(&self) -> (String, String) {
+        let spec = json!({ "owner": { "id": OWNER }, "resource": { "id": CLUSTER }, "description": "made" });
+        let (status, body) = self
+            .control("POST /iam/v2/api-keys", &json!({ "spec": spec }))
+            .await;
+        assert_eq!(status, 202, "{body}");
+        (
+            body["id"].as_str().unwrap().to_owned(),
+            body["spec"]["secret"].as_str().unwrap().to_owned(),
+        )
+    }
+
+    async fn probe(&self, key: &(String, String)) -> (u16, String) {
+        let url = self.simulator.state().resources[CLUSTER].url.clone();
+        let request = format!("GET /kafka/v3/clusters/{CLUSTER}/topics");
+        let (status, _, body) = confluent(&url, &request, key, "").await.unwrap();
+        (status, body)
+    }
+
+    async fn aws(&self, operation: &str, body: Value) -> (u16, Value) {
+        let head = format!(
+            "POST / HTTP/1.1\r\ncontent-type: application/x-amz-json-1.1\r\nx-amz-date: 20260101T000000Z\r\n\
+             x-amz-target: secretsmanager.{operation}\r\nauthorization: AWS4-HMAC-SHA256 \
+             Credential=AKID/20260101/us-east-1/secretsmanager/aws4_request, SignedHeaders=host, Signature=00"
+        );
+        let mut body = body;
+        body["SecretId"] = json!(self.arn);
+        let url = self.simulator.secrets_manager_url();
+        let (status, _, body) = send(&url, &head, &body.to_string()).await.unwrap();
+        (status, serde_json::from_str(&body).unwrap_or_default())
+    }
+
+    /// A rotation function without any care.
+    async fn step(&self, event: Value) -> Result<(), String> {
+        let token = event["ClientRequestToken"].clone();
+        let (status, body) = match event["Step"].as_str().unwrap() {
+            "createSecret" => {
+                let key = self.create().await;
+                let put = json!({
+                    "ClientRequestToken": token,
+                    "SecretString": document(&key),
+                    "VersionStages": ["AWSPENDING"],
+                    "RotationToken": event["RotationToken"],
+                });
+                self.aws("PutSecretValue", put).await
+            }
+            "finishSecret" => {
+                let current = self.simulator.state().secret(&self.arn).labels["AWSCURRENT"].clone();
+                let update = json!({
+                    "VersionStage": "AWSCURRENT", "MoveToVersionId": token, "RemoveFromVersionId": current,
+                });
+                self.aws("UpdateSecretVersionStage", update).await
+            }
+            _ => self.aws("DescribeSecret", json!({})).await,
+        };
+        if status == 200 {
+            Ok(())
+        } else {
+            Err(body.to_string())
+        }
+    }
+
+    /// The violations so far, which the simulator then does not panic with.
+    fn violations(&self) -> Vec<String> {
+        std::mem::take(&mut self.simulator.state().violations)
+    }
+
+    #[track_caller]
+    fn assert_violated(&self, text: &str) {
+        let violations = self.violations();
+        assert!(
+            violations.iter().any(|violation| violation.contains(text)),
+            "{violations:?}"
+        );
+    }
+}
+
+async fn confluent(
+    url: &str,
+    request: &str,
+    (id, secret): &(String, String),
+    body: &str,
+) -> std::io::Result<(u16, String, String)> {
+    let basic = STANDARD.encode(format!("{id}:{secret}"));
+    let head = format!(
+        "{request} HTTP/1.1\r\nauthorization: Basic {basic}\r\ncontent-type: application/json"
+    );
+    send(url, &head, body).await
+}
+
+fn document((id, secret): &(String, String)) -> String {
+    json!({ "apiKey": id, "apiSecret": secret, "serviceAccountId": OWNER, "resourceId": CLUSTER })
+        .to_string()
+}
