@@ -36,13 +36,16 @@ where
     registry().with(lines.with_filter(wanted))
 }
 
-/// Our own lines as configured; those of libraries from WARN up, whatever is configured, because at TRACE
-/// `lambda_runtime` prints the event with its `RotationToken`.
+/// Our own lines as configured, and the Lambda runtime's warnings and errors, whatever is configured: at TRACE
+/// it prints the event with its `RotationToken`. No other library may log: the SDK's warnings print answers.
 fn is_wanted(metadata: &Metadata<'_>, level: LevelFilter) -> bool {
-    if metadata.target().starts_with(env!("CARGO_CRATE_NAME")) {
+    let target = metadata.target();
+    if target.starts_with(env!("CARGO_CRATE_NAME")) {
         return *metadata.level() <= level;
     }
-    *metadata.level() <= level.min(LevelFilter::WARN) && !repeats_our_error(metadata)
+    target.starts_with("lambda_runtime")
+        && *metadata.level() <= level.min(LevelFilter::WARN)
+        && !repeats_our_error(metadata)
 }
 
 /// `lambda_runtime` logs the error a handler returns, of which the handler has written its own line with

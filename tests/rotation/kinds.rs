@@ -167,6 +167,10 @@ async fn the_environment_is_taken_from_the_keys_own_resource_where_the_secret_na
         let outcome = world.rotate().await;
 
         assert_eq!(outcome, Outcome::Succeeded, "{kind:?}");
-        assert_ne!(world.key("AWSCURRENT").unwrap(), world.first_key, "{kind:?}");
+        assert_ne!(
+            world.key("AWSCURRENT").unwrap(),
+            world.first_key,
+            "{kind:?}"
+        );
     }
 }

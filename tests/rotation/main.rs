@@ -16,6 +16,7 @@ mod end_to_end;
 mod faults;
 mod kinds;
 mod leaks;
+mod readme;
 mod steps;
 
 use std::fmt::Debug;
