@@ -113,6 +113,10 @@ impl Config {
             variable,
             problems: Vec::new(),
         };
+        // How to log is not kept here, but what is wrong with it belongs to the same report.
+        if let Err(Problems(problems)) = Logging::read(&reader.variable) {
+            reader.problems.extend(problems);
+        }
         let confluent_url = reader.parsed("CONFLUENT_API_URL", Some(DEFAULT_URL), base_url);
         let admin_secret_arn = reader.parsed("ADMIN_SECRET_ARN", None, secret_arn);
         let old_key_policy = reader.chosen(

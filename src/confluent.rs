@@ -56,11 +56,11 @@ pub enum Error {
 }
 
 impl Error {
-    fn of(operation: &'static str, error: http::Error) -> Self {
+    fn of(operation: &'static str, signer: &ApiKey, error: http::Error) -> Self {
         match error {
             http::Error::Refused(answer) => Self::Refused {
                 operation,
-                refusal: Box::new(Refusal::of(&answer)),
+                refusal: Box::new(Refusal::of(&answer, signer)),
             },
             source => Self::NoAnswer { operation, source },
         }
@@ -229,7 +229,7 @@ impl Confluent {
             .http
             .send(&request, self.deadline)
             .await
-            .map_err(|error| Error::of(OPERATION, error))?;
+            .map_err(|error| Error::of(OPERATION, signer, error))?;
         let key: WireKey = decoded(OPERATION, &answer)?;
         let secret = key.spec.secret.unwrap_or_default();
         if key.id.is_empty() || secret.is_empty() {
@@ -257,7 +257,7 @@ impl Confluent {
         match self.http.send(&request, self.deadline).await {
             Ok(_) => Ok(()),
             Err(http::Error::Refused(answer)) if answer.status == StatusCode::NOT_FOUND => Ok(()),
-            Err(error) => Err(Error::of(OPERATION, error)),
+            Err(error) => Err(Error::of(OPERATION, signer, error)),
         }
     }
 
@@ -313,7 +313,7 @@ impl Confluent {
             Err(http::Error::Refused(answer)) => match answer.status {
                 StatusCode::UNAUTHORIZED => Verdict::NotAccepted,
                 StatusCode::FORBIDDEN => Verdict::NotAuthorised,
-                _ => Verdict::Unclear(Refusal::of(&answer).to_string()),
+                _ => Verdict::Unclear(Refusal::of(&answer, key).to_string()),
             },
             Err(error @ http::Error::HostNotAllowed { .. }) => return Err(error),
             Err(error @ (http::Error::TooLong { .. } | http::Error::TimeUp { .. })) => {
@@ -337,7 +337,7 @@ impl Confluent {
             body: None,
         };
         let sent = self.http.send(&request, self.deadline).await;
-        sent.map_err(|error| Error::of(operation, error))
+        sent.map_err(|error| Error::of(operation, signer, error))
     }
 }
 

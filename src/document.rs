@@ -21,6 +21,10 @@ use crate::credential::{ApiKey, ApiKeyId, Redacted};
 /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
 const SIZE_LIMIT: usize = 65_536;
 
+/// Ids of keys have 16 or 18 characters, their secrets 64.
+/// <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/service-accounts/api-keys/overview.html>
+const LONGEST_ID: usize = 40;
+
 /// Fields that hold the key and change together or not at all.
 type Row = &'static [(&'static str, Holds)];
 
@@ -355,8 +359,14 @@ impl Fields {
     }
 
     fn api_key(&self) -> Result<ApiKey, Error> {
+        let id = self.required("apiKey")?;
+        // An id is printed. One that could be a secret, in the wrong field, must not be.
+        if id.len() > LONGEST_ID {
+            let (field, form) = ("apiKey", "the key's id, not its secret");
+            return Err(Error::Malformed { field, form });
+        }
         Ok(ApiKey {
-            id: ApiKeyId::new(self.required("apiKey")?),
+            id: ApiKeyId::new(id),
             secret: Redacted::new(self.required("apiSecret")?),
         })
     }

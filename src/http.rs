@@ -391,7 +391,10 @@ fn asked_wait(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
         .map(|seconds| Duration::from_secs(seconds).min(LONGEST_ASKED_WAIT))
 }
 
+/// No header that is printed is longer. One that is gets dropped whole: what a part of it holds, nobody can tell.
+const LONGEST_HEADER: usize = 100;
+
 fn text_header(headers: &HeaderMap, name: &str) -> Option<String> {
     let text = headers.get(name)?.to_str().ok()?;
-    Some(text.chars().take(100).collect())
+    (text.len() <= LONGEST_HEADER).then(|| text.to_owned())
 }

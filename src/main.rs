@@ -21,10 +21,9 @@ async fn main() -> ExitCode {
 }
 
 async fn start() -> Result<(), lambda_runtime::Error> {
-    let logging = Logging::read(environment);
-    let subscriber = logging::subscriber(logging.clone().unwrap_or_default(), std::io::stdout);
-    tracing::subscriber::set_global_default(subscriber)?;
-    logging?;
+    // What is wrong with it is reported below, with the rest.
+    let logging = Logging::read(environment).unwrap_or_default();
+    tracing::subscriber::set_global_default(logging::subscriber(logging, std::io::stdout))?;
     let config = Config::read(environment)?;
     let http = transport::client()?;
     let aws = aws_config::defaults(BehaviorVersion::latest())

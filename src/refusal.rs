@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::credential::ApiKey;
 use crate::http::Answer;
 
 /// Why a request was refused, as far as Confluent says.
@@ -46,14 +47,20 @@ pub enum Meaning {
 const LONGEST_DETAIL: usize = 400;
 
 impl Refusal {
-    /// Reads what `answer`, which is not a success, says.
+    /// Reads what `answer`, which is not a success, says. What repeats the secret of `signer`, which signed the
+    /// request, is left out.
     #[must_use]
-    pub fn of(answer: &Answer) -> Self {
+    pub fn of(answer: &Answer, signer: &ApiKey) -> Self {
         let status = answer.status.as_u16();
         let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
-        let code = body.as_ref().and_then(|body| first(body, &CODES));
+        let may_be_shown = |text: &String| !signer.is_repeated_in(text);
+        let told = |body: &Value, pointers: &[&str]| {
+            let found = first(body, pointers).filter(may_be_shown)?;
+            Some(one_line(&found))
+        };
+        let code = body.as_ref().and_then(|body| told(body, &CODES));
         let detail = match &body {
-            Some(body) => first(body, &DETAILS),
+            Some(body) => told(body, &DETAILS),
             None => not_json(&answer.body),
         };
         Self {
@@ -61,7 +68,7 @@ impl Refusal {
             meaning: meaning(status, code.as_deref(), detail.as_deref()),
             code,
             detail,
-            request_id: answer.request_id.clone(),
+            request_id: answer.request_id.clone().filter(may_be_shown),
         }
     }
 
@@ -89,14 +96,13 @@ const DETAILS: [&str; 5] = [
 ];
 
 fn first(body: &Value, pointers: &[&str]) -> Option<String> {
-    let found = pointers
+    pointers
         .iter()
         .find_map(|pointer| match body.pointer(pointer)? {
             Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
             _ => None,
-        })?;
-    Some(one_line(&found))
+        })
 }
 
 /// Says what a body is that is not JSON, without quoting it.
@@ -178,13 +184,19 @@ mod tests {
     use reqwest::StatusCode;
 
     use super::*;
+    use crate::credential::{ApiKeyId, Redacted};
 
     fn refusal(status: u16, body: &str) -> Refusal {
-        Refusal::of(&Answer::new(
+        let signer = ApiKey {
+            id: ApiKeyId::new("KEY".into()),
+            secret: Redacted::new("hunter2".into()),
+        };
+        let answer = Answer::new(
             StatusCode::from_u16(status).unwrap(),
             Some("req-1".into()),
             body.into(),
-        ))
+        );
+        Refusal::of(&answer, &signer)
     }
 
     #[test]

@@ -366,7 +366,7 @@ fn explain<E: ProvideErrorMetadata>(
             operation,
             secret,
             code: refusal.err().code().unwrap_or("no code").to_owned(),
-            message: message(refusal.err()),
+            message: message(operation, refusal.err()),
             request_id: refusal.raw().request_id().map(str::to_owned),
         },
         SdkError::TimeoutError(_) => no_answer("it took too long".to_owned()),
@@ -379,10 +379,27 @@ fn explain<E: ProvideErrorMetadata>(
     }
 }
 
-/// A refusal's message. A validation error's quotes the value it does not like, which may be secret.
-fn message(refusal: &impl ProvideErrorMetadata) -> String {
-    match refusal.code() {
-        Some("ValidationException") => "a parameter is not valid".to_owned(),
-        _ => refusal.message().unwrap_or("no message").to_owned(),
+/// The refusals of a put whose messages are about permissions, versions and limits, never about the value.
+///
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html#API_PutSecretValue_Errors>
+const TELLING: [&str; 6] = [
+    "AccessDeniedException",
+    "DecryptionFailure",
+    "EncryptionFailure",
+    "LimitExceededException",
+    "ResourceExistsException",
+    "ResourceNotFoundException",
+];
+
+/// A refusal's message. A validation error's quotes the value it does not like, which may be secret, and so may
+/// any other of a put.
+fn message(operation: &str, refusal: &impl ProvideErrorMetadata) -> String {
+    let code = refusal.code().unwrap_or_default();
+    if code == "ValidationException" {
+        return "a parameter is not valid".to_owned();
     }
+    if operation == "PutSecretValue" && !TELLING.contains(&code) {
+        return "its message is left out, since it may quote the value".to_owned();
+    }
+    refusal.message().unwrap_or("no message").to_owned()
 }

@@ -12,6 +12,7 @@
 )]
 
 mod contract;
+mod demo;
 mod end_to_end;
 mod faults;
 mod kinds;

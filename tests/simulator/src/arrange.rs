@@ -66,11 +66,10 @@ impl Simulator {
         self.state().resources.insert(id.to_owned(), resource);
     }
 
-    /// A URL at which nobody listens.
+    /// A URL at which nobody listens: a port that no system hands out, so that no other test can be there.
     #[must_use]
     pub fn unreachable_url(&self) -> String {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback port");
-        format!("http://{}", listener.local_addr().expect("a bound address"))
+        "http://127.0.0.1:1".to_owned()
     }
 
     /// A key that has been accepted for long, and its secret; `None` for Cloud resource management. It

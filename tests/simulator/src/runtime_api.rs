@@ -69,7 +69,8 @@ impl RuntimeApi {
         Self {
             address: url.replace("http://", ""),
             queue,
-            serial: AtomicU64::new(0),
+            // Far from what the other services count to: no request id is also a version's id.
+            serial: AtomicU64::new(1 << 32),
             task,
         }
     }
