@@ -4,11 +4,13 @@
 //! that starts is a function that is configured.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 use url::Url;
 
+use crate::document::is_secret_arn;
 use crate::http::is_loopback;
 
 /// What the function does with a key that has been replaced.
@@ -116,6 +118,10 @@ impl Config {
         // How to log is not kept here, but what is wrong with it belongs to the same report.
         if let Err(Problems(problems)) = Logging::read(&reader.variable) {
             reader.problems.extend(problems);
+        }
+        // The SDK reads these itself; what it is sent to is checked here.
+        for name in ["AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL"] {
+            reader.parsed(name, None, base_url);
         }
         let confluent_url = reader.parsed("CONFLUENT_API_URL", Some(DEFAULT_URL), base_url);
         let admin_secret_arn = reader.parsed("ADMIN_SECRET_ARN", None, secret_arn);
@@ -246,7 +252,7 @@ fn base_url(value: &str) -> Result<Url, &'static str> {
 }
 
 fn secret_arn(value: &str) -> Result<String, &'static str> {
-    if value.starts_with("arn:") && value.contains(":secretsmanager:") {
+    if is_secret_arn(value) {
         Ok(value.to_owned())
     } else {
         Err("must be the ARN of a secret in Secrets Manager")
@@ -267,7 +273,7 @@ fn domains(value: &str) -> Result<Vec<String>, &'static str> {
             && labels.all(|label| {
                 !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
             })
-            && !domain.starts_with(|c: char| c.is_ascii_digit())
+            && domain.parse::<Ipv4Addr>().is_err()
     };
     value
         .split(',')

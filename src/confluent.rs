@@ -5,6 +5,8 @@
 //!
 //! <https://docs.confluent.io/cloud/current/api.html#tag/API-Keys-(iamv2)>
 
+use std::time::Duration;
+
 use aws_smithy_types::date_time::Format;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
@@ -127,6 +129,8 @@ pub enum Verdict {
     NotAccepted,
     /// 403: recognised, and not permitted to do what was tried.
     NotAuthorised,
+    /// 429: asked too often, and how long the endpoint wants to be left alone.
+    Busy(Duration),
     /// Another answer, which says nothing about the key.
     Unclear(String),
     /// No answer at all.
@@ -144,12 +148,15 @@ pub struct Target<'a> {
     pub environment: String,
     /// The organization, where the kind needs it.
     pub organization: String,
+    /// Whether the endpoint is the secret's own word.
+    pub given: bool,
 }
 
 /// A page holds this many keys, the most that is documented.
 const PAGE_SIZE: &str = "100";
 
-/// No owner's list is longer: a service account may have 100 Cloud keys and 100 of each cluster.
+/// A list is not followed further: a service account may have 100 Cloud keys and 100 keys of each cluster, and
+/// nobody has as many clusters.
 ///
 /// <https://docs.confluent.io/cloud/current/quotas/service-quotas.html>
 const MOST_PAGES: usize = 100;
@@ -191,7 +198,8 @@ impl Confluent {
             let answer = self.get(OPERATION, signer, &request).await?;
             let page: WirePage = decoded(OPERATION, &answer)?;
             keys.extend(page.data.into_iter().map(Listed::from));
-            page_token = next_page(&self.control_plane, page.metadata.next.as_deref())
+            let next = page.metadata.and_then(|metadata| metadata.next);
+            page_token = next_page(&self.control_plane, next.as_deref())
                 .map_err(|problem| unusable(OPERATION, problem))?;
             if page_token.is_none() {
                 return Ok(keys);
@@ -208,6 +216,9 @@ impl Confluent {
         const OPERATION: &str = "describe an API key";
         let answer = self.get(OPERATION, signer, &keys_request(Some(id))).await?;
         let key: WireKey = decoded(OPERATION, &answer)?;
+        if key.id != id.as_str() {
+            return Err(unusable(OPERATION, "describes another one"));
+        }
         Ok(key.into())
     }
 
@@ -231,7 +242,7 @@ impl Confluent {
             .await
             .map_err(|error| Error::of(OPERATION, signer, error))?;
         let key: WireKey = decoded(OPERATION, &answer)?;
-        let secret = key.spec.secret.unwrap_or_default();
+        let secret = key.spec.and_then(|spec| spec.secret).unwrap_or_default();
         if key.id.is_empty() || secret.is_empty() {
             return Err(unusable(OPERATION, "lacks the key's id or its secret"));
         }
@@ -313,6 +324,7 @@ impl Confluent {
             Err(http::Error::Refused(answer)) => match answer.status {
                 StatusCode::UNAUTHORIZED => Verdict::NotAccepted,
                 StatusCode::FORBIDDEN => Verdict::NotAuthorised,
+                StatusCode::TOO_MANY_REQUESTS => Verdict::Busy(answer.asked_wait()),
                 _ => Verdict::Unclear(Refusal::of(&answer, key).to_string()),
             },
             Err(error @ http::Error::HostNotAllowed { .. }) => return Err(error),
@@ -410,8 +422,7 @@ fn decoded<'a, T: Deserialize<'a>>(
 #[derive(Deserialize)]
 struct WirePage {
     data: Vec<WireKey>,
-    #[serde(default)]
-    metadata: WirePageMetadata,
+    metadata: Option<WirePageMetadata>,
 }
 
 #[derive(Default, Deserialize)]
@@ -424,10 +435,8 @@ struct WirePageMetadata {
 struct WireKey {
     #[serde(default)]
     id: String,
-    #[serde(default)]
-    metadata: WireMetadata,
-    #[serde(default)]
-    spec: WireSpec,
+    metadata: Option<WireMetadata>,
+    spec: Option<WireSpec>,
 }
 
 #[derive(Default, Deserialize)]
@@ -453,18 +462,22 @@ struct WireReference {
 
 impl From<WireKey> for Listed {
     fn from(key: WireKey) -> Self {
-        let resource = key.spec.resource.unwrap_or_default();
+        let (spec, metadata) = (
+            key.spec.unwrap_or_default(),
+            key.metadata.unwrap_or_default(),
+        );
+        let resource = spec.resource.unwrap_or_default();
         let named = |crn: Option<&str>, part| crn.and_then(|crn| part_of(crn, part));
         Self {
-            owner: key.spec.owner.and_then(|owner| owner.id),
+            owner: spec.owner.and_then(|owner| owner.id),
             environment: resource
                 .environment
                 .filter(|id| !id.is_empty())
                 .or_else(|| named(resource.resource_name.as_deref(), "environment")),
             resource: resource.id.filter(|id| !id.is_empty()),
-            organization: named(key.metadata.resource_name.as_deref(), "organization"),
-            description: key.spec.description.unwrap_or_default(),
-            created_at: key.metadata.created_at.as_deref().and_then(epoch_seconds),
+            organization: named(metadata.resource_name.as_deref(), "organization"),
+            description: spec.description.unwrap_or_default(),
+            created_at: metadata.created_at.as_deref().and_then(epoch_seconds),
             id: key.id,
         }
     }

@@ -32,7 +32,7 @@ impl fmt::Debug for Redacted {
 }
 
 /// The public half of an API key: it may be logged, and is what Confluent Cloud calls the key by.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKeyId(String);
 
 impl ApiKeyId {

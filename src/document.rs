@@ -82,7 +82,7 @@ pub enum Error {
     #[error("`{0}` appears more than once in the secret value: keep one of them")]
     Repeated(&'static str),
     /// An id that Confluent Cloud cannot have given.
-    #[error("`{field}` is malformed: write {form}, of ASCII letters, digits and hyphens only")]
+    #[error("`{field}` is malformed: write {form}")]
     Malformed {
         /// The field's name.
         field: &'static str,
@@ -135,16 +135,22 @@ impl Document {
         let api_key = fields.api_key()?;
         let owner = fields.required("serviceAccountId")?;
         if !is_id(&owner, &["sa-", "u-"]) {
-            let (field, form) = ("serviceAccountId", "`sa-…` or `u-…`");
+            let (field, form) = (
+                "serviceAccountId",
+                "`sa-…` or `u-…`, of ASCII letters, digits and hyphens",
+            );
             return Err(Error::Malformed { field, form });
         }
         let environment_id = fields.optional("environmentId")?;
         if !environment_id.iter().all(|id| is_id(id, &["env-"])) {
-            let (field, form) = ("environmentId", "`env-…`");
+            let (field, form) = (
+                "environmentId",
+                "`env-…`, of ASCII letters, digits and hyphens",
+            );
             return Err(Error::Malformed { field, form });
         }
-        let admin_secret_arn = fields.optional("adminSecretArn")?;
-        let masterarn = fields.optional("masterarn")?;
+        let admin_secret_arn = fields.secret_arn("adminSecretArn")?;
+        let masterarn = fields.secret_arn("masterarn")?;
         if admin_secret_arn.is_some() && masterarn.is_some() && admin_secret_arn != masterarn {
             return Err(Error::TwoAdminSecrets);
         }
@@ -253,6 +259,13 @@ impl Document {
         Ok(())
     }
 
+    /// Whether this value is `current` with another key in it, and nothing else.
+    #[must_use]
+    pub fn renews(&self, current: &Self) -> bool {
+        let renewed = current.with_api_key(&self.api_key);
+        renewed.is_ok_and(|renewed| renewed == self.text)
+    }
+
     /// The resource and its environment, each in one of the spellings that mean the same.
     ///
     /// A Flink region may be written with its environment before it: `env-abc123.aws.us-east-2`.
@@ -291,6 +304,11 @@ impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Document(..)")
     }
+}
+
+/// Whether a text looks like the ARN of a secret.
+pub(crate) fn is_secret_arn(text: &str) -> bool {
+    text.starts_with("arn:") && text.contains(":secretsmanager:")
 }
 
 fn is_id(text: &str, prefixes: &[&str]) -> bool {
@@ -356,6 +374,16 @@ impl Fields {
 
     fn required(&self, name: &'static str) -> Result<String, Error> {
         self.optional(name)?.ok_or(Error::Missing(name))
+    }
+
+    /// An ARN is printed, so what does not look like one is refused.
+    fn secret_arn(&self, field: &'static str) -> Result<Option<String>, Error> {
+        let arn = self.optional(field)?;
+        let form = "the whole ARN of a secret, `arn:…:secretsmanager:…`";
+        match &arn {
+            Some(arn) if !is_secret_arn(arn) => Err(Error::Malformed { field, form }),
+            _ => Ok(arn),
+        }
     }
 
     fn api_key(&self) -> Result<ApiKey, Error> {
@@ -555,14 +583,14 @@ mod tests {
     #[test]
     fn a_value_is_read_by_the_names_of_its_fields() {
         let document = document(
-            r#""resourceId":"lkc-1","environmentId":"env-1","adminSecretArn":"arn:1","endpoint":"https://a""#,
+            r#""resourceId":"lkc-1","environmentId":"env-1","adminSecretArn":"arn:x:secretsmanager:1","endpoint":"https://a""#,
         );
 
         assert_eq!(document.api_key(), &key("OLDID", "old/secret"));
         assert_eq!(document.owner(), "sa-1");
         assert_eq!(document.resource_id(), Some("lkc-1"));
         assert_eq!(document.environment_id(), Some("env-1"));
-        assert_eq!(document.admin_secret_arn(), Some("arn:1"));
+        assert_eq!(document.admin_secret_arn(), Some("arn:x:secretsmanager:1"));
         assert_eq!(document.endpoint(), Some("https://a"));
         assert_eq!(document.warnings(), [""; 0]);
     }
@@ -777,7 +805,7 @@ mod tests {
     #[test]
     fn white_space_around_a_field_of_ours_is_ignored_and_named() {
         let text = "{\"apiKey\":\" OLDID\\n\",\"apiSecret\":\"old/secret\\u00a0\",\"serviceAccountId\":\"\\tsa-1\",\
-             \"resourceId\":\"lkc-1 \",\"environmentId\":\" env-1\",\"masterarn\":\"arn:1\\r\\n\",\
+             \"resourceId\":\"lkc-1 \",\"environmentId\":\" env-1\",\"masterarn\":\"arn:x:secretsmanager:1\\r\\n\",\
              \"endpoint\":\" https://a \",\"user\":\"OLDID \",\"other\":\" x \"}";
 
         let document = parse(text).unwrap();
@@ -786,7 +814,7 @@ mod tests {
         assert_eq!(document.owner(), "sa-1");
         assert_eq!(document.resource_id(), Some("lkc-1"));
         assert_eq!(document.environment_id(), Some("env-1"));
-        assert_eq!(document.admin_secret_arn(), Some("arn:1"));
+        assert_eq!(document.admin_secret_arn(), Some("arn:x:secretsmanager:1"));
         assert_eq!(document.endpoint(), Some("https://a"));
         let warned =
             |name| format!("the white space around the value of `{name}` is ignored: remove it");
@@ -945,17 +973,34 @@ mod tests {
     #[test]
     fn the_admin_secret_has_two_names_that_must_not_differ() {
         for fields in [
-            r#""adminSecretArn":"arn:1""#,
-            r#""masterarn":"arn:1""#,
-            r#""adminSecretArn":"arn:1","masterarn":" arn:1""#,
-            r#""adminSecretArn":null,"masterarn":"arn:1""#,
-            r#""adminSecretArn":"arn:1","masterarn":"""#,
+            r#""adminSecretArn":"arn:x:secretsmanager:1""#,
+            r#""masterarn":"arn:x:secretsmanager:1""#,
+            r#""adminSecretArn":"arn:x:secretsmanager:1","masterarn":" arn:x:secretsmanager:1""#,
+            r#""adminSecretArn":null,"masterarn":"arn:x:secretsmanager:1""#,
+            r#""adminSecretArn":"arn:x:secretsmanager:1","masterarn":"""#,
         ] {
             let document = document(fields);
-            assert_eq!(document.admin_secret_arn(), Some("arn:1"), "{fields}");
+            assert_eq!(
+                document.admin_secret_arn(),
+                Some("arn:x:secretsmanager:1"),
+                "{fields}"
+            );
         }
-        let different = with(r#""adminSecretArn":"arn:1","masterarn":"hunter2""#);
+        let different = with(
+            r#""adminSecretArn":"arn:x:secretsmanager:1","masterarn":"arn:x:secretsmanager:2""#,
+        );
         assert_eq!(refusal(&different), Error::TwoAdminSecrets);
+    }
+
+    #[test]
+    fn an_admin_secret_that_is_no_arn_is_refused_without_being_quoted() {
+        for field in ["adminSecretArn", "masterarn"] {
+            let error = refusal(&with(&format!(r#""{field}":"hunter2""#)));
+
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains(field), "{shown}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
     }
 
     #[test]

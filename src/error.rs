@@ -98,6 +98,15 @@ pub enum Error {
         #[source]
         source: document::Error,
     },
+    /// The current value was changed after the pending one was made from it.
+    #[error(
+        "the AWSPENDING version {version} was not made from the value that is current now, and would undo what \
+         was changed since. Take AWSPENDING off it and start another rotation"
+    )]
+    PendingOutdated {
+        /// The pending version's id.
+        version: String,
+    },
     /// `resourceId` is of no kind.
     #[error(transparent)]
     UnknownResource(#[from] UnknownResource),
@@ -143,14 +152,32 @@ pub enum Error {
     },
     /// The current key does not open its resource.
     #[error(
-        "the current key {key} does not open its resource: {seen}. Correct apiSecret in the secret; if \
-         the key is dead, set CURRENT_KEY_CHECK=off for one rotation"
+        "the current key {key} does not open its resource: {seen}. Correct apiKey and apiSecret in the \
+         secret; if the key is dead, set CURRENT_KEY_CHECK=off for one rotation"
     )]
     CurrentKeyNotAccepted {
         /// The current key's id.
         key: String,
         /// What trying it showed.
         seen: Seen,
+    },
+    /// The endpoint at which the current key would be tried is out of reach.
+    #[error("the current key {key} is not proven: {seen}")]
+    EndpointUnreachable {
+        /// The current key's id.
+        key: String,
+        /// How it could not be reached.
+        seen: Seen,
+    },
+    /// The endpoint answers everybody as it answers the current key.
+    #[error(
+        "the resource's endpoint answers a wrong secret as it answers the current key's, so trying {key} \
+         there proves nothing. Correct `endpoint` in the secret, or give the key's owner a role that may list \
+         what is in the resource"
+    )]
+    EndpointIndifferent {
+        /// The current key's id.
+        key: String,
     },
     /// The environment of the resource is not known.
     #[error("the environment of the resource is not known. Put environmentId into the secret")]
@@ -246,6 +273,12 @@ pub enum Error {
         #[source]
         source: confluent::Error,
     },
+    /// There is too little time left to make a key and store it.
+    #[error(
+        "too little time is left to make a key and store it. Raise the function's timeout; the next attempt \
+         begins anew"
+    )]
+    OutOfTime,
     /// It is not known whether a key was made.
     #[error(
         "it is not known whether Confluent Cloud made a key. Nothing is to be done: a key that was made \
@@ -299,12 +332,15 @@ impl Error {
             Self::SecretValue { .. } => "SecretValue",
             Self::PendingIsCurrent { .. } => "PendingIsCurrent",
             Self::PendingDisagrees { .. } => "PendingDisagrees",
+            Self::PendingOutdated { .. } => "PendingOutdated",
             Self::UnknownResource(_) => "UnknownResource",
             Self::AdminSecretAmbiguous { .. } => "AdminSecretAmbiguous",
             Self::AdminSecretValue { .. } => "AdminSecretValue",
             Self::CurrentKeyNotOfOwner { .. } => "CurrentKeyNotOfOwner",
             Self::CurrentKeyOfOtherResource { .. } => "CurrentKeyOfOtherResource",
             Self::CurrentKeyNotAccepted { .. } => "CurrentKeyNotAccepted",
+            Self::EndpointUnreachable { .. } => "EndpointUnreachable",
+            Self::EndpointIndifferent { .. } => "EndpointIndifferent",
             Self::EnvironmentUnknown => "EnvironmentUnknown",
             Self::OrganizationUnknown => "OrganizationUnknown",
             Self::EndpointNotFound { .. } => "EndpointNotFound",
@@ -319,6 +355,7 @@ impl Error {
             Self::NewKeyNotListed { .. } => "NewKeyNotListed",
             Self::NewKeyOfOtherResource { .. } => "NewKeyOfOtherResource",
             Self::QuotaExceeded { .. } => "QuotaExceeded",
+            Self::OutOfTime => "OutOfTime",
             Self::CreationUnknown { .. } => "CreationUnknown",
             Self::OldKeyUnknown { .. } => "OldKeyUnknown",
             Self::KeyNotDeleted { .. } => "KeyNotDeleted",
@@ -336,7 +373,15 @@ fn confluent_name(error: &confluent::Error) -> &'static str {
         Some(Meaning::QuotaExceeded) => "QuotaExceeded",
         Some(Meaning::RateLimited) => "ConfluentRateLimited",
         Some(Meaning::NotFound | Meaning::Other) => "ConfluentRefused",
-        Some(Meaning::ServerError) | None => "ConfluentUnavailable",
+        Some(Meaning::ServerError) => "ConfluentUnavailable",
+        None => match error {
+            confluent::Error::NoAnswer {
+                source: http::Error::TimeUp { .. },
+                ..
+            } => "OutOfTime",
+            confluent::Error::Unusable { .. } => "ConfluentAnswerUnusable",
+            _ => "ConfluentUnavailable",
+        },
     }
 }
 
@@ -357,10 +402,8 @@ impl fmt::Display for Seen {
         match &self.0 {
             Verdict::Accepted => f.write_str("it was accepted, but not often enough in a row"),
             Verdict::NotAccepted => f.write_str("it is not accepted (401), or not yet"),
-            Verdict::NotAuthorised => f.write_str(
-                "it is recognised and not authorised (403), while the current key is: give its owner the \
-                 role or ACL that the current key's owner has",
-            ),
+            Verdict::NotAuthorised => f.write_str("it is recognised, and not authorised (403)"),
+            Verdict::Busy(_) => f.write_str("the endpoint is asked too often (429)"),
             Verdict::Unclear(answer) => write!(f, "the endpoint answers something else ({answer})"),
             Verdict::Unreachable(why) => write!(
                 f,

@@ -82,6 +82,12 @@ impl Answer {
             asked_wait: None,
         }
     }
+
+    /// How long the server wants to be left alone; zero if it does not say.
+    #[must_use]
+    pub fn asked_wait(&self) -> Duration {
+        self.asked_wait.unwrap_or_default()
+    }
 }
 
 impl std::fmt::Debug for Answer {
@@ -142,7 +148,7 @@ pub enum Error {
         host: String,
     },
     /// There was no time left to send it.
-    #[error("no time was left to ask {host}")]
+    #[error("no time was left to ask {host}: raise the function's timeout")]
     TimeUp {
         /// Where the request was to go.
         host: String,

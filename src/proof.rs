@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use url::Url;
 
 use crate::config::KeyVerification;
-use crate::confluent::{Confluent, Listed, Target, Verdict};
-use crate::credential::ApiKey;
+use crate::confluent::{self, Confluent, Listed, Target, Verdict};
+use crate::credential::{ApiKey, ApiKeyId, Redacted};
 use crate::deadline::Deadline;
 use crate::document::Document;
 use crate::error::{Error, Seen};
@@ -26,7 +26,7 @@ use crate::signer::Signer;
 /// <https://github.com/confluentinc/terraform-provider-confluent/blob/master/internal/provider/utils_wait.go>
 const SUCCESSES: u32 = 3;
 
-/// An endpoint that could not be reached this often in a row is out of reach.
+/// An endpoint that could not be reached once in so many tries is out of reach.
 const UNREACHABLE: u32 = 3;
 
 /// How often the current key, which has been accepted for long, is tried before it counts as refused.
@@ -68,33 +68,65 @@ impl Prover<'_> {
     /// secret that names somebody else's key could be used to obtain a new key of theirs.
     ///
     /// # Errors
-    /// [`Error::CurrentKeyNotAccepted`] if it was refused, or could not be tried.
+    /// [`Error::CurrentKeyNotAccepted`] if it was refused, [`Error::EndpointUnreachable`] if it could not be
+    /// tried, [`Error::EndpointIndifferent`] if trying it there shows nothing.
     pub async fn current(
         &self,
         key: &ApiKey,
         target: &Target<'_>,
         deadline: Deadline,
     ) -> Result<Proof, Error> {
-        let mut tries = 1;
+        let mut tries = 0;
         loop {
+            tries += 1;
             let verdict = self.try_key(key, target, deadline).await?;
-            match verdict {
-                // A key that is recognised is held, whatever it may do.
-                Verdict::Accepted | Verdict::NotAuthorised => return Ok(Proof::Accepted),
-                _ if tries < TRIES_OF_CURRENT && deadline.wait(self.interval).await.is_ok() => {
-                    tries += 1;
+            let is_held = match verdict {
+                Verdict::Accepted if !target.given => true,
+                // A key that is recognised is held, whatever it may do; but anybody can answer so.
+                Verdict::Accepted | Verdict::NotAuthorised => {
+                    self.refuses_a_wrong_secret(key, target, deadline).await?
                 }
-                Verdict::Unreachable(_) if self.verification == KeyVerification::BestEffort => {
-                    return Ok(Proof::Unreachable);
-                }
-                verdict => {
-                    return Err(Error::CurrentKeyNotAccepted {
-                        key: key.id.to_string(),
-                        seen: Seen(verdict),
-                    });
-                }
+                _ => false,
+            };
+            if is_held {
+                return Ok(Proof::Accepted);
             }
+            if tries < TRIES_OF_CURRENT && deadline.wait(self.interval).await.is_ok() {
+                continue;
+            }
+            let key = key.id.to_string();
+            return match verdict {
+                Verdict::Unreachable(_) if self.verification == KeyVerification::BestEffort => {
+                    Ok(Proof::Unreachable)
+                }
+                Verdict::Unreachable(_) => Err(Error::EndpointUnreachable {
+                    key,
+                    seen: Seen(verdict),
+                }),
+                Verdict::Accepted | Verdict::NotAuthorised => {
+                    Err(Error::EndpointIndifferent { key })
+                }
+                verdict => Err(Error::CurrentKeyNotAccepted {
+                    key,
+                    seen: Seen(verdict),
+                }),
+            };
         }
+    }
+
+    /// Whether the endpoint tells the key from one with another secret. One that does not, such as a gateway that
+    /// answers 403 to everybody, or one that the writer of the secret chose, proves nothing.
+    async fn refuses_a_wrong_secret(
+        &self,
+        key: &ApiKey,
+        target: &Target<'_>,
+        deadline: Deadline,
+    ) -> Result<bool, Error> {
+        let wrong = ApiKey {
+            id: key.id.clone(),
+            secret: Redacted::new("not-the-secret".to_owned()),
+        };
+        Ok(self.try_key(&wrong, target, deadline).await? == Verdict::NotAccepted)
     }
 
     /// Tries the new key until it is proven or `deadline` is near.
@@ -113,40 +145,39 @@ impl Prover<'_> {
     ) -> Result<Proof, Error> {
         let began = Instant::now();
         let mut interval = self.interval;
-        let (mut tries, mut successes, mut unreachable) = (0, 0, 0);
+        let (mut tries, mut successes, mut was_reached) = (0, 0, false);
         let mut before = None;
         loop {
             let verdict = self.try_key(key, target, deadline).await?;
-            let cut_short = deadline.remaining().is_zero();
+            let is_cut_short = deadline.remaining().is_zero();
+            let is_accepted = match verdict {
+                Verdict::NotAuthorised => self.try_key(current, target, deadline).await? == verdict,
+                _ => verdict == Verdict::Accepted,
+            };
             tries += 1;
-            let accepted = match verdict {
-                Verdict::Accepted => true,
-                Verdict::NotAuthorised => {
-                    self.try_key(current, target, deadline).await? == Verdict::NotAuthorised
-                }
-                _ => false,
-            };
-            successes = if accepted { successes + 1 } else { 0 };
-            unreachable = match verdict {
-                Verdict::Unreachable(_) => unreachable + 1,
-                _ => 0,
-            };
+            successes = if is_accepted { successes + 1 } else { 0 };
+            was_reached |= !matches!(verdict, Verdict::Unreachable(_));
             tracing::debug!(tries, successes, ?verdict, "tried the new key");
 
             if successes == SUCCESSES {
                 let seconds = began.elapsed().as_secs_f64();
-                tracing::info!(tries, seconds, new_key_id = %key.id, "the new key is accepted");
+                tracing::info!(tries, seconds, "the new key is accepted");
                 return Ok(Proof::Accepted);
             }
-            if unreachable == UNREACHABLE && self.verification == KeyVerification::BestEffort {
+            let is_lenient = self.verification == KeyVerification::BestEffort;
+            if is_lenient && !was_reached && tries == UNREACHABLE {
                 return Ok(Proof::Unreachable);
             }
-            if accepted {
+            if is_accepted {
                 interval = self.interval;
             }
-            if deadline.wait(interval).await.is_err() {
+            let asked_wait = match verdict {
+                Verdict::Busy(wait) => wait,
+                _ => Duration::ZERO,
+            };
+            if deadline.wait(interval.max(asked_wait)).await.is_err() {
                 // A try that the deadline cut short says nothing about the key.
-                let seen = before.filter(|_| cut_short).unwrap_or(verdict);
+                let seen = before.filter(|_| is_cut_short).unwrap_or(verdict);
                 return Err(Error::NewKeyNotAccepted {
                     key: key.id.to_string(),
                     seen: Seen(seen),
@@ -154,9 +185,8 @@ impl Prover<'_> {
                     tries,
                 });
             }
-            interval = interval
-                .mul_f64(GROWTH)
-                .min(LONGEST_INTERVAL.max(self.interval));
+            let longest = LONGEST_INTERVAL.max(self.interval);
+            interval = interval.mul_f64(GROWTH).min(longest);
             before = Some(verdict);
         }
     }
@@ -176,8 +206,8 @@ impl Prover<'_> {
 }
 
 /// Where keys of `resource` are tried: the control plane, the secret's `endpoint`, or what the control plane
-/// names. `key` tells the environment and the organization where the secret does not; it is asked for unless
-/// `listed` is its description already.
+/// names. Where the secret does not tell the environment, or the kind needs the organization, a key for the same
+/// resource does: `listed`, or the first of `keys` that is still there.
 ///
 /// # Errors
 /// [`Error`], naming the field of the secret that would help.
@@ -186,7 +216,8 @@ pub async fn target<'r>(
     signer: &mut Signer<'_>,
     document: &Document,
     resource: &'r Resource,
-    listed: Option<&Listed>,
+    listed: Option<Listed>,
+    keys: &[&ApiKeyId],
 ) -> Result<Target<'r>, Error> {
     let Endpoint::LookUp(look_up) = &resource.kind.endpoint else {
         return Ok(Target {
@@ -194,25 +225,27 @@ pub async fn target<'r>(
             endpoint: confluent.control_plane().clone(),
             environment: String::new(),
             organization: String::new(),
+            given: false,
         });
     };
     let given = document.endpoint();
     let needs_environment = look_up.needs_organization || given.is_none();
     let must_ask =
         look_up.needs_organization || (needs_environment && resource.environment.is_none());
-    let read = match listed {
-        None if must_ask => signer.read(&document.api_key().id).await?,
-        _ => None,
-    };
-    let listed = listed.or(read.as_ref());
+    let mut listed = listed;
+    for key in keys {
+        if must_ask && listed.is_none() {
+            listed = signer.read(key).await?;
+        }
+    }
 
     let known = resource.environment.clone();
-    let environment = known.or_else(|| listed?.environment.clone());
+    let environment = known.or_else(|| listed.as_ref()?.environment.clone());
     let environment = match environment {
         None if needs_environment => return Err(Error::EnvironmentUnknown),
         known => known.unwrap_or_default(),
     };
-    let organization = match listed.and_then(|key| key.organization.clone()) {
+    let organization = match listed.and_then(|key| key.organization) {
         None if look_up.needs_organization => return Err(Error::OrganizationUnknown),
         known => known.unwrap_or_default(),
     };
@@ -228,6 +261,7 @@ pub async fn target<'r>(
         endpoint,
         environment,
         organization,
+        given: given.is_some(),
     })
 }
 
@@ -236,8 +270,9 @@ fn not_found(error: Error) -> Error {
     match error {
         Error::Confluent(source)
             if matches!(
-                source.meaning(),
-                Some(Meaning::Forbidden | Meaning::NotFound)
+                (&source, source.meaning()),
+                (confluent::Error::Unusable { .. }, _)
+                    | (_, Some(Meaning::Forbidden | Meaning::NotFound))
             ) =>
         {
             Error::EndpointNotFound { source }
@@ -257,7 +292,9 @@ fn base_url(source_of_it: &'static str, text: &str) -> Result<Url, Error> {
             Err(_) => return Err(invalid),
         },
     };
-    if url.path() == "/" && url.query().is_none() && url.fragment().is_none() {
+    // The host will be printed. A word without a dot is none, and may be a secret in the wrong field.
+    let has_host = url.host_str().is_some_and(|host| host.contains(['.', ':']));
+    if has_host && url.path() == "/" && url.query().is_none() && url.fragment().is_none() {
         Ok(url)
     } else {
         Err(invalid)
@@ -296,6 +333,7 @@ mod tests {
             "https://a.confluent.cloud/x",
             "https://a.confluent.cloud?x",
             "a b",
+            "cfltSECRET",
             "://x",
         ] {
             assert!(base_url("it", text).is_err(), "{text}");

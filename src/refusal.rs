@@ -71,12 +71,6 @@ impl Refusal {
             request_id: answer.request_id.clone().filter(may_be_shown),
         }
     }
-
-    /// Whether another, newer key of the signer might be accepted.
-    #[must_use]
-    pub fn is_unauthenticated(&self) -> bool {
-        self.meaning == Meaning::Unauthenticated
-    }
 }
 
 /// Where the shapes keep a code: `errors[]` of the control plane, `error_code` of Kafka REST and Schema
@@ -126,6 +120,7 @@ fn one_line(text: &str) -> String {
 
 fn meaning(status: u16, code: Option<&str>, detail: Option<&str>) -> Meaning {
     let says = |text: &str| detail.is_some_and(|detail| detail.contains(text));
+    let limits = says(" is currently limited to ") || says("exceed the quota");
     match status {
         // "invalid API key: make sure you're using a Cloud API Key and not a Cluster API Key"
         // https://github.com/confluentinc/terraform-provider-confluent/issues/433
@@ -134,9 +129,7 @@ fn meaning(status: u16, code: Option<&str>, detail: Option<&str>) -> Meaning {
         402 => Meaning::QuotaExceeded,
         // Known issue: "some quota errors are returned as 400 instead of 402".
         // https://docs.confluent.io/cloud/current/api.html#section/Known-Issues
-        400 if code == Some("quota_exceeded") || says(" is currently limited to ") => {
-            Meaning::QuotaExceeded
-        }
+        400 if code == Some("quota_exceeded") || limits => Meaning::QuotaExceeded,
         403 => Meaning::Forbidden,
         404 => Meaning::NotFound,
         429 => Meaning::RateLimited,

@@ -19,7 +19,7 @@ use crate::event::{Event, Step};
 use crate::proof::Prover;
 use crate::resource::Resource;
 use crate::signer::{self, Signer};
-use crate::store::{CURRENT, Labels, PENDING, PREVIOUS, Store};
+use crate::store::{self, CURRENT, Labels, PENDING, PREVIOUS, Store};
 use crate::sweep::Mark;
 
 /// Everything a step works with.
@@ -94,8 +94,14 @@ impl Rotation<'_> {
         if pending.api_key().id == current.api_key().id {
             return Err(Error::PendingIsCurrent { version });
         }
-        let agreed = pending.agrees_with(current);
-        agreed.map_err(|source| Error::PendingDisagrees { version, source })
+        if let Err(source) = pending.agrees_with(current) {
+            return Err(Error::PendingDisagrees { version, source });
+        }
+        // It was made from a value that somebody has changed since: publishing it would undo the change.
+        if !pending.renews(current) {
+            return Err(Error::PendingOutdated { version });
+        }
+        Ok(())
     }
 
     /// The current value.
@@ -106,6 +112,7 @@ impl Rotation<'_> {
         let value = self.store.value(&labels.arn, version, CURRENT).await?;
         let current = parsed(CURRENT, version, value)?;
         tracing::Span::current().record("old_key_id", current.api_key().id.as_str());
+        record_kind(&current);
         Ok(current)
     }
 
@@ -130,8 +137,15 @@ impl Rotation<'_> {
         let Some(version) = labels.version_with(PREVIOUS) else {
             return Ok(None);
         };
-        let Some(value) = self.store.value(&labels.arn, version, PREVIOUS).await? else {
-            return Ok(None);
+        let stays = "the key that AWSPREVIOUS names stays: its version is not like the current one";
+        let value = match self.store.value(&labels.arn, version, PREVIOUS).await {
+            Ok(Some(value)) => value,
+            Ok(None) => return Ok(None),
+            Err(error @ store::Error::Binary { .. }) => {
+                tracing::warn!(%error, version, "{stays}");
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
         };
         let previous = Document::parse(value).and_then(|previous| {
             previous.agrees_with(current)?;
@@ -140,7 +154,7 @@ impl Rotation<'_> {
         match previous {
             Ok(previous) => Ok(Some(previous)),
             Err(error) => {
-                tracing::warn!(%error, version, "the key that AWSPREVIOUS names stays: it is for something else");
+                tracing::warn!(%error, version, "{stays}");
                 Ok(None)
             }
         }
@@ -176,9 +190,17 @@ impl Rotation<'_> {
 
 /// What the secret's keys open.
 fn resource(document: &Document) -> Result<Resource, Error> {
-    let resource = Resource::new(document.resource_id(), document.environment_id())?;
-    tracing::Span::current().record("kind", resource.kind.name);
-    Ok(resource)
+    Ok(Resource::new(
+        document.resource_id(),
+        document.environment_id(),
+    )?)
+}
+
+/// Puts the kind of the secret's keys, if it is a known one, into every line that follows.
+fn record_kind(document: &Document) {
+    if let Ok(resource) = resource(document) {
+        tracing::Span::current().record("kind", resource.kind.name);
+    }
 }
 
 /// The value of a version that has to have one.
@@ -188,6 +210,19 @@ fn parsed(label: &'static str, version: &str, value: Option<Redacted>) -> Result
         version: version.to_owned(),
     })?;
     Document::parse(value).map_err(|source| Error::SecretValue { label, source })
+}
+
+/// A key as Confluent describes it; none if it is gone, or may not be seen. A list may lag, and leaves out what
+/// the signer may not see, so a key that is not in it is asked for.
+async fn find(
+    signer: &mut Signer<'_>,
+    id: &ApiKeyId,
+    keys: &[Listed],
+) -> Result<Option<Listed>, Error> {
+    match keys.iter().find(|listed| listed.id == id.as_str()) {
+        Some(listed) => Ok(Some(listed.clone())),
+        None => signer.read(id).await,
+    }
 }
 
 /// Deletes a key that is no longer needed, and says so.

@@ -119,7 +119,10 @@ impl Error {
     #[must_use]
     pub fn may_have_been_carried_out(&self) -> bool {
         match self {
-            Self::Refused { code, .. } => code == "InternalServiceError",
+            // Of a call that the SDK repeated, only the last refusal is told.
+            Self::Refused { code, .. } => {
+                code == "InternalServiceError" || code.starts_with("Throttl")
+            }
             Self::NoAnswer { .. } => true,
             Self::Binary { .. } | Self::Undescribed { .. } => false,
         }

@@ -115,14 +115,14 @@ const SETTLED_SECONDS: i64 = 2 * 15 * 60;
 /// may be in the hands of a concurrent invocation, so it stays until [`after_promotion`], when the
 /// version's value can no longer become that key.
 ///
-/// `mark` is this invocation's, `kept` the current key's id, `previous` the id that `AWSPREVIOUS` names
-/// and `now` the time in seconds since the epoch.
+/// `mark` is this invocation's, `kept` the ids of keys that stay whatever they bear, `replaced` the id of the key
+/// that the current one has replaced, and `now` the time in seconds since the epoch.
 #[must_use]
 pub fn before_creation<'k>(
     keys: &'k [Listed],
     mark: &Mark,
-    kept: &str,
-    previous: Option<&str>,
+    kept: &[&str],
+    replaced: Option<&str>,
     now: i64,
 ) -> Vec<&'k Listed> {
     let goes = |key: &Listed| {
@@ -132,10 +132,10 @@ pub fn before_creation<'k>(
         let left_over = mark
             .of_same_secret(key)
             .is_some_and(|theirs| theirs.version != mark.version || settled);
-        left_over || previous == Some(key.id.as_str())
+        left_over || replaced == Some(key.id.as_str())
     };
     keys.iter()
-        .filter(|key| key.id != kept && goes(key))
+        .filter(|key| !kept.contains(&key.id.as_str()) && goes(key))
         .collect()
 }
 
@@ -254,7 +254,7 @@ mod tests {
             ),
         ];
 
-        let going = before_creation(&keys, &ours, "current", Some("previous"), NOW);
+        let going = before_creation(&keys, &ours, &["current"], Some("previous"), NOW);
 
         assert_eq!(ids(&going), ["previous", "abandoned", "same-version-old"]);
     }
@@ -264,7 +264,7 @@ mod tests {
         let keys = [key("current", "made by hand", 90_000)];
 
         assert!(
-            before_creation(&keys, &mark("v", "i"), "current", Some("current"), NOW).is_empty()
+            before_creation(&keys, &mark("v", "i"), &["current"], Some("current"), NOW).is_empty()
         );
     }
 
@@ -275,7 +275,7 @@ mod tests {
             ..key("unknown", &mark("v2", "i1").description(), 0)
         };
 
-        assert!(before_creation(&[unknown], &mark("v2", "i2"), "current", None, NOW).is_empty());
+        assert!(before_creation(&[unknown], &mark("v2", "i2"), &["current"], None, NOW).is_empty());
     }
 
     #[test]

@@ -3,14 +3,14 @@
 //! Confluent shows a key's secret once, so a crash between the create and the put leaves a key nobody can use.
 //! It bears our mark, by which finishSecret or the next rotation finds and deletes it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Rotation, delete, resource};
+use super::{Rotation, delete, find, resource};
 use crate::config::CurrentKeyCheck;
 use crate::confluent::{self, Listed, NewKey};
 use crate::credential::{ApiKey, ApiKeyId, Redacted};
 use crate::document::Document;
-use crate::error::Error;
+use crate::error::{Error, joined};
 use crate::proof::{self, Proof};
 use crate::refusal::Meaning;
 use crate::resource::{Reference, Resource};
@@ -20,6 +20,9 @@ use crate::sweep::{self, Mark};
 
 /// How often a create is sent that gets no answer. Each time the keys it may have made are deleted first.
 const MOST_CREATIONS: u32 = 3;
+
+/// No key is made with less time left: its secret has to be stored, or the key is lost.
+const TO_STAGE: Duration = Duration::from_secs(5);
 
 impl Rotation<'_> {
     pub(super) async fn create_secret(&self, labels: &Labels) -> Result<&'static str, Error> {
@@ -40,12 +43,15 @@ impl Rotation<'_> {
         let mut signer = self.signer(labels, &current, current.api_key()).await?;
 
         let keys = signer.list(current.owner()).await?;
-        let listed = find(&mut signer, &current, &keys).await?;
+        let listed = find(&mut signer, &current.api_key().id, &keys).await?;
+        let is_proven = match self.config.current_key_check {
+            CurrentKeyCheck::Required => {
+                self.check_current_key(&mut signer, &current, &resource, listed.clone())
+                    .await?
+            }
+            CurrentKeyCheck::Off => false,
+        };
         complete_environment(&mut resource, listed.as_ref())?;
-        if self.config.current_key_check == CurrentKeyCheck::Required {
-            self.check_current_key(&mut signer, &current, &resource, listed)
-                .await?;
-        }
         // Labels that still stand after the list was made show that no later rotation had begun by then: none
         // of the keys in the list is a later rotation's, and what was current still is.
         let now = self.store.describe(&labels.arn).await?;
@@ -56,9 +62,15 @@ impl Rotation<'_> {
             return Err(Error::CurrentVersionMoved);
         }
         let mark = self.mark(labels);
-        self.sweep(&mut signer, &current, previous.as_ref(), &keys, &mark)
-            .await?;
+        let current_id = &current.api_key().id;
+        let (kept, replaced) = split_previous(current_id, previous.as_ref(), is_proven);
+        for key in sweep::before_creation(&keys, &mark, &kept, replaced, epoch_seconds()) {
+            delete(&mut signer, key, current.owner(), current_id).await?;
+        }
 
+        if self.deadline.remaining() < TO_STAGE {
+            return Err(Error::OutOfTime);
+        }
         let key = self
             .create_key(&mut signer, &current, &resource, &labels.arn, &mark)
             .await?;
@@ -68,13 +80,15 @@ impl Rotation<'_> {
 
     /// Checks that the current key is what the secret says: one of the owner's, for the resource, and held by
     /// whoever wrote the secret. Otherwise a secret could be used to obtain a key of somebody else's account.
+    ///
+    /// Tells whether it is as good as the configuration asks for.
     async fn check_current_key(
         &self,
         signer: &mut Signer<'_>,
         current: &Document,
         resource: &Resource,
         listed: Option<Listed>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let key = current.api_key();
         let not_of_owner = || Error::CurrentKeyNotOfOwner {
             key: key.id.to_string(),
@@ -91,38 +105,20 @@ impl Rotation<'_> {
         }
         let prover = self.prover();
         if !prover.tries(resource) {
-            return Ok(());
+            return Ok(true);
         }
-        let target =
-            proof::target(self.confluent, signer, current, resource, Some(&listed)).await?;
-        if prover.current(key, &target, self.deadline).await? == Proof::Unreachable {
-            tracing::warn!(
-                host = target.endpoint.host_str(),
-                "the current key is not proven: its endpoint cannot be reached from here"
-            );
+        let listed = Some(listed);
+        let target = proof::target(self.confluent, signer, current, resource, listed, &[]).await?;
+        match prover.current(key, &target, self.deadline).await? {
+            Proof::Accepted => Ok(true),
+            Proof::Unreachable => {
+                tracing::warn!(
+                    host = target.endpoint.host_str(),
+                    "the current key is not proven: its endpoint cannot be reached from here"
+                );
+                Ok(false)
+            }
         }
-        Ok(())
-    }
-
-    /// Deletes what earlier rotations left: see [`sweep::before_creation`].
-    async fn sweep(
-        &self,
-        signer: &mut Signer<'_>,
-        current: &Document,
-        previous: Option<&Document>,
-        keys: &[Listed],
-        mark: &Mark,
-    ) -> Result<(), Error> {
-        let kept = &current.api_key().id;
-        let previous = previous.map(|previous| previous.api_key().id.as_str());
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        for key in sweep::before_creation(keys, mark, kept.as_str(), previous, now) {
-            delete(signer, key, current.owner(), kept).await?;
-        }
-        Ok(())
     }
 
     /// Makes a key. A request that may have been carried out is not sent again before the keys it may have made
@@ -154,13 +150,12 @@ impl Rotation<'_> {
                 return Err(source.into());
             }
             sent += 1;
-            // The wait also lets the list catch up with what was made.
-            let no_time = self
-                .deadline
-                .wait(self.config.probe_interval)
-                .await
-                .is_err();
-            if sent == MOST_CREATIONS || no_time {
+            if sent == MOST_CREATIONS {
+                return Err(Error::CreationUnknown { source });
+            }
+            // The wait lets the list catch up with what was made.
+            let waited = self.deadline.wait(self.config.probe_interval).await;
+            if waited.is_err() {
                 return Err(Error::CreationUnknown { source });
             }
             let Ok(keys) = signer.list(current.owner()).await else {
@@ -202,7 +197,16 @@ impl Rotation<'_> {
             }
             Err(error) => error,
         };
+        // The version has another value, whatever has become of its labels: ours was never stored.
+        let is_taken = matches!(&error, Error::SecretsManager(error) if error.code() == Some("ResourceExistsException"));
+        tracing::warn!(error = joined(&error), "the new key was not stored");
         match self.staged_key(arn).await {
+            Err(_) if is_taken => {
+                signer
+                    .delete(&key.id, current.owner(), &current.api_key().id)
+                    .await?;
+                Err(error)
+            }
             Ok(Some(staged)) if staged == key.id => Ok("made a key and staged it"),
             Ok(staged) => {
                 signer
@@ -218,7 +222,9 @@ impl Rotation<'_> {
 
     /// The key that the pending version names, if it has a value.
     async fn staged_key(&self, arn: &str) -> Result<Option<ApiKeyId>, Error> {
-        let value = self.store.value(arn, &self.event.token, PENDING).await?;
+        let token = &self.event.token;
+        // A value that was just written may not be found at once, and its key must not be deleted.
+        let value = self.store.written_value(arn, token, PENDING).await?;
         let Some(value) = value else {
             return Ok(None);
         };
@@ -229,18 +235,30 @@ impl Rotation<'_> {
     }
 }
 
-/// The current key as Confluent describes it; none if it is gone. A list may lag, and leaves out what the signer
-/// may not see, so a key that is not in it is asked for.
-async fn find(
-    signer: &mut Signer<'_>,
-    current: &Document,
-    keys: &[Listed],
-) -> Result<Option<Listed>, Error> {
-    let id = &current.api_key().id;
-    match keys.iter().find(|listed| listed.id == id.as_str()) {
-        Some(listed) => Ok(Some(listed.clone())),
-        None => signer.read(id).await,
+/// The keys that a sweep must keep, and the one that it may delete because the current key has replaced it.
+///
+/// While the current key is not proven, the key that `AWSPREVIOUS` names may be the last one that works.
+fn split_previous<'d>(
+    current: &'d ApiKeyId,
+    previous: Option<&'d Document>,
+    is_proven: bool,
+) -> (Vec<&'d str>, Option<&'d str>) {
+    let previous = previous.map(|previous| previous.api_key().id.as_str());
+    match previous {
+        Some(previous) if !is_proven => {
+            tracing::warn!(
+                key_id = previous,
+                "the key that AWSPREVIOUS names stays: the current key is not proven"
+            );
+            (vec![current.as_str(), previous], None)
+        }
+        previous => (vec![current.as_str()], previous),
     }
+}
+
+fn epoch_seconds() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    i64::try_from(since_epoch.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Takes the environment from the current key where the secret does not name it, and making a key needs it.
@@ -282,12 +300,15 @@ async fn quota_exceeded(
     let Ok(keys) = signer.list(owner).await else {
         return source.into();
     };
+    // Confluent's internal keys, which have no owner, are in every list.
+    let is_of_owner = |key: &&Listed| key.owner.as_deref() == Some(owner);
     let is_of_resource =
         |key: &&Listed| resource.is_named_by(key.resource.as_deref(), key.environment.as_deref());
+    let of_owner = || keys.iter().filter(is_of_owner);
     Error::QuotaExceeded {
         owner: owner.to_owned(),
-        keys: keys.len(),
-        of_resource: keys.iter().filter(is_of_resource).count(),
+        keys: of_owner().count(),
+        of_resource: of_owner().filter(is_of_resource).count(),
         source,
     }
 }

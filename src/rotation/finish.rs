@@ -2,7 +2,7 @@
 //!
 //! Asked again after a crash, the version is current already, and the retiring goes on.
 
-use super::{Rotation, delete, parsed};
+use super::{Rotation, delete, find, parsed, record_kind};
 use crate::config::OldKeyPolicy;
 use crate::confluent::Listed;
 use crate::credential::ApiKeyId;
@@ -17,8 +17,11 @@ impl Rotation<'_> {
         let new = self.pending(labels).await?;
         let old = self.current(labels).await?;
         self.check_pending(&new, &old)?;
+        let mut signer = self.signer(labels, &new, new.api_key()).await?;
+        let keys = keys_with(&mut signer, &new).await?;
         self.promote(labels).await?;
-        self.retire(labels, &new, Some(old)).await?;
+        self.retire(&mut signer, labels, &new, Some(&old), &keys)
+            .await?;
         Ok("the pending version is current")
     }
 
@@ -27,9 +30,17 @@ impl Rotation<'_> {
         let version = &self.event.token;
         let value = self.store.value(&labels.arn, version, CURRENT).await?;
         let new = parsed(CURRENT, version, value)?;
-        tracing::Span::current().record("new_key_id", new.api_key().id.as_str());
+        let span = tracing::Span::current();
+        span.record("new_key_id", new.api_key().id.as_str());
+        record_kind(&new);
         let old = self.previous(labels, &new).await?;
-        self.retire(labels, &new, old).await?;
+        if let Some(old) = &old {
+            span.record("old_key_id", old.api_key().id.as_str());
+        }
+        let mut signer = self.signer(labels, &new, new.api_key()).await?;
+        let keys = keys_with(&mut signer, &new).await?;
+        self.retire(&mut signer, labels, &new, old.as_ref(), &keys)
+            .await?;
         Ok("the version was current already")
     }
 
@@ -54,45 +65,58 @@ impl Rotation<'_> {
     /// value and, if the policy says so, the one it replaces.
     async fn retire(
         &self,
+        signer: &mut Signer<'_>,
         labels: &Labels,
         new: &Document,
-        old: Option<Document>,
+        old: Option<&Document>,
+        keys: &[Listed],
     ) -> Result<(), Error> {
-        let mut signer = self.signer(labels, new, new.api_key()).await?;
-        let kept = &new.api_key().id;
-        let keys = signer.list(new.owner()).await?;
-        for key in sweep::after_promotion(&keys, &self.mark(labels), kept.as_str()) {
-            delete(&mut signer, key, new.owner(), kept).await?;
+        // Somebody who has moved AWSCURRENT back meanwhile uses the old key again.
+        let now = self.store.describe(&labels.arn).await?;
+        if !now.has(&self.event.token, CURRENT) {
+            return Err(Error::CurrentVersionMoved);
         }
-        match old.map(|old| old.api_key().id.clone()) {
-            Some(old) if self.config.old_key_policy == OldKeyPolicy::Delete && old != *kept => {
-                tracing::Span::current().record("old_key_id", old.as_str());
-                let Some(old) = find(&mut signer, &keys, &old, kept).await? else {
-                    return Ok(());
-                };
-                delete(&mut signer, &old, new.owner(), kept).await
+        let (owner, kept) = (new.owner(), &new.api_key().id);
+        for key in sweep::after_promotion(keys, &self.mark(labels), kept.as_str()) {
+            delete(signer, key, owner, kept).await?;
+        }
+        match old.map(|old| &old.api_key().id) {
+            Some(old) if self.config.old_key_policy == OldKeyPolicy::Delete && old != kept => {
+                match find_old(signer, keys, old, kept).await? {
+                    Some(old) => delete(signer, &old, owner, kept).await,
+                    None => Ok(()),
+                }
             }
             _ => Ok(()),
         }
     }
 }
 
-/// The old key as Confluent describes it; none if it is gone.
-async fn find(
+/// The owner's keys, among which the new one must be: somebody may have deleted it since it was tested, and
+/// nothing is retired for a key that is not there.
+async fn keys_with(signer: &mut Signer<'_>, new: &Document) -> Result<Vec<Listed>, Error> {
+    let keys = signer.list(new.owner()).await?;
+    let id = &new.api_key().id;
+    match find(signer, id, &keys).await? {
+        Some(_) => Ok(keys),
+        None => Err(Error::NewKeyNotListed {
+            key: id.to_string(),
+        }),
+    }
+}
+
+/// The old key as Confluent describes it; none if it is gone, which only a list that shows `witness` tells from
+/// a key that may not be seen.
+async fn find_old(
     signer: &mut Signer<'_>,
     keys: &[Listed],
     old: &ApiKeyId,
     witness: &ApiKeyId,
 ) -> Result<Option<Listed>, Error> {
-    let listed = |id: &ApiKeyId| keys.iter().find(|key| key.id == id.as_str());
-    if let Some(key) = listed(old) {
-        return Ok(Some(key.clone()));
-    }
-    match signer.read(old).await? {
-        Some(key) => Ok(Some(key)),
-        None if listed(witness).is_some() => Ok(None),
-        None => Err(Error::OldKeyUnknown {
+    match find(signer, old, keys).await? {
+        None if !keys.iter().any(|key| key.id == witness.as_str()) => Err(Error::OldKeyUnknown {
             key: old.to_string(),
         }),
+        found => Ok(found),
     }
 }

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::proof::{self, Proof};
 use crate::resource::Resource;
 use crate::signer::Signer;
-use crate::store::Labels;
+use crate::store::{Labels, PENDING};
 
 /// Kept back from the time for trying the key: to find out whether it still exists, and to say so.
 const AFTER_TRYING: Duration = Duration::from_secs(10);
@@ -29,24 +29,66 @@ impl Rotation<'_> {
             self.try_pending(&mut signer, &pending, &current, &resource)
                 .await
         } else {
-            check_listed(&mut signer, &pending, &resource).await
+            self.check_listed(&mut signer, &pending, &resource).await
         };
         let error = match tested {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        match is_gone(&mut signer, &pending, &current, &error).await {
-            Ok(true) => {
-                self.store
-                    .drop_pending(&labels.arn, &self.event.token)
-                    .await?;
-                Err(Error::NewKeyDeleted {
-                    key: pending.api_key().id.to_string(),
-                    version: self.event.token.clone(),
-                })
+        // Asking why may fail too; the error that was seen first stands.
+        if !is_gone(&mut signer, &pending, &current, &error)
+            .await
+            .unwrap_or(false)
+        {
+            return Err(error);
+        }
+        self.drop_pending(labels).await?;
+        Err(Error::NewKeyDeleted {
+            key: pending.api_key().id.to_string(),
+            version: self.event.token.clone(),
+        })
+    }
+
+    /// Takes `AWSPENDING` off, so that the next rotation begins with a version of its own. A refusal may mean that
+    /// it is off already.
+    async fn drop_pending(&self, labels: &Labels) -> Result<(), Error> {
+        let token = &self.event.token;
+        let Err(error) = self.store.drop_pending(&labels.arn, token).await else {
+            return Ok(());
+        };
+        if self.store.describe(&labels.arn).await?.has(token, PENDING) {
+            Err(error.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Checks that the control plane knows the pending key as what it was made for, where nothing is sent to a data
+    /// plane. It may know a new key late.
+    async fn check_listed(
+        &self,
+        signer: &mut Signer<'_>,
+        pending: &Document,
+        resource: &Resource,
+    ) -> Result<&'static str, Error> {
+        let id = &pending.api_key().id;
+        let key = id.to_string();
+        let deadline = self.deadline.keeping(AFTER_TRYING);
+        let listed = loop {
+            if let Some(listed) = signer.read(id).await? {
+                break listed;
             }
-            // Asking why may fail too; the error that was seen first stands.
-            Ok(false) | Err(_) => Err(error),
+            if deadline.wait(self.config.probe_interval).await.is_err() {
+                return Err(Error::NewKeyNotListed { key });
+            }
+        };
+        let of_owner = listed.owner.as_deref() == Some(pending.owner());
+        if of_owner
+            && resource.is_named_by(listed.resource.as_deref(), listed.environment.as_deref())
+        {
+            Ok("the control plane knows the pending key")
+        } else {
+            Err(Error::NewKeyOfOtherResource { key })
         }
     }
 
@@ -58,7 +100,9 @@ impl Rotation<'_> {
         current: &Document,
         resource: &Resource,
     ) -> Result<&'static str, Error> {
-        let target = proof::target(self.confluent, signer, pending, resource, None).await?;
+        // What one key tells of the resource, the other tells too, if the first is gone or not listed yet.
+        let keys = [&pending.api_key().id, &current.api_key().id];
+        let target = proof::target(self.confluent, signer, pending, resource, None, &keys).await?;
         let deadline = self.deadline.keeping(AFTER_TRYING);
         let prover = self.prover();
         let proof = prover.new_key(pending.api_key(), current.api_key(), &target, deadline);
@@ -72,26 +116,6 @@ impl Rotation<'_> {
                 Ok("the pending key was let pass without proof")
             }
         }
-    }
-}
-
-/// Checks that the control plane knows the pending key as what it was made for, where nothing is sent to a data
-/// plane.
-async fn check_listed(
-    signer: &mut Signer<'_>,
-    pending: &Document,
-    resource: &Resource,
-) -> Result<&'static str, Error> {
-    let id = &pending.api_key().id;
-    let key = id.to_string();
-    let Some(listed) = signer.read(id).await? else {
-        return Err(Error::NewKeyNotListed { key });
-    };
-    let of_owner = listed.owner.as_deref() == Some(pending.owner());
-    if of_owner && resource.is_named_by(listed.resource.as_deref(), listed.environment.as_deref()) {
-        Ok("the control plane knows the pending key")
-    } else {
-        Err(Error::NewKeyOfOtherResource { key })
     }
 }
 

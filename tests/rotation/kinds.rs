@@ -15,7 +15,7 @@ const KINDS: [Kind; 7] = [
 const POLICIES: [OldKeyPolicy; 2] = [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation];
 
 /// Every setting in which Confluent lets the signing key make keys.
-fn possible_settings() -> impl Iterator<Item = Setting> {
+pub(crate) fn possible_settings() -> impl Iterator<Item = Setting> {
     let all = KINDS.into_iter().flat_map(|kind| {
         [Mode::Admin, Mode::Own].into_iter().flat_map(move |mode| {
             POLICIES

@@ -43,6 +43,7 @@ impl World {
             endpoint,
             environment: ENVIRONMENT.to_owned(),
             organization: self.simulator.state().organization.clone(),
+            given: false,
         };
         let confluent = self.confluent();
         let tried = confluent.try_key(key, &target, Deadline::after(AMPLE));
@@ -172,7 +173,6 @@ async fn an_answer_that_says_nothing_about_the_key_is_no_verdict_and_is_not_aske
         (Answer::empty(204), "status 204"),
         (Answer::redirect("https://login.confluent.io"), "status 302"),
         (Answer::empty(404), "status 404"),
-        (Answer::empty(429), "status 429"),
         (Answer::new(500, "text/html", page), "status 500"),
         (Answer::empty(503), "status 503"),
         (
@@ -189,6 +189,23 @@ async fn an_answer_that_says_nothing_about_the_key_is_no_verdict_and_is_not_aske
             _ => panic!("{answer:?}: {verdict:?}"),
         }
         assert_eq!(world.requests().len(), 1, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_asked_too_often_says_how_long_it_wants_to_be_left_alone() {
+    let world = world_of(Kind::Kafka).await;
+    let key = world.resource_key(Kind::Kafka);
+    for (answer, seconds) in [
+        (Answer::empty(429), 0),
+        (Answer::empty(429).with_header("retry-after", "7"), 7),
+        (Answer::empty(429).with_header("x-ratelimit-reset", "9"), 9),
+    ] {
+        world.simulator.answer(1, |_| true, answer);
+
+        let verdict = world.tried(&key, Kind::Kafka).await;
+
+        assert_eq!(verdict, Verdict::Busy(Duration::from_secs(seconds)));
     }
 }
 
@@ -220,6 +237,7 @@ async fn a_key_is_not_tried_at_a_host_that_is_not_allowed() {
         endpoint: Url::parse("https://confluent.cloud.evil.example").unwrap(),
         environment: String::new(),
         organization: String::new(),
+        given: false,
     };
 
     let confluent = world.confluent();

@@ -1,0 +1,241 @@
+//! What the function logs: for each step one line with its outcome, and the fields that a search needs.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use confluent_key_rotation::config::Logging;
+use confluent_key_rotation::logging;
+
+use super::*;
+
+/// A log in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no writer panics").extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What `future` logs, with its outcome. It has to run on one thread.
+async fn logged_as<T>(settings: &[(&str, &str)], future: impl Future<Output = T>) -> (T, String) {
+    let setting = |name: &str| {
+        let (_, value) = settings.iter().find(|(known, _)| *known == name)?;
+        Some((*value).to_owned())
+    };
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = logging::subscriber(Logging::read(setting).expect("settings"), move || {
+        writer.clone()
+    });
+    let guard = tracing::subscriber::set_default(subscriber);
+    let outcome = future.await;
+    drop(guard);
+    let text = log.0.lock().expect("no writer panics").clone();
+    (outcome, String::from_utf8(text).expect("UTF-8"))
+}
+
+/// What `future` logs as it is configured by default, line by line, with its outcome.
+pub(super) fn logged<'a, T: 'a>(
+    future: impl Future<Output = T> + 'a,
+) -> impl Future<Output = (T, Vec<Value>)> + 'a {
+    // Futures of whole rotations are too large for the stack.
+    let future = Box::pin(future);
+    async {
+        let (outcome, text) = logged_as(&[], future).await;
+        let lines = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect(line));
+        (outcome, lines.collect())
+    }
+}
+
+/// The lines that tell an outcome.
+fn outcomes(lines: &[Value]) -> Vec<&Value> {
+    lines
+        .iter()
+        .filter(|line| line.get("outcome").is_some())
+        .collect()
+}
+
+#[tokio::test]
+async fn each_step_logs_its_outcome_once_with_what_it_was_about() {
+    let world = World::new(Setting::default()).await;
+    let token = world.token();
+
+    let (outcome, lines) = logged(world.rotate()).await;
+
+    assert_eq!(outcome, Outcome::Succeeded);
+    let outcomes = outcomes(&lines);
+    assert_eq!(
+        outcomes
+            .iter()
+            .map(|line| &line["step"])
+            .collect::<Vec<_>>(),
+        STEPS
+    );
+    let current = world.key("AWSCURRENT").unwrap();
+    for line in outcomes {
+        for (field, value) in [
+            ("level", "INFO"),
+            ("outcome", "succeeded"),
+            ("secret_id", world.arn.as_str()),
+            ("version_id", token.as_str()),
+            ("old_key_id", world.first_key.as_str()),
+            ("new_key_id", current.as_str()),
+        ] {
+            assert_eq!(line[field], value, "{line:#}");
+        }
+        let time = line["timestamp"].as_str().unwrap();
+        assert!(
+            time.ends_with('Z') && time.as_bytes()[10] == b'T',
+            "{line:#}"
+        );
+        assert!(
+            line["request_id"].as_str().unwrap().starts_with("request-"),
+            "{line:#}"
+        );
+        assert!(!line["message"].as_str().unwrap().is_empty(), "{line:#}");
+    }
+}
+
+#[tokio::test]
+async fn each_step_logs_the_kind_and_who_signs_if_something_is_signed() {
+    for (kind, mode, named, signs) in [
+        (Kind::Kafka, Mode::Admin, "kafka", "admin"),
+        (
+            Kind::SchemaRegistry,
+            Mode::Admin,
+            "schema-registry",
+            "admin",
+        ),
+        (Kind::Cloud, Mode::Own, "cloud", "self"),
+    ] {
+        let world = World::new(Setting {
+            kind,
+            mode,
+            ..Setting::default()
+        })
+        .await;
+
+        let (_, lines) = logged(world.rotate()).await;
+
+        let outcomes = outcomes(&lines);
+        assert_eq!(outcomes.len(), STEPS.len(), "{kind:?}");
+        for line in outcomes {
+            let signs = (line["step"] != "setSecret").then_some(signs);
+            assert_eq!(line["kind"], named, "{line:#}");
+            assert_eq!(line["mode"], json!(signs), "{line:#}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_logged_once_as_an_error_with_its_name() {
+    let world = World::new(Setting::default()).await;
+    world.edit(|value| value["resourceId"] = json!("lkc-other"));
+
+    let (error, lines) = logged(world.refusal("createSecret", "another cluster's key")).await;
+
+    let outcomes = outcomes(&lines);
+    assert_eq!(outcomes.len(), 1, "{lines:#?}");
+    assert_eq!(outcomes[0]["level"], "ERROR");
+    assert_eq!(outcomes[0]["outcome"], "failed");
+    assert_eq!(outcomes[0]["error_type"], error.error_type);
+    assert_eq!(outcomes[0]["message"], error.error_message);
+    assert_eq!(outcomes[0]["step"], "createSecret");
+}
+
+#[tokio::test]
+async fn a_failure_keeps_its_fields_when_only_errors_are_logged() {
+    for level in ["ERROR", "FATAL"] {
+        let world = World::new(Setting::default()).await;
+        world.edit(|value| value["resourceId"] = json!("lkc-other"));
+        let failing = world.refusal("createSecret", "another cluster's key");
+
+        let (_, text) = logged_as(&[("AWS_LAMBDA_LOG_LEVEL", level)], failing).await;
+
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["secret_id"], world.arn, "{level}");
+        assert_eq!(line["old_key_id"], world.first_key, "{level}");
+        assert_eq!(line["kind"], "kafka", "{level}");
+    }
+}
+
+#[tokio::test]
+async fn deleted_keys_are_logged_by_their_ids() {
+    let world = World::new(Setting::default()).await;
+    world.pass(&["createSecret"]).await;
+    let left_over = world.key("AWSPENDING").unwrap();
+    world.simulator.abandon(&world.arn);
+
+    let (_, lines) = logged(world.rotate()).await;
+
+    let deleted: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line.get("deleted_key_id"))
+        .collect();
+    assert_eq!(deleted, [&json!(left_over), &json!(world.first_key)]);
+}
+
+#[tokio::test]
+async fn an_event_that_is_none_is_logged_without_being_quoted() {
+    let world = World::new(Setting::default()).await;
+    let quoted = "hunter2";
+    for payload in [
+        json!(quoted),
+        json!([quoted]),
+        json!({"Step": quoted, "SecretId": quoted, "ClientRequestToken": quoted, "RotationToken": quoted}),
+        json!({quoted: quoted}),
+    ] {
+        let invoked = world.invoke(payload.clone());
+
+        let (outcome, text) = logged_as(&[("AWS_LAMBDA_LOG_LEVEL", "TRACE")], invoked).await;
+
+        assert!(text.contains("InvalidEvent"), "{text}");
+        assert!(
+            !text.contains(quoted) && !format!("{outcome:?}").contains(quoted),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn lines_of_text_carry_the_same_fields() {
+    let world = World::new(Setting::default()).await;
+    world.edit(|value| value["resourceId"] = json!("lkc-other"));
+    let failing = world.refusal("createSecret", "another cluster's key");
+
+    let (_, text) = logged_as(&[("AWS_LAMBDA_LOG_FORMAT", "Text")], failing).await;
+
+    assert!(serde_json::from_str::<Value>(&text).is_err(), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text}");
+    for part in [
+        "ERROR",
+        "createSecret",
+        &world.arn,
+        &world.first_key,
+        "CurrentKeyOfOtherResource",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_of_text_carries_each_field_once() {
+    let world = World::new(Setting::default()).await;
+
+    let (_, text) = logged_as(&[("AWS_LAMBDA_LOG_FORMAT", "Text")], world.rotate()).await;
+
+    for line in text.lines().filter(|line| line.contains("outcome=")) {
+        for field in ["step=", "mode=", "kind=", "old_key_id=", "new_key_id="] {
+            assert!(line.matches(field).count() <= 1, "{field}: {line}");
+        }
+    }
+}
