@@ -69,7 +69,8 @@ impl Event {
         // https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html
         if !(32..=64).contains(&token.len()) || !token.chars().all(|c| c.is_ascii_graphic()) {
             return Err(invalid(
-                "has a ClientRequestToken that is not 32 to 64 characters long".to_owned(),
+                "has a ClientRequestToken that is not 32 to 64 printable ASCII characters"
+                    .to_owned(),
             ));
         }
         Ok(Self {
@@ -82,11 +83,11 @@ impl Event {
 }
 
 fn step(name: &str) -> Result<Step, Error> {
-    match name.replace('_', "").to_ascii_lowercase().as_str() {
-        "createsecret" => Ok(Step::Create),
-        "setsecret" => Ok(Step::Set),
-        "testsecret" => Ok(Step::Test),
-        "finishsecret" => Ok(Step::Finish),
+    match name {
+        "createSecret" | "create_secret" => Ok(Step::Create),
+        "setSecret" | "set_secret" => Ok(Step::Set),
+        "testSecret" | "test_secret" => Ok(Step::Test),
+        "finishSecret" | "finish_secret" => Ok(Step::Finish),
         _ => Err(invalid(
             "has a Step that is none of createSecret, setSecret, testSecret and finishSecret"
                 .to_owned(),

@@ -12,6 +12,7 @@ use url::{Host, Url};
 
 use crate::credential::ApiKey;
 use crate::deadline::{Backoff, Deadline, at_least};
+use crate::transport::{self, LONGEST_BODY};
 
 /// What a request may cost. Tests pass shorter times.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +38,6 @@ impl Default for Limits {
         }
     }
 }
-
-/// A body longer than this is not read. A full page of 100 API keys is a tenth of it.
-const LONGEST_BODY: usize = 1 << 20;
 
 /// No wait a server asks for is longer: past this, a later invocation may as well try.
 const LONGEST_ASKED_WAIT: Duration = Duration::from_mins(1);
@@ -367,17 +365,12 @@ async fn read(mut response: reqwest::Response, host: String) -> Result<Answer, E
     let request_id = text_header(response.headers(), "x-request-id");
     let mut answer = Answer::new(status, request_id, Vec::new());
     answer.asked_wait = asked_wait(status, response.headers());
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if answer.body.len() + chunk.len() <= LONGEST_BODY => {
-                answer.body.extend_from_slice(&chunk);
-            }
-            Ok(None) => break,
-            // A refusal stands, whatever became of its explanation.
-            Ok(Some(_)) | Err(_) if !status.is_success() => break,
-            Ok(Some(_)) => return Err(Error::TooLong { host }),
-            Err(source) => return Err(Error::OutcomeUnknown { host, source }),
-        }
+    match transport::body(&mut response).await {
+        Ok(Some(body)) => answer.body = body,
+        // A refusal stands, whatever became of its explanation.
+        _ if !status.is_success() => {}
+        Ok(None) => return Err(Error::TooLong { host }),
+        Err(source) => return Err(Error::OutcomeUnknown { host, source }),
     }
     if status.is_success() {
         Ok(answer)

@@ -50,6 +50,24 @@ pub fn client() -> Result<reqwest::Client, reqwest::Error> {
         .build()
 }
 
+/// A body longer than this is not read. A full page of 100 API keys is a tenth of it, a secret value a sixteenth.
+pub const LONGEST_BODY: usize = 1 << 20;
+
+/// The body of an answer; none if it is longer than [`LONGEST_BODY`].
+///
+/// # Errors
+/// A [`reqwest::Error`] if the body ends too soon or too late.
+pub async fn body(response: &mut reqwest::Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > LONGEST_BODY {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
 /// The shared client as the SDK wants it.
 ///
 /// It buffers bodies, which are at most a secret value of 64 KiB. The SDK's own timeouts enclose it.
@@ -81,18 +99,19 @@ async fn exchange(
     let request = request
         .try_into_http1x()
         .map_err(|error| user(error.into()))?;
-    let (parts, body) = request.into_parts();
-    let Some(body) = body.bytes().map(<[u8]>::to_vec) else {
+    let (parts, sent) = request.into_parts();
+    let Some(sent) = sent.bytes().map(<[u8]>::to_vec) else {
         return Err(user("a streaming body is not supported".into()));
     };
-    let request = http::Request::from_parts(parts, body);
+    let request = http::Request::from_parts(parts, sent);
     let request = reqwest::Request::try_from(request).map_err(|error| user(error.into()))?;
 
-    let response = client.execute(request).await.map_err(connector_error)?;
+    let mut response = client.execute(request).await.map_err(connector_error)?;
     let mut head = http::Response::new(());
     *head.status_mut() = response.status();
     *head.headers_mut() = response.headers().clone();
-    let body = response.bytes().await.map_err(connector_error)?;
+    let body = body(&mut response).await.map_err(connector_error)?;
+    let body = body.ok_or_else(|| ConnectorError::other("the answer is too long".into(), None))?;
     HttpResponse::try_from(head.map(|()| SdkBody::from(body)))
         .map_err(|error| ConnectorError::other(error.into(), None))
 }

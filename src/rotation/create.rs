@@ -11,6 +11,7 @@ use crate::confluent::{self, Listed, NewKey};
 use crate::credential::{ApiKey, ApiKeyId, Redacted};
 use crate::document::Document;
 use crate::error::{Error, joined};
+use crate::event::Event;
 use crate::proof::{self, Proof};
 use crate::refusal::Meaning;
 use crate::resource::{Reference, Resource};
@@ -167,7 +168,7 @@ impl Rotation<'_> {
         }
     }
 
-    /// Stores the new key. If that is refused for good, the key is deleted again: nobody could ever use it.
+    /// Stages the new key. If that is refused for good, the key is deleted again: nobody could ever use it.
     async fn stage(
         &self,
         signer: &mut Signer<'_>,
@@ -175,49 +176,52 @@ impl Rotation<'_> {
         arn: &str,
         key: &ApiKey,
     ) -> Result<&'static str, Error> {
-        let token = &self.event.token;
-        let stored = match current.with_api_key(key) {
-            Ok(value) => {
-                let rotation_token = self.event.rotation_token.as_ref();
-                let put = self
-                    .store
-                    .put_pending(arn, token, &value, rotation_token)
-                    .await;
-                put.map_err(Error::from)
-            }
-            Err(source) => Err(Error::SecretValue {
-                label: PENDING,
-                source,
-            }),
+        let Err(error) = self.put(current, arn, key).await else {
+            return Ok("made a key and staged it");
         };
-        let error = match stored {
-            Ok(()) => return Ok("made a key and staged it"),
-            Err(Error::SecretsManager(error)) if error.may_have_been_carried_out() => {
-                return Err(error.into());
+        let refusal = match &error {
+            Error::SecretsManager(refusal) if refusal.may_have_been_carried_out() => {
+                return Err(error);
             }
-            Err(error) => error,
+            Error::SecretsManager(refusal) => refusal.code(),
+            _ => None,
         };
-        // The version has another value, whatever has become of its labels: ours was never stored.
-        let is_taken = matches!(&error, Error::SecretsManager(error) if error.code() == Some("ResourceExistsException"));
         tracing::warn!(error = joined(&error), "the new key was not stored");
-        match self.staged_key(arn).await {
-            Err(_) if is_taken => {
-                signer
-                    .delete(&key.id, current.owner(), &current.api_key().id)
-                    .await?;
-                Err(error)
-            }
-            Ok(Some(staged)) if staged == key.id => Ok("made a key and staged it"),
-            Ok(staged) => {
-                signer
-                    .delete(&key.id, current.owner(), &current.api_key().id)
-                    .await?;
-                tracing::info!(deleted_key_id = %key.id, "deleted the new key, which was not stored");
-                staged.map_or(Err(error), |_| Ok("another invocation staged a key first"))
-            }
+        // The version has another value, whatever has become of its labels: ours was never stored.
+        let is_taken = refusal == Some("ResourceExistsException");
+        let staged = self.staged_key(arn).await;
+        match &staged {
+            Ok(Some(staged)) if *staged == key.id => return Ok("made a key and staged it"),
             // Whether ours is stored is not known, so it stays; its mark leads to it.
-            Err(_) => Err(error),
+            Err(_) if !is_taken => return Err(error),
+            _ => {}
         }
+        signer
+            .delete(&key.id, current.owner(), &current.api_key().id)
+            .await?;
+        tracing::info!(deleted_key_id = %key.id, "deleted the new key, which was not stored");
+        match staged {
+            Ok(Some(_)) => Ok("another invocation staged a key first"),
+            _ => Err(error),
+        }
+    }
+
+    /// Writes the value with the new key in it.
+    async fn put(&self, current: &Document, arn: &str, key: &ApiKey) -> Result<(), Error> {
+        let value = current.with_api_key(key);
+        let value = value.map_err(|source| Error::SecretValue {
+            label: PENDING,
+            source,
+        })?;
+        let Event {
+            token,
+            rotation_token,
+            ..
+        } = self.event;
+        let put = self
+            .store
+            .put_pending(arn, token, &value, rotation_token.as_ref());
+        Ok(put.await?)
     }
 
     /// The key that the pending version names, if it has a value.
