@@ -62,6 +62,8 @@ async fn every_kind_is_rotated_in_both_modes_under_both_policies() {
     }
 }
 
+/// No key is deleted while `AWSCURRENT` or `AWSPENDING` names it, nor, under `keep-until-next-rotation`, the one
+/// `AWSPREVIOUS` names before the next rotation has begun. The simulator checks it at every request.
 #[tokio::test]
 async fn twenty_rotations_leave_the_keys_that_the_policy_says() {
     for policy in POLICIES {

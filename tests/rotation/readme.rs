@@ -31,3 +31,31 @@ fn every_variable_that_is_read_is_named() {
         assert!(README.contains(&format!("`{name}`")), "{name}");
     }
 }
+
+#[test]
+fn every_test_that_is_named_exists() {
+    let sources = [
+        include_str!("faults.rs"),
+        include_str!("kinds.rs"),
+        include_str!("leaks.rs"),
+        include_str!("contract/hosts.rs"),
+        include_str!("steps/fields.rs"),
+        include_str!("steps/refusals.rs"),
+        include_str!("steps/sweep.rs"),
+        include_str!("steps/test.rs"),
+    ];
+    let quoted = README.split('`').skip(1).step_by(2);
+    let named: Vec<&str> = quoted
+        .filter_map(|name| name.rsplit_once("::"))
+        .map(|(_, test)| test)
+        .collect();
+
+    assert!(named.len() >= 8, "{named:?}");
+    for test in named {
+        let definition = format!("fn {test}(");
+        assert!(
+            sources.iter().any(|source| source.contains(&definition)),
+            "{test}"
+        );
+    }
+}

@@ -32,6 +32,8 @@ fn a_credential_may_go_to_confluents_own_domains() {
     assert_eq!(allowed, urls);
 }
 
+/// A credential is sent only to Confluent's control plane, to the resource's own endpoint on an allowed domain, and
+/// to Secrets Manager: https, no redirects followed.
 #[test]
 fn a_credential_goes_nowhere_else() {
     let urls = [
