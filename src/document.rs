@@ -205,13 +205,7 @@ impl Document {
     /// What is odd about the value and does not stop a rotation: sentences that name fields.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        for field in self.fields.0.iter().filter(|field| field.is_padded()) {
-            let name = field.name;
-            warnings.push(format!(
-                "the white space around the value of `{name}` is ignored: remove it"
-            ));
-        }
+        let mut warnings = self.fields.warnings();
         for row in KEY_FIELDS {
             if self.edits(row, &self.api_key).is_none() {
                 let names = row.iter().map(|(name, _)| *name);
@@ -351,6 +345,16 @@ impl Fields {
         })
     }
 
+    /// The fields whose white space is ignored, in sentences.
+    fn warnings(&self) -> Vec<String> {
+        let padded = self.0.iter().filter(|field| field.is_padded());
+        let warning = |field: &Field| {
+            let name = field.name;
+            format!("the white space around the value of `{name}` is ignored: remove it")
+        };
+        padded.map(warning).collect()
+    }
+
     fn has(&self, name: &str) -> bool {
         self.0.iter().any(|field| field.name == name)
     }
@@ -400,12 +404,13 @@ impl Fields {
     }
 }
 
-/// The key in the value of an admin secret, which needs no other field.
+/// The key in the value of an admin secret, which needs no other field, and what is odd about the value.
 ///
 /// # Errors
 /// [`Error`], naming the field.
-pub fn api_key(text: &Redacted) -> Result<ApiKey, Error> {
-    Fields::read(text.expose())?.api_key()
+pub fn api_key(text: &Redacted) -> Result<(ApiKey, Vec<String>), Error> {
+    let fields = Fields::read(text.expose())?;
+    Ok((fields.api_key()?, fields.warnings()))
 }
 
 struct FieldsOf<'t> {

@@ -301,7 +301,7 @@ pub enum Error {
     },
     /// A key could not be deleted.
     #[error(
-        "the API key {key} is still there: it could not be deleted, and the next attempt tries again"
+        "the API key {key} may still be there: it could not be deleted, and the next attempt tries again"
     )]
     KeyNotDeleted {
         /// The key's id.

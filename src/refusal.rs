@@ -245,8 +245,14 @@ mod tests {
         let limited =
             r#"{"errors":[{"detail":"Your service account is currently limited to 10 keys"}]}"#;
         let coded = r#"{"errors":[{"code":"quota_exceeded","detail":"no"}]}"#;
+        let told = r#"{"errors":[{"detail":"The request would exceed the quota: keys"}]}"#;
 
-        for refusal in [refusal(402, ""), refusal(400, limited), refusal(400, coded)] {
+        for refusal in [
+            refusal(402, ""),
+            refusal(400, limited),
+            refusal(400, coded),
+            refusal(400, told),
+        ] {
             assert_eq!(refusal.meaning, Meaning::QuotaExceeded, "{refusal}");
         }
         assert_eq!(refusal(400, "{}").meaning, Meaning::Other);

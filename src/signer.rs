@@ -182,8 +182,13 @@ impl<'a> Signer<'a> {
 
 async fn admin_key(store: &Store, secret: &str) -> Result<ApiKey, Error> {
     let value = store.current_value(secret).await?;
-    document::api_key(&value).map_err(|source| Error::AdminSecretValue {
+    let read = document::api_key(&value);
+    let (key, warnings) = read.map_err(|source| Error::AdminSecretValue {
         secret: secret.to_owned(),
         source,
-    })
+    })?;
+    for warning in warnings {
+        tracing::warn!(secret, "in the admin secret, {warning}");
+    }
+    Ok(key)
 }

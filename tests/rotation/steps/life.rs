@@ -187,3 +187,73 @@ async fn a_previous_value_that_is_binary_stops_no_rotation() {
 
     assert_eq!(outcome, Outcome::Succeeded);
 }
+
+#[tokio::test]
+async fn a_value_that_was_stored_and_is_not_seen_yet_keeps_its_key() {
+    let world = World::new(Setting::default()).await;
+    let put = {
+        let calm = World::new(Setting::default()).await;
+        calm.pass(&["createSecret"]).await;
+        let labels = calm.simulator.state().labels();
+        let put = labels.iter().position(|label| label == "PutSecretValue");
+        put.expect("a put")
+    };
+    world.simulator.state().knobs.value_lag = 2;
+    // The first put is carried out and not answered; by its repeat the role has lost the permission.
+    world.simulator.fail(put, simulator::Fault::ResetAfter);
+    let puts = std::sync::atomic::AtomicUsize::new(0);
+    let is_repeat = move |request: &Request| {
+        is_operation("PutSecretValue")(request) && puts.fetch_add(1, Relaxed) > 0
+    };
+    let denied = Answer::aws_access_denied("PutSecretValue");
+    world.simulator.answer(9, is_repeat, denied);
+
+    let outcome = world.step("createSecret").await;
+
+    assert!(outcome.is_ok(), "{outcome:?}");
+    let pending = world.key("AWSPENDING").expect("a stored value");
+    world.assert_keys(&[world.first_key.clone(), pending], &"the stored key lives");
+}
+
+#[tokio::test]
+async fn a_key_that_comes_after_the_rotation_was_finished_is_deleted() {
+    let world = World::new(Setting::default()).await;
+    let finish = async || {
+        assert_eq!(world.rotate().await, Outcome::Succeeded);
+    };
+
+    let outcome = world
+        .step_while("createSecret", is_operation("PutSecretValue"), finish)
+        .await;
+
+    assert!(outcome.is_err(), "its value cannot be stored any more");
+    let current = world.key("AWSCURRENT").expect("a rotated secret");
+    assert_ne!(current, world.first_key);
+    world.assert_keys(&[current], &"the late key is gone");
+}
+
+#[tokio::test]
+async fn white_space_in_the_admin_secret_is_ignored_and_named() {
+    let world = World::new(Setting::default()).await;
+    let admin = world.value("AWSCURRENT")["adminSecretArn"].clone();
+    let admin = admin.as_str().expect("an ARN");
+    let value = world
+        .simulator
+        .state()
+        .secret(admin)
+        .value("AWSCURRENT")
+        .map(str::to_owned);
+    let value = value.expect("a value").replace("\"}", "\\n\"}");
+    // The simulator would hold the key's secret to be wrong.
+    world.simulator.state().secret_mut(admin).watch = Watch::Off;
+    world.simulator.put_by_hand(admin, &value);
+
+    let (outcome, lines) = logs::logged(world.rotate()).await;
+
+    assert_eq!(outcome, Outcome::Succeeded);
+    let names_it = |line: &Value| {
+        let message = line["message"].as_str().unwrap_or_default();
+        line["level"] == "WARN" && message.contains("apiSecret") && line["secret"] == admin
+    };
+    assert!(lines.iter().any(names_it), "{lines:#?}");
+}
