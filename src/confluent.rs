@@ -15,6 +15,7 @@ use url::Url;
 
 use crate::credential::{ApiKey, ApiKeyId, Redacted};
 use crate::deadline::Deadline;
+use crate::document::LONGEST_ID;
 use crate::http::{self, Answer, Http, Request};
 use crate::refusal::{Meaning, Refusal};
 use crate::resource::{LookUp, PathAndQuery, Probed, Reference, Resource};
@@ -66,6 +67,12 @@ impl Error {
             },
             source => Self::NoAnswer { operation, source },
         }
+    }
+
+    /// A create was answered with a key that was there before.
+    #[must_use]
+    pub fn names_another_key() -> Self {
+        unusable("create an API key", "names a key that was there before")
     }
 
     /// What a refusal means; none if there was no refusal.
@@ -243,7 +250,9 @@ impl Confluent {
             .map_err(|error| Error::of(OPERATION, signer, error))?;
         let key: WireKey = decoded(OPERATION, &answer)?;
         let secret = key.spec.and_then(|spec| spec.secret).unwrap_or_default();
-        if key.id.is_empty() || secret.is_empty() {
+        // What a secret value could not hold, or would not give back as it is, is no key.
+        let is_whole = |text: &str| !text.is_empty() && text.trim() == text;
+        if !is_whole(&key.id) || key.id.len() > LONGEST_ID || !is_whole(&secret) {
             return Err(unusable(OPERATION, "lacks the key's id or its secret"));
         }
         Ok(ApiKey {

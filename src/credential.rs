@@ -65,13 +65,14 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// Whether `text` repeats the secret: as it is, as basic authentication sends it, or as a URL spells it.
+    /// Whether `text` repeats the secret: as it is, in base64, as basic authentication sends it, or as a URL spells it.
     #[must_use]
     pub fn is_repeated_in(&self, text: &str) -> bool {
         let secret = self.secret.expose();
+        let base64 = aws_smithy_types::base64::encode(secret);
         let basic = aws_smithy_types::base64::encode(format!("{}:{secret}", self.id));
         let in_url: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-        [secret, &basic, &in_url]
+        [secret, &base64, &basic, &in_url]
             .iter()
             .any(|form| text.contains(form))
     }

@@ -23,7 +23,7 @@ const SIZE_LIMIT: usize = 65_536;
 
 /// Ids of keys have 16 or 18 characters, their secrets 64.
 /// <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/service-accounts/api-keys/overview.html>
-const LONGEST_ID: usize = 40;
+pub(crate) const LONGEST_ID: usize = 40;
 
 /// Fields that hold the key and change together or not at all.
 type Row = &'static [(&'static str, Holds)];

@@ -111,7 +111,7 @@ fn not_json(body: &[u8]) -> Option<String> {
 }
 
 /// A text from outside as one line of bounded length: what a log can hold.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.chars()
         .take(LONGEST_DETAIL)
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -306,8 +306,10 @@ impl Resource {
     /// [`UnknownResource`] if no kind's ids look like that.
     pub fn new(id: Option<&str>, environment: Option<&str>) -> Result<Self, UnknownResource> {
         let (prefix, id) = split_environment(id.unwrap_or("cloud"));
-        let well_formed = id
-            .chars()
+        // Both become part of a URL's path.
+        let well_formed = [id, prefix.unwrap_or_default()]
+            .iter()
+            .flat_map(|part| part.chars())
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
         let kind = KINDS
             .iter()

@@ -19,6 +19,7 @@ use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
 
 use crate::credential::Redacted;
 use crate::deadline::{Backoff, Deadline};
+use crate::refusal::one_line;
 
 /// The staging label of the version that clients read.
 pub const CURRENT: &str = "AWSCURRENT";
@@ -365,12 +366,16 @@ fn explain<E: ProvideErrorMetadata>(
         problem,
     };
     match error {
+        // The SDK calls a success that it cannot read a service's error too.
+        SdkError::ServiceError(answer) if answer.raw().status().is_success() => {
+            no_answer("the answer could not be read".to_owned())
+        }
         SdkError::ServiceError(refusal) => Error::Refused {
             operation,
             secret,
-            code: refusal.err().code().unwrap_or("no code").to_owned(),
+            code: one_line(refusal.err().code().unwrap_or("no code")),
             message: message(operation, refusal.err()),
-            request_id: refusal.raw().request_id().map(str::to_owned),
+            request_id: refusal.raw().request_id().map(one_line),
         },
         SdkError::TimeoutError(_) => no_answer("it took too long".to_owned()),
         SdkError::DispatchFailure(failure) => no_answer(match failure.as_connector_error() {
@@ -404,5 +409,5 @@ fn message(operation: &str, refusal: &impl ProvideErrorMetadata) -> String {
     if operation == "PutSecretValue" && !TELLING.contains(&code) {
         return "its message is left out, since it may quote the value".to_owned();
     }
-    refusal.message().unwrap_or("no message").to_owned()
+    one_line(refusal.message().unwrap_or("no message"))
 }

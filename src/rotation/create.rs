@@ -75,6 +75,12 @@ impl Rotation<'_> {
         let key = self
             .create_key(&mut signer, &current, &resource, &labels.arn, &mark)
             .await?;
+        // An answer that names a key which was there before names one that is in use, not the one it made.
+        if keys.iter().any(|listed| listed.id == key.id.as_str()) {
+            return Err(Error::CreationUnknown {
+                source: confluent::Error::names_another_key(),
+            });
+        }
         tracing::Span::current().record("new_key_id", key.id.as_str());
         self.stage(&mut signer, &current, &labels.arn, &key).await
     }

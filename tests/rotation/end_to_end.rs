@@ -2,6 +2,8 @@
 //!
 //! The binary is built here, so that `cargo test` never passes on yesterday's.
 
+mod moto;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::TcpListener;

@@ -16,7 +16,7 @@ const THREADS: usize = 32;
 
 /// How a rotation that was disturbed is taken up again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Recovery {
+pub(crate) enum Recovery {
     /// Secrets Manager attempts the same rotation again.
     SameToken,
     /// Somebody takes `AWSPENDING` off, and another rotation is begun.
@@ -24,14 +24,14 @@ enum Recovery {
 }
 
 /// A world in which every kind may rotate that ever may.
-async fn world(setting: Setting) -> World {
+pub(crate) async fn world(setting: Setting) -> World {
     let world = World::new(setting).await;
     world.simulator.state().knobs.global_keys_may_call_iam = true;
     world
 }
 
 /// The requests of a rotation in which nothing goes wrong.
-async fn calm_rotation(setting: Setting) -> Vec<String> {
+pub(crate) async fn calm_rotation(setting: Setting) -> Vec<String> {
     let world = world(setting).await;
     assert_eq!(world.rotate().await, Outcome::Succeeded);
     world.requests()
@@ -39,7 +39,7 @@ async fn calm_rotation(setting: Setting) -> Vec<String> {
 
 impl World {
     /// Rotates with what is in the way, then attempts again until it succeeds.
-    async fn rotate_until_it_succeeds(&self, recovery: Recovery, case: &str) {
+    pub(crate) async fn rotate_until_it_succeeds(&self, recovery: Recovery, case: &str) {
         let mut outcome = self.rotate().await;
         for _ in 0..ATTEMPTS {
             if outcome == Outcome::Succeeded {
@@ -54,7 +54,7 @@ impl World {
     }
 
     /// Asserts what is left after a rotation, however it went.
-    fn assert_rotated(&self, setting: Setting, case: &str) {
+    pub(crate) fn assert_rotated(&self, setting: Setting, case: &str) {
         let current = self.key("AWSCURRENT").expect(case);
         assert_ne!(current, self.first_key, "{case}");
         let mut left = vec![current.clone()];
@@ -161,7 +161,7 @@ fn run_all(cases: &[Case]) {
     });
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().build().unwrap().block_on(future)
 }

@@ -11,10 +11,13 @@
     reason = "a test that cannot go on should say where, and counts are printed"
 )]
 
+mod client;
 mod contract;
 mod demo;
 mod end_to_end;
 mod faults;
+mod generated;
+mod hostile;
 mod kinds;
 mod leaks;
 mod readme;

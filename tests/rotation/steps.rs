@@ -9,6 +9,7 @@ mod finish;
 mod guard;
 mod life;
 mod logs;
+mod meddling;
 mod refusals;
 mod set;
 mod signing;

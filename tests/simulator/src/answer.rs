@@ -1,10 +1,13 @@
 //! An answer, and the shapes of error that the services document.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
-use http_body_util::Full;
+use hyper::body::{Frame, SizeHint};
 use serde_json::{Value, json};
 
 /// What is sent back for one request.
@@ -16,6 +19,8 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
     /// The body, as it is.
     pub body: Bytes,
+    /// How many bytes of the body are announced and never sent: the connection is closed instead.
+    pub missing: u64,
 }
 
 impl Answer {
@@ -26,6 +31,7 @@ impl Answer {
             status,
             headers: vec![("content-type".into(), content_type.into())],
             body: body.into(),
+            missing: 0,
         }
     }
 
@@ -42,6 +48,7 @@ impl Answer {
             status,
             headers: Vec::new(),
             body: Bytes::new(),
+            missing: 0,
         }
     }
 
@@ -49,6 +56,13 @@ impl Answer {
     #[must_use]
     pub fn redirect(location: &str) -> Self {
         Self::empty(302).with_header("location", location)
+    }
+
+    /// The same, cut off: so many bytes that were announced do not come.
+    #[must_use]
+    pub fn cut_off(mut self, missing: u64) -> Self {
+        self.missing = missing;
+        self
     }
 
     /// One more header.
@@ -123,8 +137,12 @@ impl Answer {
         Self::aws_error(400, "AccessDeniedException", "Access to KMS is not allowed")
     }
 
-    pub(crate) fn into_response(self) -> http::Response<Full<Bytes>> {
-        let mut response = http::Response::new(Full::new(self.body));
+    pub(crate) fn into_response(self) -> http::Response<Body> {
+        let announced = self.body.len() as u64 + self.missing;
+        let mut response = http::Response::new(Body {
+            rest: Some(self.body).filter(|body| !body.is_empty()),
+            announced,
+        });
         *response.status_mut() =
             StatusCode::from_u16(self.status).expect("a status has three digits");
         for (name, value) in self.headers {
@@ -136,6 +154,32 @@ impl Answer {
             );
         }
         response
+    }
+}
+
+/// A body that may end before as many bytes have been sent as it announces.
+pub(crate) struct Body {
+    rest: Option<Bytes>,
+    announced: u64,
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.rest.take().map(|rest| Ok(Frame::data(rest))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.announced == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.announced)
     }
 }
 

@@ -139,6 +139,7 @@ pub(crate) struct Override {
     matches: Matches,
     times: usize,
     answer: Answer,
+    is_carried_out: bool,
 }
 
 /// Whether a gate stands before a request is carried out, or before its answer leaves.
@@ -201,10 +202,31 @@ impl Simulator {
         matches: impl Fn(&Request) -> bool + Send + 'static,
         answer: Answer,
     ) {
+        self.put_answer(times, matches, answer, false);
+    }
+
+    /// Answers the next `times` matching requests with `answer`, and carries them out all the same.
+    pub fn answer_after(
+        &self,
+        times: usize,
+        matches: impl Fn(&Request) -> bool + Send + 'static,
+        answer: Answer,
+    ) {
+        self.put_answer(times, matches, answer, true);
+    }
+
+    fn put_answer(
+        &self,
+        times: usize,
+        matches: impl Fn(&Request) -> bool + Send + 'static,
+        answer: Answer,
+        is_carried_out: bool,
+    ) {
         self.state().overrides.push(Override {
             matches: Box::new(matches),
             times,
             answer,
+            is_carried_out,
         });
     }
 
@@ -234,14 +256,14 @@ impl Simulator {
 }
 
 impl crate::State {
-    /// The answer that a test has put in this request's place.
-    pub(crate) fn overridden(&mut self, request: &Request) -> Option<Answer> {
+    /// The answer that a test has put in this request's place, and whether the request is carried out.
+    pub(crate) fn overridden(&mut self, request: &Request) -> Option<(Answer, bool)> {
         let found = self
             .overrides
             .iter_mut()
             .find(|one| one.times > 0 && (one.matches)(request))?;
         found.times -= 1;
-        Some(found.answer.clone())
+        Some((found.answer.clone(), found.is_carried_out))
     }
 
     /// The gate that this request, or its answer, has now arrived at.

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Body};
 use crate::call::{Call, Plane};
 use crate::faults::{Effect, Fault, When};
 use crate::state::State;
@@ -68,7 +68,7 @@ where
                 reset.notify_one();
                 return pending().await;
             };
-            Ok::<http::Response<Full<Bytes>>, Infallible>(answer.into_response())
+            Ok::<http::Response<Body>, Infallible>(answer.into_response())
         };
         Box::pin(response) as Pin<Box<dyn Future<Output = _> + Send>>
     });
@@ -163,14 +163,18 @@ impl State {
             .get(index)
             .cloned()
             .and_then(|request| self.overridden(&request));
-        let answer = overridden.unwrap_or_else(|| {
-            match call.plane {
-                Plane::ControlPlane => confluent::answer(self, call),
-                Plane::SecretsManager => secrets_manager::answer(self, call),
-                _ => data_planes::answer(self, call),
+        let answer = match overridden {
+            Some((instead, false)) => instead,
+            overridden => {
+                let answer = match call.plane {
+                    Plane::ControlPlane => confluent::answer(self, call),
+                    Plane::SecretsManager => secrets_manager::answer(self, call),
+                    _ => data_planes::answer(self, call),
+                }
+                .unwrap_or_else(|refused| refused);
+                overridden.map_or(answer, |(instead, _)| instead)
             }
-            .unwrap_or_else(|refused| refused)
-        });
+        };
         self.check_promises();
         answer
     }
