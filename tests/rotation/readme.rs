@@ -35,6 +35,7 @@ fn every_variable_that_is_read_is_named() {
 #[test]
 fn every_test_that_is_named_exists() {
     let sources = [
+        include_str!("client.rs"),
         include_str!("faults.rs"),
         include_str!("kinds.rs"),
         include_str!("leaks.rs"),
