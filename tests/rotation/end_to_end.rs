@@ -139,15 +139,15 @@ impl Drop for Process {
     }
 }
 
-/// Lambda, which runs the function in one process.
-struct Lambda {
+/// Lambda, which runs the function in one process; it has been killed when this is dropped.
+pub(crate) struct Lambda {
     runtime: RuntimeApi,
     process: Process,
 }
 
 impl Lambda {
     /// Starts the function with these variables beside, or instead of, those that every test needs.
-    async fn start(simulator: &Simulator, variables: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(simulator: &Simulator, variables: &[(&str, &str)]) -> Self {
         let runtime = RuntimeApi::start().await;
         let confluent = simulator.confluent_url();
         let secrets_manager = simulator.secrets_manager_url();
@@ -176,7 +176,7 @@ impl Lambda {
     }
 
     /// Rotates a secret as Secrets Manager does: the four events, one after the other.
-    async fn rotate(&self, simulator: &Simulator, arn: &str) -> Outcome {
+    pub(crate) async fn rotate(&self, simulator: &Simulator, arn: &str) -> Outcome {
         let invoke = async |event| {
             let answer = self.invoke(event).await;
             answer

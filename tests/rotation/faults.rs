@@ -38,12 +38,12 @@ pub(crate) async fn calm_rotation(setting: Setting) -> Vec<String> {
 }
 
 impl World {
-    /// Rotates with what is in the way, then attempts again until it succeeds.
-    pub(crate) async fn rotate_until_it_succeeds(&self, recovery: Recovery, case: &str) {
+    /// Rotates with what is in the way, then attempts again until it succeeds. Returns how many attempts failed.
+    pub(crate) async fn rotate_until_it_succeeds(&self, recovery: Recovery, case: &str) -> usize {
         let mut outcome = self.rotate().await;
-        for _ in 0..ATTEMPTS {
+        for failed in 0..ATTEMPTS {
             if outcome == Outcome::Succeeded {
-                return;
+                return failed;
             }
             if recovery == Recovery::NewToken {
                 self.simulator.abandon(&self.arn);
@@ -153,10 +153,15 @@ fn pairs_of_faults(setting: Setting) -> Vec<Case> {
 
 /// Runs all cases, and fails with the name of one in which something went wrong.
 fn run_all(cases: &[Case]) {
+    in_threads(cases, |case| block_on(case.run()));
+}
+
+/// Runs something for all cases, many of them side by side.
+pub(crate) fn in_threads<T: Sync>(cases: &[T], run: impl Fn(&T) + Sync) {
     std::thread::scope(|scope| {
         for first in 0..THREADS {
-            let mine = cases.iter().skip(first).step_by(THREADS);
-            scope.spawn(|| mine.for_each(|case| block_on(case.run())));
+            let (mine, run) = (cases.iter().skip(first).step_by(THREADS), &run);
+            scope.spawn(move || mine.for_each(run));
         }
     });
 }

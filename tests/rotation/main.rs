@@ -12,12 +12,14 @@
 )]
 
 mod client;
+mod concurrency;
 mod contract;
 mod demo;
 mod end_to_end;
 mod faults;
 mod generated;
 mod hostile;
+mod killed;
 mod kinds;
 mod leaks;
 mod readme;
@@ -149,7 +151,12 @@ impl World {
 
     /// Invokes the function as Lambda does, and returns what Lambda would report.
     async fn invoke(&self, event: Value) -> Result<(), Diagnostic> {
-        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + self.time_limit;
+        self.invoke_within(event, self.time_limit).await
+    }
+
+    /// The same, with so much time.
+    async fn invoke_within(&self, event: Value, time_limit: Duration) -> Result<(), Diagnostic> {
+        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time_limit;
         let mut context = Context::default();
         context.request_id = format!("request-{}", fastrand::u64(..));
         context.deadline = u64::try_from(deadline.as_millis()).unwrap();

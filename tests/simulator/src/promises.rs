@@ -131,10 +131,12 @@ impl State {
     }
 }
 
-/// Whether the next rotation has begun: `AWSPENDING` is on a version other than the current one's, and
-/// that version has no value yet.
+/// Whether the next rotation has begun: its version is not the current one and has no value yet. It has begun also when
+/// a late invocation of another rotation has taken `AWSPENDING` to its own version meanwhile.
 fn has_begun_anew(secret: &Secret) -> bool {
-    secret
-        .pending()
-        .is_some_and(|pending| secret.versions[pending].value.is_none())
+    let begun = [secret.pending(), secret.incomplete.as_deref()];
+    begun
+        .into_iter()
+        .flatten()
+        .any(|version| secret.versions[version].value.is_none())
 }
