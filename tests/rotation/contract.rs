@@ -20,18 +20,8 @@ use confluent_key_rotation::resource::Resource;
 use simulator::{Answer, Fault};
 use url::Url;
 
+use super::kinds::KINDS;
 use super::*;
-
-/// Every kind.
-pub(super) const KINDS: [Kind; 7] = [
-    Kind::Cloud,
-    Kind::Kafka,
-    Kind::SchemaRegistry,
-    Kind::KsqlDb,
-    Kind::Flink,
-    Kind::Tableflow,
-    Kind::Global,
-];
 
 /// Faults that leave the process alive.
 fn survivable() -> impl Iterator<Item = Fault> {

@@ -2,7 +2,8 @@
 
 use super::*;
 
-const KINDS: [Kind; 7] = [
+/// Every kind.
+pub(crate) const KINDS: [Kind; 7] = [
     Kind::Cloud,
     Kind::Kafka,
     Kind::SchemaRegistry,

@@ -24,7 +24,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::subscriber::DefaultGuard;
 use url::Url;
 
-use super::contract::KINDS;
+use super::kinds::KINDS;
 use super::*;
 
 /// The canary as it may be found in a text: as it is (which is also how a URL and JSON spell it), in base64, where
