@@ -260,7 +260,8 @@ pub enum Error {
     },
     /// No key could be made, because there are too many.
     #[error(
-        "{owner} has {keys} API keys, {of_resource} of them for this resource, and may have no more"
+        "{owner} has {keys} API keys, {of_resource} of them for this resource, and may have no more{}",
+        waiting(*.left_over)
     )]
     QuotaExceeded {
         /// The owner.
@@ -269,6 +270,8 @@ pub enum Error {
         keys: usize,
         /// How many of them are for this secret's resource.
         of_resource: usize,
+        /// How many of them an abandoned rotation of this secret left.
+        left_over: usize,
         /// What Confluent said.
         #[source]
         source: confluent::Error,
@@ -362,6 +365,16 @@ impl Error {
             Self::Confluent(error) => confluent_name(error),
             Self::SecretsManager(error) => store_name(error),
         }
+    }
+}
+
+fn waiting(left_over: usize) -> String {
+    match left_over {
+        0 => String::new(),
+        keys => format!(
+            "; abandoned rotations of this secret left {keys} of them: rotate again half an hour after they were \
+             made, and they are deleted first"
+        ),
     }
 }
 

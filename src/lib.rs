@@ -37,10 +37,12 @@
 //! Dependencies point down this table. There is no trait of our own: the seam for tests is a URL, and what stands
 //! behind it is a simulator of both services that checks the promises at every request.
 //!
-//! # Three rules that explain most of the code
+//! # Four rules that explain most of the code
 //!
 //! * **Nothing is destroyed before its successor is in place**, and a key is deleted only if it is named by a
 //!   version of this secret or bears this secret's [mark](sweep::Mark), and belongs to the secret's owner.
+//! * **A key that an abandoned rotation made goes when another one is current**, because Secrets Manager then refuses
+//!   to make it current, however late its invocation is; or when it is too old for any invocation to know of.
 //! * **A list is compared with labels that are read after it.** If this rotation still stands then, no key in the
 //!   list can be a later rotation's, however late this invocation is.
 //! * **A request that may have been carried out is told from one that was not.** A create is never sent again

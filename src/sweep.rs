@@ -103,17 +103,17 @@ fn hash(text: &str) -> String {
     hex
 }
 
-/// How old a key marked with our own version must be before it is certain that no other invocation is
-/// still about to store it: two lives of a Lambda function, since one may have stored it after we looked.
+/// How old a marked key must be before no invocation can still be about to store or to publish it: two lives of
+/// a Lambda function, since one may have done so after we looked.
 ///
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>
 const SETTLED_SECONDS: i64 = 2 * 15 * 60;
 
 /// The keys that go before createSecret makes a new one.
 ///
-/// Those of abandoned rotations, and the one that `AWSPREVIOUS` names. A younger key of this very version
-/// may be in the hands of a concurrent invocation, so it stays until [`after_promotion`], when the
-/// version's value can no longer become that key.
+/// Those that a crash or an abandoned rotation left long ago, and the one that `AWSPREVIOUS` names. A younger key
+/// may be in the hands of an invocation that does not know yet that its rotation was abandoned, and that would
+/// publish it: it stays until another version is current, since Secrets Manager then refuses it the label.
 ///
 /// `mark` is this invocation's, `kept` the ids of keys that stay whatever they bear, `replaced` the id of the key
 /// that the current one has replaced, and `now` the time in seconds since the epoch.
@@ -129,10 +129,7 @@ pub fn before_creation<'k>(
         let settled = key
             .created_at
             .is_some_and(|created_at| now.saturating_sub(created_at) > SETTLED_SECONDS);
-        let left_over = mark
-            .of_same_secret(key)
-            .is_some_and(|theirs| theirs.version != mark.version || settled);
-        left_over || replaced == Some(key.id.as_str())
+        (settled && mark.of_same_secret(key).is_some()) || replaced == Some(key.id.as_str())
     };
     keys.iter()
         .filter(|key| !kept.contains(&key.id.as_str()) && goes(key))
@@ -148,15 +145,29 @@ pub fn of_invocation<'k>(keys: &'k [Listed], mark: &Mark) -> Vec<&'k Listed> {
         .collect()
 }
 
-/// The keys that were made for a version and did not become its value, which is the key `kept`.
+/// The keys that were made for this version and are not `kept`: what its invocations did not store.
 #[must_use]
-pub fn after_promotion<'k>(keys: &'k [Listed], mark: &Mark, kept: &str) -> Vec<&'k Listed> {
+pub fn of_version<'k>(keys: &'k [Listed], mark: &Mark, kept: &[&str]) -> Vec<&'k Listed> {
+    marked(keys, kept, |key| {
+        mark.of_same_secret(key)
+            .is_some_and(|theirs| theirs.version == mark.version)
+    })
+}
+
+/// The keys that were made for any version of this secret and are not `kept`: what rotations left that were
+/// abandoned before this one was finished.
+#[must_use]
+pub fn of_secret<'k>(keys: &'k [Listed], mark: &Mark, kept: &[&str]) -> Vec<&'k Listed> {
+    marked(keys, kept, |key| mark.of_same_secret(key).is_some())
+}
+
+fn marked<'k>(
+    keys: &'k [Listed],
+    kept: &[&str],
+    is_ours: impl Fn(&Listed) -> bool,
+) -> Vec<&'k Listed> {
     keys.iter()
-        .filter(|key| key.id != kept)
-        .filter(|key| {
-            mark.of_same_secret(key)
-                .is_some_and(|theirs| theirs.version == mark.version)
-        })
+        .filter(|key| !kept.contains(&key.id.as_str()) && is_ours(key))
         .collect()
 }
 
@@ -235,7 +246,12 @@ mod tests {
         let keys = [
             key("current", &mark("v1", "i1").description(), 9_000),
             key("previous", "made by hand", 90_000),
-            key("abandoned", &mark("v0", "i0").description(), 10),
+            key("abandoned-young", &mark("v0", "i0").description(), 10),
+            key(
+                "abandoned-old",
+                &mark("v0", "i0").description(),
+                SETTLED_SECONDS + 1,
+            ),
             key("foreign", "made by hand", 90_000),
             key(
                 "other-secret",
@@ -256,7 +272,10 @@ mod tests {
 
         let going = before_creation(&keys, &ours, &["current"], Some("previous"), NOW);
 
-        assert_eq!(ids(&going), ["previous", "abandoned", "same-version-old"]);
+        assert_eq!(
+            ids(&going),
+            ["previous", "abandoned-old", "same-version-old"]
+        );
     }
 
     #[test]
@@ -269,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_this_version_whose_age_is_unknown_stays() {
+    fn a_key_whose_age_is_unknown_stays() {
         let unknown = Listed {
             created_at: None,
             ..key("unknown", &mark("v2", "i1").description(), 0)
@@ -289,17 +308,25 @@ mod tests {
     }
 
     #[test]
-    fn after_promotion_the_versions_other_keys_go_and_later_rotations_keys_stay() {
+    fn after_promotion_keys_of_this_version_or_of_this_secret_go_but_those_that_are_kept() {
         let keys = [
             key("new", &mark("v2", "i2").description(), 1),
+            key("old", &mark("v1", "i1").description(), 1),
             key("orphan", &mark("v2", "i1").description(), 1),
-            key("later", &mark("v3", "i4").description(), 1),
+            key("abandoned", &mark("v0", "i0").description(), 1),
             key("foreign", "made by hand", 1),
+            key(
+                "other-secret",
+                &Mark::new("arn:other", "v2", "i1").description(),
+                1,
+            ),
         ];
+        let (ours, kept) = (mark("v2", "i5"), ["new", "old"]);
 
+        assert_eq!(ids(&of_version(&keys, &ours, &kept)), ["orphan"]);
         assert_eq!(
-            ids(&after_promotion(&keys, &mark("v2", "i5"), "new")),
-            ["orphan"]
+            ids(&of_secret(&keys, &ours, &kept)),
+            ["orphan", "abandoned"]
         );
     }
 }

@@ -151,7 +151,7 @@ impl Rotation<'_> {
                 made => return made,
             };
             if source.meaning() == Some(Meaning::QuotaExceeded) {
-                return Err(quota_exceeded(signer, current.owner(), resource, source).await);
+                return Err(quota_exceeded(signer, current, resource, mark, source).await);
             }
             if !source.may_have_been_carried_out() {
                 return Err(source.into());
@@ -303,10 +303,12 @@ fn ensure_another_key_fits(current: &Document) -> Result<(), Error> {
 /// Adds to a refused create how many keys there are.
 async fn quota_exceeded(
     signer: &mut Signer<'_>,
-    owner: &str,
+    current: &Document,
     resource: &Resource,
+    mark: &Mark,
     source: confluent::Error,
 ) -> Error {
+    let owner = current.owner();
     let Ok(keys) = signer.list(owner).await else {
         return source.into();
     };
@@ -315,10 +317,12 @@ async fn quota_exceeded(
     let is_of_resource =
         |key: &&Listed| resource.is_named_by(key.resource.as_deref(), key.environment.as_deref());
     let of_owner = || keys.iter().filter(is_of_owner);
+    let named = current.api_key().id.as_str();
     Error::QuotaExceeded {
         owner: owner.to_owned(),
         keys: of_owner().count(),
         of_resource: of_owner().filter(is_of_resource).count(),
+        left_over: sweep::of_secret(&keys, mark, &[named]).len(),
         source,
     }
 }

@@ -9,8 +9,8 @@ use crate::credential::ApiKeyId;
 use crate::document::Document;
 use crate::error::Error;
 use crate::signer::Signer;
-use crate::store::{CURRENT, Labels};
-use crate::sweep;
+use crate::store::{CURRENT, Labels, PENDING, PREVIOUS};
+use crate::sweep::{self, Mark};
 
 impl Rotation<'_> {
     pub(super) async fn finish_secret(&self, labels: &Labels) -> Result<&'static str, Error> {
@@ -61,8 +61,8 @@ impl Rotation<'_> {
         }
     }
 
-    /// Deletes the keys that the new one makes superfluous: those made for its version that did not become its
-    /// value and, if the policy says so, the one it replaces.
+    /// Deletes the keys that the new one makes superfluous: those that rotations left which were disturbed or
+    /// abandoned and, if the policy says so, the one it replaces.
     async fn retire(
         &self,
         signer: &mut Signer<'_>,
@@ -77,10 +77,17 @@ impl Rotation<'_> {
             return Err(Error::CurrentVersionMoved);
         }
         let (owner, kept) = (new.owner(), &new.api_key().id);
-        for key in sweep::after_promotion(keys, &self.mark(labels), kept.as_str()) {
+        let old = old.map(|old| &old.api_key().id);
+        let named: Vec<&str> = [Some(kept), old]
+            .into_iter()
+            .flatten()
+            .map(ApiKeyId::as_str)
+            .collect();
+        let mark = self.mark(labels);
+        for key in self.left_over(&now, &mark, old, &named, keys) {
             delete(signer, key, owner, kept).await?;
         }
-        match old.map(|old| &old.api_key().id) {
+        match old {
             Some(old) if self.config.old_key_policy == OldKeyPolicy::Delete && old != kept => {
                 match find_old(signer, keys, old, kept).await? {
                     Some(old) => delete(signer, &old, owner, kept).await,
@@ -88,6 +95,29 @@ impl Rotation<'_> {
                 }
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The keys of this secret that are not `named` and can become no version's value any more.
+    ///
+    /// While another version is pending, a key that is not this version's may be that one's; and while it is not
+    /// known which key `AWSPREVIOUS` names, it may be that.
+    fn left_over<'k>(
+        &self,
+        now: &Labels,
+        mark: &Mark,
+        old: Option<&ApiKeyId>,
+        named: &[&str],
+        keys: &'k [Listed],
+    ) -> Vec<&'k Listed> {
+        let another_is_pending = now
+            .version_with(PENDING)
+            .is_some_and(|version| version != self.event.token);
+        let previous_is_unknown = old.is_none() && now.version_with(PREVIOUS).is_some();
+        if another_is_pending || previous_is_unknown {
+            sweep::of_version(keys, mark, named)
+        } else {
+            sweep::of_secret(keys, mark, named)
         }
     }
 }

@@ -282,6 +282,25 @@ async fn a_quota_that_is_used_up_is_reported_with_the_number_of_keys() {
 }
 
 #[tokio::test]
+async fn a_quota_that_an_abandoned_rotation_uses_up_is_said_to_be() {
+    let world = World::new(Setting::default()).await;
+    world.pass(&["createSecret"]).await;
+    world.simulator.abandon(&world.arn);
+    let per_owner = world.simulator.state().keys_of(OWNER).len();
+    let answer = QuotaAnswer::PaymentRequired;
+    world.simulator.state().knobs.quota = Some(Quota { per_owner, answer });
+
+    let error = world.refusal("createSecret", "too many keys").await;
+
+    let says = "abandoned rotations of this secret left 1 of them: rotate again half an hour after";
+    assert!(
+        error.error_message.contains(says),
+        "{}",
+        error.error_message
+    );
+}
+
+#[tokio::test]
 async fn a_rotation_that_somebody_ends_during_the_step_makes_and_deletes_nothing() {
     let cases: [(&str, Arrange, &str); 3] = [
         (
