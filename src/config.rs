@@ -45,6 +45,16 @@ pub enum CurrentKeyCheck {
     Off,
 }
 
+/// Whether the first rotation of a secret without a key makes one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstKey {
+    /// It does not: without a current key nothing shows that whoever wrote the secret may have one of the owner's.
+    #[default]
+    Off,
+    /// It does, if an admin secret signs.
+    Allow,
+}
+
 /// Everything that can be set.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -58,6 +68,8 @@ pub struct Config {
     pub key_verification: KeyVerification,
     /// `CURRENT_KEY_CHECK`
     pub current_key_check: CurrentKeyCheck,
+    /// `FIRST_KEY`
+    pub first_key: FirstKey,
     /// `PROBE_INTERVAL_MS`: the wait between two tries of a new key, to begin with.
     pub probe_interval: Duration,
     /// `ALLOWED_ENDPOINT_DOMAINS`: data-plane domains beside Confluent's own.
@@ -150,6 +162,10 @@ impl Config {
                 ("off", CurrentKeyCheck::Off),
             ],
         );
+        let first_key = reader.chosen(
+            "FIRST_KEY",
+            &[("off", FirstKey::Off), ("allow", FirstKey::Allow)],
+        );
         let probe_interval = reader.parsed("PROBE_INTERVAL_MS", None, interval);
         let allowed_domains = reader.parsed("ALLOWED_ENDPOINT_DOMAINS", None, domains);
         match confluent_url {
@@ -159,6 +175,7 @@ impl Config {
                 old_key_policy,
                 key_verification,
                 current_key_check,
+                first_key,
                 probe_interval: probe_interval.unwrap_or(DEFAULT_PROBE_INTERVAL),
                 allowed_domains: allowed_domains.unwrap_or_default(),
             }),

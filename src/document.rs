@@ -8,22 +8,21 @@
 //!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/mes-partner-ConfluentCloudApiKey.html>
 
-use std::cmp::Reverse;
-use std::fmt;
-use std::ops::Range;
+mod fields;
+mod holds;
 
-use serde::de::{Deserializer as _, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use std::fmt;
 
 use crate::credential::{ApiKey, ApiKeyId, Redacted};
+
+use fields::Fields;
+pub(crate) use fields::LONGEST_ID;
+pub use fields::api_key;
+use holds::{Edit, Holds, splice};
 
 /// "Secret value size", in bytes.
 /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
 const SIZE_LIMIT: usize = 65_536;
-
-/// Ids of keys have 16 or 18 characters, their secrets 64.
-/// <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/service-accounts/api-keys/overview.html>
-pub(crate) const LONGEST_ID: usize = 40;
 
 /// Fields that hold the key and change together or not at all.
 type Row = &'static [(&'static str, Holds)];
@@ -43,16 +42,6 @@ const KEY_FIELDS: [Row; 6] = [
     &[("sasl.jaas.config", Holds::Jaas)],
     &[("basic.auth.user.info", Holds::UserInfo)],
     &[("schema.registry.basic.auth.user.info", Holds::UserInfo)],
-];
-
-/// The fields that are read and never written.
-const SETTINGS: [&str; 6] = [
-    "serviceAccountId",
-    "resourceId",
-    "environmentId",
-    "adminSecretArn",
-    "masterarn",
-    "endpoint",
 ];
 
 /// The resource ids that Confluent Cloud compares in any case.
@@ -111,13 +100,13 @@ pub enum Error {
     Disagreement(&'static str),
 }
 
-/// A secret value that names a key and its owner.
+/// A secret value that names the owner of a key, and the key unless the first one is still to be made.
 ///
 /// White space around the value of a field of ours does not count.
 pub struct Document {
     text: Redacted,
     fields: Fields,
-    api_key: ApiKey,
+    api_key: Option<ApiKey>,
     owner: String,
     resource_id: Option<String>,
     environment_id: Option<String>,
@@ -132,7 +121,7 @@ impl Document {
     /// Any [`Error`] but [`TooLarge`](Error::TooLarge) and [`Disagreement`](Error::Disagreement).
     pub fn parse(text: Redacted) -> Result<Self, Error> {
         let fields = Fields::read(text.expose())?;
-        let api_key = fields.api_key()?;
+        let api_key = fields.api_key_or_none()?;
         let owner = fields.required("serviceAccountId")?;
         if !is_id(&owner, &["sa-", "u-"]) {
             let (field, form) = (
@@ -166,10 +155,10 @@ impl Document {
         })
     }
 
-    /// `apiKey` and `apiSecret`.
+    /// `apiKey` and `apiSecret`; none if both are absent or empty.
     #[must_use]
-    pub fn api_key(&self) -> &ApiKey {
-        &self.api_key
+    pub fn api_key(&self) -> Option<&ApiKey> {
+        self.api_key.as_ref()
     }
 
     /// `serviceAccountId`: the service account (`sa-…`) or user (`u-…`) that owns the key.
@@ -207,7 +196,7 @@ impl Document {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.fields.warnings();
         for row in KEY_FIELDS {
-            if self.edits(row, &self.api_key).is_none() {
+            if !self.matches(row) {
                 let names = row.iter().map(|(name, _)| *name);
                 let present = names.filter(|name| self.fields.has(name));
                 let present: Vec<_> = present.map(|name| format!("`{name}`")).collect();
@@ -220,18 +209,36 @@ impl Document {
         warnings
     }
 
-    /// The text with `key` in the place of [`api_key`](Self::api_key), and no other byte changed.
+    /// The text with `key` in the place of [`api_key`](Self::api_key), and no other byte changed. Where there is no
+    /// key yet, it is put where fields for it are empty, and `apiKey` and `apiSecret` are added if they are absent.
     ///
     /// # Errors
     /// [`Error::TooLarge`] if Secrets Manager would not store it.
     pub fn with_api_key(&self, key: &ApiKey) -> Result<Redacted, Error> {
         let edits = KEY_FIELDS.iter().filter_map(|row| self.edits(row, key));
-        let text = splice(self.text.expose(), edits.flatten().collect());
+        let mut edits: Vec<Edit> = edits.flatten().collect();
+        edits.extend(self.addition(key));
+        let text = splice(self.text.expose(), edits);
         let (bytes, limit) = (text.len(), SIZE_LIMIT);
         if bytes > limit {
             return Err(Error::TooLarge { bytes, limit });
         }
         Ok(Redacted::new(text))
+    }
+
+    /// The fields of the key that the object lacks, after its last one; none if it has them.
+    fn addition(&self, key: &ApiKey) -> Option<Edit> {
+        let [key_row, ..] = KEY_FIELDS;
+        let absent = key_row.iter().filter(|(name, _)| !self.fields.has(name));
+        let members = absent.filter_map(|(name, holds)| {
+            let value = serde_json::Value::from(holds.renewed("", None, key)?);
+            Some(format!(r#","{name}":{value}"#))
+        });
+        let members: String = members.collect();
+        // The owner is required, so there is a field before the end.
+        let (object, _) = self.text.expose().rsplit_once('}')?;
+        let end = object.trim_end().len();
+        (!members.is_empty()).then_some((end..end, members))
     }
 
     /// Checks that two values are meant for the same owner, resource and environment.
@@ -256,8 +263,8 @@ impl Document {
     /// Whether this value is `current` with another key in it, and nothing else.
     #[must_use]
     pub fn renews(&self, current: &Self) -> bool {
-        let renewed = current.with_api_key(&self.api_key);
-        renewed.is_ok_and(|renewed| renewed == self.text)
+        let renewed = self.api_key().map(|key| current.with_api_key(key));
+        renewed.is_some_and(|renewed| renewed.as_ref() == Ok(&self.text))
     }
 
     /// The resource and its environment, each in one of the spellings that mean the same.
@@ -275,6 +282,15 @@ impl Document {
         (word.unwrap_or(id), self.environment_id().or(prefix))
     }
 
+    /// Whether a row holds the current key, as far as it is there.
+    fn matches(&self, row: Row) -> bool {
+        let any = ApiKey {
+            id: ApiKeyId::new(String::new()),
+            secret: Redacted::new(String::new()),
+        };
+        self.edits(row, self.api_key().unwrap_or(&any)).is_some()
+    }
+
     /// The changes that put `key` into one row, or none if the row does not hold the current key.
     fn edits(&self, row: Row, key: &ApiKey) -> Option<Vec<Edit>> {
         let mut edits = Vec::new();
@@ -283,7 +299,7 @@ impl Document {
                 continue;
             };
             let text = field.text.as_deref()?;
-            let renewed = holds.renewed(text, &self.api_key, key)?;
+            let renewed = holds.renewed(text, self.api_key(), key)?;
             // What is right already keeps its spelling: a secret's `/` may be written `\/`.
             if renewed != text {
                 let json = serde_json::Value::from(renewed).to_string();
@@ -313,216 +329,9 @@ fn is_id(text: &str, prefixes: &[&str]) -> bool {
     rests.any(|rest| !rest.is_empty() && rest.bytes().all(is_allowed))
 }
 
-/// A field of ours.
-struct Field {
-    name: &'static str,
-    /// Where the value stands in the text, in bytes.
-    span: Range<usize>,
-    /// The value: empty for `null`, none for what is neither `null` nor a string.
-    text: Option<String>,
-}
-
-impl Field {
-    /// Whether white space of the value is ignored. In a JAAS configuration none is: it is kept.
-    fn is_padded(&self) -> bool {
-        let text = self.text.as_deref().unwrap_or_default();
-        text != text.trim() && self.name != "sasl.jaas.config"
-    }
-}
-
-/// The fields of ours in an object, in their order.
-struct Fields(Vec<Field>);
-
-impl Fields {
-    fn read(text: &str) -> Result<Self, Error> {
-        let mut json = serde_json::Deserializer::from_str(text);
-        let fields = json.deserialize_map(FieldsOf { text });
-        let fields = fields.and_then(|fields| json.end().map(|()| fields));
-        // Only the position: the parser's own message quotes the text it stopped at.
-        fields.map(Self).map_err(|error| Error::NotAnObject {
-            line: error.line(),
-            column: error.column(),
-        })
-    }
-
-    /// The fields whose white space is ignored, in sentences.
-    fn warnings(&self) -> Vec<String> {
-        let padded = self.0.iter().filter(|field| field.is_padded());
-        let warning = |field: &Field| {
-            let name = field.name;
-            format!("the white space around the value of `{name}` is ignored: remove it")
-        };
-        padded.map(warning).collect()
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|field| field.name == name)
-    }
-
-    fn find(&self, name: &'static str) -> Result<Option<&Field>, Error> {
-        let mut fields = self.0.iter().filter(|field| field.name == name);
-        match (fields.next(), fields.next()) {
-            (field, None) => Ok(field),
-            _ => Err(Error::Repeated(name)),
-        }
-    }
-
-    fn optional(&self, name: &'static str) -> Result<Option<String>, Error> {
-        let Some(field) = self.find(name)? else {
-            return Ok(None);
-        };
-        let text = field.text.as_deref().ok_or(Error::NotAString(name))?;
-        let text = text.trim();
-        Ok((!text.is_empty()).then(|| text.to_owned()))
-    }
-
-    fn required(&self, name: &'static str) -> Result<String, Error> {
-        self.optional(name)?.ok_or(Error::Missing(name))
-    }
-
-    /// An ARN is printed, so what does not look like one is refused.
-    fn secret_arn(&self, field: &'static str) -> Result<Option<String>, Error> {
-        let arn = self.optional(field)?;
-        let form = "the whole ARN of a secret, `arn:…:secretsmanager:…`";
-        match &arn {
-            Some(arn) if !is_secret_arn(arn) => Err(Error::Malformed { field, form }),
-            _ => Ok(arn),
-        }
-    }
-
-    fn api_key(&self) -> Result<ApiKey, Error> {
-        let id = self.required("apiKey")?;
-        // An id is printed. One that could be a secret, in the wrong field, must not be.
-        if id.len() > LONGEST_ID {
-            let (field, form) = ("apiKey", "the key's id, not its secret");
-            return Err(Error::Malformed { field, form });
-        }
-        Ok(ApiKey {
-            id: ApiKeyId::new(id),
-            secret: Redacted::new(self.required("apiSecret")?),
-        })
-    }
-}
-
-/// The key in the value of an admin secret, which needs no other field, and what is odd about the value.
-///
-/// # Errors
-/// [`Error`], naming the field.
-pub fn api_key(text: &Redacted) -> Result<(ApiKey, Vec<String>), Error> {
-    let fields = Fields::read(text.expose())?;
-    Ok((fields.api_key()?, fields.warnings()))
-}
-
-struct FieldsOf<'t> {
-    text: &'t str,
-}
-
-impl<'t> Visitor<'t> for FieldsOf<'t> {
-    type Value = Vec<Field>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'t>>(self, mut object: A) -> Result<Vec<Field>, A::Error> {
-        let mut fields = Vec::new();
-        while let Some((name, value)) = object.next_entry::<String, &RawValue>()? {
-            let key_fields = KEY_FIELDS.into_iter().flatten().map(|(name, _)| *name);
-            let Some(name) = key_fields.chain(SETTINGS).find(|ours| *ours == name) else {
-                continue;
-            };
-            let value = value.get();
-            // A raw value borrows from the text, so how far they are apart is where it stands.
-            let start = value.as_ptr().addr() - self.text.as_ptr().addr();
-            let text = serde_json::from_str::<Option<String>>(value).ok();
-            fields.push(Field {
-                name,
-                span: start..start + value.len(),
-                text: text.map(Option::unwrap_or_default),
-            });
-        }
-        Ok(fields)
-    }
-}
-
-/// What a field holds of a key.
-#[derive(Clone, Copy)]
-enum Holds {
-    Id,
-    Secret,
-    /// `ID:SECRET`.
-    /// <https://docs.confluent.io/platform/current/schema-registry/sr-client-configs.html>
-    UserInfo,
-    /// Both, between quotes, in a longer text: `… required username="ID" password="SECRET";`.
-    /// <https://kafka.apache.org/documentation/#security_sasl_plain_clientconfig>
-    Jaas,
-}
-
-impl Holds {
-    /// `text` with `new` in the place of `old`, or none if it does not hold `old`.
-    fn renewed(self, text: &str, old: &ApiKey, new: &ApiKey) -> Option<String> {
-        let written: fn(&ApiKey) -> String = match self {
-            Self::Id => |key| key.id.to_string(),
-            Self::Secret => |key| key.secret.expose().to_owned(),
-            Self::UserInfo => |key| format!("{}:{}", key.id, key.secret.expose()),
-            Self::Jaas => return renewed_jaas(text, old, new),
-        };
-        (text.trim() == written(old)).then(|| written(new))
-    }
-}
-
-fn renewed_jaas(config: &str, old: &ApiKey, new: &ApiKey) -> Option<String> {
-    let id = quoted_once(config, old.id.as_str())?;
-    let secret = quoted_once(config, old.secret.expose())?;
-    let are_apart = id.end < secret.start || secret.end < id.start;
-    are_apart.then(|| {
-        let new_id = jaas_escaped(new.id.as_str());
-        let new_secret = jaas_escaped(new.secret.expose());
-        splice(config, vec![(id, new_id), (secret, new_secret)])
-    })
-}
-
-/// Where `word` stands between quotes, if it does so exactly once.
-fn quoted_once(config: &str, word: &str) -> Option<Range<usize>> {
-    let word = jaas_escaped(word);
-    let quoted = [format!("\"{word}\""), format!("'{word}'")];
-    let mut places = quoted
-        .iter()
-        .flat_map(|quoted| config.match_indices(quoted));
-    let (quote, _) = places.next()?;
-    let start = quote + 1;
-    places.next().is_none().then(|| start..start + word.len())
-}
-
-/// Kafka reads JAAS with Java's `StreamTokenizer`, which takes what follows a backslash as it is if
-/// it is a quote or a backslash, whichever kind of quotes is around it.
-/// <https://github.com/apache/kafka/blob/trunk/clients/src/main/java/org/apache/kafka/common/security/JaasConfig.java>
-fn jaas_escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for character in text.chars() {
-        if matches!(character, '\\' | '"' | '\'') {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    escaped
-}
-
-/// Where to write, and what.
-type Edit = (Range<usize>, String);
-
-fn splice(text: &str, mut edits: Vec<Edit>) -> String {
-    let mut text = text.to_owned();
-    // From the back, so that no edit moves the place of one still to come.
-    edits.sort_by_key(|(place, _)| Reverse(place.start));
-    for (place, new) in edits {
-        text.replace_range(place, &new);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
+    use super::fields::SETTINGS;
     use super::*;
 
     /// What no error, warning or `Debug` may show.
@@ -591,7 +400,7 @@ mod tests {
             r#""resourceId":"lkc-1","environmentId":"env-1","adminSecretArn":"arn:x:secretsmanager:1","endpoint":"https://a""#,
         );
 
-        assert_eq!(document.api_key(), &key("OLDID", "old/secret"));
+        assert_eq!(document.api_key(), Some(&key("OLDID", "old/secret")));
         assert_eq!(document.owner(), "sa-1");
         assert_eq!(document.resource_id(), Some("lkc-1"));
         assert_eq!(document.environment_id(), Some("env-1"));
@@ -641,7 +450,7 @@ mod tests {
         ));
         let document = parse(&text).unwrap();
 
-        let same = document.with_api_key(document.api_key()).unwrap();
+        let same = document.with_api_key(document.api_key().unwrap()).unwrap();
 
         assert_eq!(same.expose(), text);
     }
@@ -653,7 +462,7 @@ mod tests {
 
         let back = there.with_api_key(&key("OLDID", "old/secret")).unwrap();
 
-        assert_eq!(there.api_key(), &key("NEWID", "new+secret"));
+        assert_eq!(there.api_key(), Some(&key("NEWID", "new+secret")));
         assert_eq!(back.expose(), text);
     }
 
@@ -664,7 +473,7 @@ mod tests {
 
         let text = document(aliases).with_api_key(&odd).unwrap();
 
-        assert_eq!(Document::parse(text).unwrap().api_key(), &odd);
+        assert_eq!(Document::parse(text).unwrap().api_key(), Some(&odd));
     }
 
     #[test]
@@ -693,6 +502,62 @@ mod tests {
         ] {
             assert_eq!(rotated_part(old), new);
             assert_eq!(document(old).warnings(), [""; 0], "{old}");
+        }
+    }
+
+    #[test]
+    fn a_first_key_is_put_where_its_fields_are_empty_and_added_where_they_are_absent() {
+        let added = r#","apiKey":"NEWID","apiSecret":"new+secret""#;
+        for (without, with) in [
+            (
+                r#"{"serviceAccountId":"sa-1"}"#.to_owned(),
+                format!(r#"{{"serviceAccountId":"sa-1"{added}}}"#),
+            ),
+            (
+                "{\n  \"serviceAccountId\": \"sa-1\",\n  \"n\": {\"}\": 1.0}\n}\n".to_owned(),
+                format!(
+                    "{{\n  \"serviceAccountId\": \"sa-1\",\n  \"n\": {{\"}}\": 1.0}}{added}\n}}\n"
+                ),
+            ),
+            (
+                r#"{"apiSecret":" ","serviceAccountId":"sa-1","apiKey":null}"#.to_owned(),
+                r#"{"apiSecret":"new+secret","serviceAccountId":"sa-1","apiKey":"NEWID"}"#
+                    .to_owned(),
+            ),
+            (
+                r#"{"apiKey":"","serviceAccountId":"sa-1"}"#.to_owned(),
+                r#"{"apiKey":"NEWID","serviceAccountId":"sa-1","apiSecret":"new+secret"}"#
+                    .to_owned(),
+            ),
+        ] {
+            assert_eq!(parse(&without).unwrap().api_key(), None, "{without}");
+            assert_eq!(rotated(&without), with);
+            let (before, after) = (parse(&without).unwrap(), parse(&with).unwrap());
+            assert!(after.renews(&before), "{without}");
+            assert!(!before.renews(&before), "{without}");
+        }
+    }
+
+    #[test]
+    fn a_first_key_is_put_into_other_fields_that_are_empty_and_into_no_others() {
+        let before = r#"{"apiKey":"","apiSecret":"","serviceAccountId":"sa-1","username":"","password":null,"sasl.username":"","sasl.password":"hunter2","basic.auth.user.info":"","sasl.jaas.config":""}"#;
+        let after = r#"{"apiKey":"NEWID","apiSecret":"new+secret","serviceAccountId":"sa-1","username":"NEWID","password":"new+secret","sasl.username":"","sasl.password":"hunter2","basic.auth.user.info":"NEWID:new+secret","sasl.jaas.config":""}"#;
+
+        assert_eq!(rotated(before), after);
+        let warnings = parse(before).unwrap().warnings();
+        let expected = [
+            format!("{LEFT_ALONE}: `sasl.username`, `sasl.password`"),
+            format!("{LEFT_ALONE}: `sasl.jaas.config`"),
+        ];
+        assert_eq!(warnings, expected);
+    }
+
+    #[test]
+    fn half_a_key_is_refused() {
+        for (present, absent) in [("apiKey", "apiSecret"), ("apiSecret", "apiKey")] {
+            let text = format!(r#"{{"{present}":"hunter2","serviceAccountId":"sa-1"}}"#);
+
+            assert_eq!(refusal(&text), Error::Missing(absent));
         }
     }
 
@@ -815,7 +680,7 @@ mod tests {
 
         let document = parse(text).unwrap();
 
-        assert_eq!(document.api_key(), &key("OLDID", "old/secret"));
+        assert_eq!(document.api_key(), Some(&key("OLDID", "old/secret")));
         assert_eq!(document.owner(), "sa-1");
         assert_eq!(document.resource_id(), Some("lkc-1"));
         assert_eq!(document.environment_id(), Some("env-1"));

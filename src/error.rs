@@ -45,6 +45,27 @@ pub enum Error {
         /// What it is labelled with.
         labels: String,
     },
+    /// A value that has to hold a key holds none.
+    #[error(
+        "the value of the {label} version of the secret holds no key: apiKey and apiSecret are absent or empty. \
+         Take AWSPENDING off it, if it bears it, and start another rotation"
+    )]
+    KeyMissing {
+        /// The label.
+        label: &'static str,
+    },
+    /// The secret holds no key, and making the first one is not allowed.
+    #[error(
+        "the secret holds no key: apiKey and apiSecret are absent or empty. Put a key into the secret, or set \
+         FIRST_KEY=allow to let its first rotation make one"
+    )]
+    NoKeyYet,
+    /// The secret holds no key, and nobody else's signs.
+    #[error(
+        "the secret holds no key to sign with, and names no admin secret. Put adminSecretArn into the secret, or \
+         set ADMIN_SECRET_ARN, to let its first rotation make a key"
+    )]
+    FirstKeyNeedsAdmin,
     /// No version is current.
     #[error(
         "no version of the secret bears AWSCURRENT. Put a value with apiKey, apiSecret and \
@@ -329,6 +350,9 @@ impl Error {
             Self::InvalidEvent { .. } => "InvalidEvent",
             Self::RotationNotEnabled { .. } => "RotationNotEnabled",
             Self::VersionNotPending { .. } => "VersionNotPending",
+            Self::KeyMissing { .. } => "KeyMissing",
+            Self::NoKeyYet => "NoKeyYet",
+            Self::FirstKeyNeedsAdmin => "FirstKeyNeedsAdmin",
             Self::NoCurrentVersion => "NoCurrentVersion",
             Self::CurrentVersionMoved => "CurrentVersionMoved",
             Self::VersionWithoutValue { .. } => "VersionWithoutValue",

@@ -132,14 +132,14 @@ impl Prover<'_> {
     /// Tries the new key until it is proven or `deadline` is near.
     ///
     /// A 403 counts as acceptance only if the current key gets the same: then the owner may not do what is
-    /// tried, and the new key is as good as the old one.
+    /// tried, and the new key is as good as the old one. For a first key it counts if a wrong secret gets a 401.
     ///
     /// # Errors
     /// [`Error::NewKeyNotAccepted`], which says what was seen last and for how long.
     pub async fn new_key(
         &self,
         key: &ApiKey,
-        current: &ApiKey,
+        current: Option<&ApiKey>,
         target: &Target<'_>,
         deadline: Deadline,
     ) -> Result<Proof, Error> {
@@ -151,7 +151,10 @@ impl Prover<'_> {
             let verdict = self.try_key(key, target, deadline).await?;
             let is_cut_short = deadline.remaining().is_zero();
             let is_accepted = match verdict {
-                Verdict::NotAuthorised => self.try_key(current, target, deadline).await? == verdict,
+                Verdict::NotAuthorised => match current {
+                    Some(current) => self.try_key(current, target, deadline).await? == verdict,
+                    None => self.refuses_a_wrong_secret(key, target, deadline).await?,
+                },
                 _ => verdict == Verdict::Accepted,
             };
             tries += 1;

@@ -9,7 +9,7 @@ mod create;
 mod finish;
 mod test;
 
-use crate::config::Config;
+use crate::config::{Config, FirstKey};
 use crate::confluent::{Confluent, Listed};
 use crate::credential::{ApiKey, ApiKeyId, Redacted};
 use crate::deadline::Deadline;
@@ -82,7 +82,7 @@ impl Rotation<'_> {
     /// `setSecret`: a key is set at Confluent by making it, so this only checks that what is pending is for
     /// what is current.
     async fn set_secret(&self, labels: &Labels) -> Result<&'static str, Error> {
-        let pending = self.pending(labels).await?;
+        let (pending, _) = self.pending(labels).await?;
         let current = self.current(labels).await?;
         self.check_pending(&pending, &current)?;
         Ok("the pending value is for the same owner and resource as the current one")
@@ -91,7 +91,7 @@ impl Rotation<'_> {
     /// Checks that the pending value may take the current one's place.
     fn check_pending(&self, pending: &Document, current: &Document) -> Result<(), Error> {
         let version = self.event.token.clone();
-        if pending.api_key().id == current.api_key().id {
+        if pending.api_key().map(|key| &key.id) == current.api_key().map(|key| &key.id) {
             return Err(Error::PendingIsCurrent { version });
         }
         if let Err(source) = pending.agrees_with(current) {
@@ -104,28 +104,35 @@ impl Rotation<'_> {
         Ok(())
     }
 
-    /// The current value.
+    /// The current value, which holds no key if this rotation is to make the first one.
     async fn current(&self, labels: &Labels) -> Result<Document, Error> {
         let version = labels
             .version_with(CURRENT)
             .ok_or(Error::NoCurrentVersion)?;
         let value = self.store.value(&labels.arn, version, CURRENT).await?;
         let current = parsed(CURRENT, version, value)?;
-        tracing::Span::current().record("old_key_id", current.api_key().id.as_str());
         record_kind(&current);
+        match current.api_key() {
+            Some(key) => {
+                tracing::Span::current().record("old_key_id", key.id.as_str());
+            }
+            None if self.config.first_key == FirstKey::Off => return Err(Error::NoKeyYet),
+            None => {}
+        }
         Ok(current)
     }
 
-    /// The pending value, which createSecret wrote a moment ago.
-    async fn pending(&self, labels: &Labels) -> Result<Document, Error> {
+    /// The pending value, which createSecret wrote a moment ago, and the key in it.
+    async fn pending(&self, labels: &Labels) -> Result<(Document, ApiKey), Error> {
         let version = &self.event.token;
         let value = self
             .store
             .written_value(&labels.arn, version, PENDING)
             .await?;
         let pending = parsed(PENDING, version, value)?;
-        tracing::Span::current().record("new_key_id", pending.api_key().id.as_str());
-        Ok(pending)
+        let key = key_in(PENDING, &pending)?;
+        tracing::Span::current().record("new_key_id", key.id.as_str());
+        Ok((pending, key))
     }
 
     /// The value that was current before `current`, if its key is surely one that `current`'s replaced.
@@ -160,12 +167,12 @@ impl Rotation<'_> {
         }
     }
 
-    /// Who signs: the admin secret's key, or `own`.
+    /// Who signs: the admin secret's key, or `own`, if there is one.
     async fn signer(
         &self,
         labels: &Labels,
         document: &Document,
-        own: &ApiKey,
+        own: Option<&ApiKey>,
     ) -> Result<Signer<'_>, Error> {
         let configured = self.config.admin_secret_arn.as_deref();
         let admin = signer::admin_secret(labels, document, configured)?;
@@ -212,6 +219,12 @@ fn parsed(label: &'static str, version: &str, value: Option<Redacted>) -> Result
     Document::parse(value).map_err(|source| Error::SecretValue { label, source })
 }
 
+/// The key in a value that has to hold one.
+fn key_in(label: &'static str, document: &Document) -> Result<ApiKey, Error> {
+    let key = document.api_key().cloned();
+    key.ok_or(Error::KeyMissing { label })
+}
+
 /// A key as Confluent describes it; none if it is gone, or may not be seen. A list may lag, and leaves out what
 /// the signer may not see, so a key that is not in it is asked for.
 async fn find(
@@ -230,7 +243,7 @@ async fn delete(
     signer: &mut Signer<'_>,
     key: &Listed,
     owner: &str,
-    witness: &ApiKeyId,
+    witness: Option<&ApiKeyId>,
 ) -> Result<(), Error> {
     if key.owner.as_deref() != Some(owner) {
         tracing::warn!(key_id = key.id, "a key stays: it is not the owner's");

@@ -54,16 +54,16 @@ impl<'a> Signer<'a> {
     /// Signs with the key of `admin_secret`, or with `own` where there is none.
     ///
     /// # Errors
-    /// [`Error`], if the admin secret cannot be read.
+    /// [`Error`], if the admin secret cannot be read, or if there is neither.
     pub async fn new(
         confluent: &'a Confluent,
         store: &'a Store,
         admin_secret: Option<String>,
-        own: &ApiKey,
+        own: Option<&ApiKey>,
     ) -> Result<Self, Error> {
         let key = match &admin_secret {
             Some(secret) => admin_key(store, secret).await?,
-            None => own.clone(),
+            None => own.cloned().ok_or(Error::FirstKeyNeedsAdmin)?,
         };
         Ok(Self {
             confluent,
@@ -128,7 +128,7 @@ impl<'a> Signer<'a> {
     /// Deletes `key` of `owner`. That it is gone already is a success.
     ///
     /// Confluent answers 403 for a key that is gone as for one that may not be deleted. The owner's list
-    /// tells them apart, if it shows `witness`, a key that is known to exist.
+    /// tells them apart, if it shows `witness`, a key that is known to exist, if there is one.
     ///
     /// # Errors
     /// [`Error::KeyNotDeleted`]
@@ -136,7 +136,7 @@ impl<'a> Signer<'a> {
         &mut self,
         key: &ApiKeyId,
         owner: &str,
-        witness: &ApiKeyId,
+        witness: Option<&ApiKeyId>,
     ) -> Result<(), Error> {
         let sent = self.signed(async |confluent, signer| confluent.delete(signer, key).await);
         let source = match sent.await {
@@ -147,7 +147,7 @@ impl<'a> Signer<'a> {
         if source.meaning() == Some(Meaning::Forbidden) {
             let keys = self.list(owner).await?;
             let lists = |id: &ApiKeyId| keys.iter().any(|key| key.id == id.as_str());
-            if lists(witness) && !lists(key) {
+            if witness.is_some_and(lists) && !lists(key) {
                 return Ok(());
             }
         }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Rotation, delete, find, resource};
+use super::{Rotation, delete, find, key_in, resource};
 use crate::config::CurrentKeyCheck;
 use crate::confluent::{self, Listed, NewKey};
 use crate::credential::{ApiKey, ApiKeyId, Redacted};
@@ -44,14 +44,16 @@ impl Rotation<'_> {
         let mut signer = self.signer(labels, &current, current.api_key()).await?;
 
         let keys = signer.list(current.owner()).await?;
-        let listed = find(&mut signer, &current.api_key().id, &keys).await?;
-        let is_proven = match self.config.current_key_check {
-            CurrentKeyCheck::Required => {
-                self.check_current_key(&mut signer, &current, &resource, listed.clone())
-                    .await?
+        let mut is_proven = false;
+        let mut listed = None;
+        if let Some(key) = current.api_key() {
+            listed = find(&mut signer, &key.id, &keys).await?;
+            if self.config.current_key_check == CurrentKeyCheck::Required {
+                is_proven = self
+                    .check_current_key(&mut signer, &current, key, &resource, listed.clone())
+                    .await?;
             }
-            CurrentKeyCheck::Off => false,
-        };
+        }
         complete_environment(&mut resource, listed.as_ref())?;
         // Labels that still stand after the list was made show that no later rotation had begun by then: none
         // of the keys in the list is a later rotation's, and what was current still is.
@@ -63,10 +65,9 @@ impl Rotation<'_> {
             return Err(Error::CurrentVersionMoved);
         }
         let mark = self.mark(labels);
-        let current_id = &current.api_key().id;
-        let (kept, replaced) = split_previous(current_id, previous.as_ref(), is_proven);
+        let (kept, replaced) = split_previous(&current, previous.as_ref(), is_proven);
         for key in sweep::before_creation(&keys, &mark, &kept, replaced, epoch_seconds()) {
-            delete(&mut signer, key, current.owner(), current_id).await?;
+            delete(&mut signer, key, current.owner(), id_in(&current)).await?;
         }
 
         if self.deadline.remaining() < TO_STAGE {
@@ -93,10 +94,10 @@ impl Rotation<'_> {
         &self,
         signer: &mut Signer<'_>,
         current: &Document,
+        key: &ApiKey,
         resource: &Resource,
         listed: Option<Listed>,
     ) -> Result<bool, Error> {
-        let key = current.api_key();
         let not_of_owner = || Error::CurrentKeyNotOfOwner {
             key: key.id.to_string(),
             owner: current.owner().to_owned(),
@@ -169,7 +170,7 @@ impl Rotation<'_> {
                 return Err(Error::CreationUnknown { source });
             };
             for key in sweep::of_invocation(&keys, mark) {
-                delete(signer, key, current.owner(), &current.api_key().id).await?;
+                delete(signer, key, current.owner(), id_in(current)).await?;
             }
         }
     }
@@ -203,7 +204,7 @@ impl Rotation<'_> {
             _ => {}
         }
         signer
-            .delete(&key.id, current.owner(), &current.api_key().id)
+            .delete(&key.id, current.owner(), id_in(current))
             .await?;
         tracing::info!(deleted_key_id = %key.id, "deleted the new key, which was not stored");
         match staged {
@@ -241,7 +242,7 @@ impl Rotation<'_> {
         let label = PENDING;
         let staged =
             Document::parse(value).map_err(|source| Error::SecretValue { label, source })?;
-        Ok(Some(staged.api_key().id.clone()))
+        Ok(Some(key_in(label, &staged)?.id))
     }
 }
 
@@ -249,21 +250,29 @@ impl Rotation<'_> {
 ///
 /// While the current key is not proven, the key that `AWSPREVIOUS` names may be the last one that works.
 fn split_previous<'d>(
-    current: &'d ApiKeyId,
+    current: &'d Document,
     previous: Option<&'d Document>,
     is_proven: bool,
 ) -> (Vec<&'d str>, Option<&'d str>) {
-    let previous = previous.map(|previous| previous.api_key().id.as_str());
-    match previous {
+    let current = id_in(current).map(ApiKeyId::as_str);
+    match previous
+        .and_then(|previous| id_in(previous))
+        .map(ApiKeyId::as_str)
+    {
         Some(previous) if !is_proven => {
             tracing::warn!(
                 key_id = previous,
                 "the key that AWSPREVIOUS names stays: the current key is not proven"
             );
-            (vec![current.as_str(), previous], None)
+            (current.into_iter().chain([previous]).collect(), None)
         }
-        previous => (vec![current.as_str()], previous),
+        previous => (current.into_iter().collect(), previous),
     }
+}
+
+/// The id of the key in a value; none if the first key is still to be made.
+fn id_in(document: &Document) -> Option<&ApiKeyId> {
+    document.api_key().map(|key| &key.id)
 }
 
 fn epoch_seconds() -> i64 {
@@ -317,12 +326,12 @@ async fn quota_exceeded(
     let is_of_resource =
         |key: &&Listed| resource.is_named_by(key.resource.as_deref(), key.environment.as_deref());
     let of_owner = || keys.iter().filter(is_of_owner);
-    let named = current.api_key().id.as_str();
+    let named: Vec<&str> = id_in(current).map(ApiKeyId::as_str).into_iter().collect();
     Error::QuotaExceeded {
         owner: owner.to_owned(),
         keys: of_owner().count(),
         of_resource: of_owner().filter(is_of_resource).count(),
-        left_over: sweep::of_secret(&keys, mark, &[named]).len(),
+        left_over: sweep::of_secret(&keys, mark, &named).len(),
         source,
     }
 }

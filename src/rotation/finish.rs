@@ -2,7 +2,7 @@
 //!
 //! Asked again after a crash, the version is current already, and the retiring goes on.
 
-use super::{Rotation, delete, find, parsed, record_kind};
+use super::{Rotation, delete, find, key_in, parsed, record_kind};
 use crate::config::OldKeyPolicy;
 use crate::confluent::Listed;
 use crate::credential::ApiKeyId;
@@ -14,14 +14,19 @@ use crate::sweep::{self, Mark};
 
 impl Rotation<'_> {
     pub(super) async fn finish_secret(&self, labels: &Labels) -> Result<&'static str, Error> {
-        let new = self.pending(labels).await?;
+        let (new, key) = self.pending(labels).await?;
         let old = self.current(labels).await?;
         self.check_pending(&new, &old)?;
-        let mut signer = self.signer(labels, &new, new.api_key()).await?;
-        let keys = keys_with(&mut signer, &new).await?;
+        let mut signer = self.signer(labels, &new, Some(&key)).await?;
+        let keys = keys_with(&mut signer, new.owner(), &key.id).await?;
         self.promote(labels).await?;
-        self.retire(&mut signer, labels, &new, Some(&old), &keys)
-            .await?;
+        let replacement = Replacement {
+            owner: new.owner(),
+            new: &key.id,
+            old: Some(&old),
+            keys: &keys,
+        };
+        self.retire(&mut signer, labels, &replacement).await?;
         Ok("the pending version is current")
     }
 
@@ -30,17 +35,23 @@ impl Rotation<'_> {
         let version = &self.event.token;
         let value = self.store.value(&labels.arn, version, CURRENT).await?;
         let new = parsed(CURRENT, version, value)?;
+        let key = key_in(CURRENT, &new)?;
         let span = tracing::Span::current();
-        span.record("new_key_id", new.api_key().id.as_str());
+        span.record("new_key_id", key.id.as_str());
         record_kind(&new);
         let old = self.previous(labels, &new).await?;
-        if let Some(old) = &old {
-            span.record("old_key_id", old.api_key().id.as_str());
+        if let Some(old) = old.as_ref().and_then(Document::api_key) {
+            span.record("old_key_id", old.id.as_str());
         }
-        let mut signer = self.signer(labels, &new, new.api_key()).await?;
-        let keys = keys_with(&mut signer, &new).await?;
-        self.retire(&mut signer, labels, &new, old.as_ref(), &keys)
-            .await?;
+        let mut signer = self.signer(labels, &new, Some(&key)).await?;
+        let keys = keys_with(&mut signer, new.owner(), &key.id).await?;
+        let replacement = Replacement {
+            owner: new.owner(),
+            new: &key.id,
+            old: old.as_ref(),
+            keys: &keys,
+        };
+        self.retire(&mut signer, labels, &replacement).await?;
         Ok("the version was current already")
     }
 
@@ -67,30 +78,23 @@ impl Rotation<'_> {
         &self,
         signer: &mut Signer<'_>,
         labels: &Labels,
-        new: &Document,
-        old: Option<&Document>,
-        keys: &[Listed],
+        replacement: &Replacement<'_>,
     ) -> Result<(), Error> {
         // Somebody who has moved AWSCURRENT back meanwhile uses the old key again.
         let now = self.store.describe(&labels.arn).await?;
         if !now.has(&self.event.token, CURRENT) {
             return Err(Error::CurrentVersionMoved);
         }
-        let (owner, kept) = (new.owner(), &new.api_key().id);
-        let old = old.map(|old| &old.api_key().id);
-        let named: Vec<&str> = [Some(kept), old]
-            .into_iter()
-            .flatten()
-            .map(ApiKeyId::as_str)
-            .collect();
-        let mark = self.mark(labels);
-        for key in self.left_over(&now, &mark, old, &named, keys) {
-            delete(signer, key, owner, kept).await?;
+        let Replacement {
+            owner, new, keys, ..
+        } = *replacement;
+        for key in self.left_over(&now, &self.mark(labels), replacement) {
+            delete(signer, key, owner, Some(new)).await?;
         }
-        match old {
-            Some(old) if self.config.old_key_policy == OldKeyPolicy::Delete && old != kept => {
-                match find_old(signer, keys, old, kept).await? {
-                    Some(old) => delete(signer, &old, owner, kept).await,
+        match replacement.old_key() {
+            Some(old) if self.config.old_key_policy == OldKeyPolicy::Delete && old != new => {
+                match find_old(signer, keys, old, new).await? {
+                    Some(old) => delete(signer, &old, owner, Some(new)).await,
                     None => Ok(()),
                 }
             }
@@ -98,7 +102,7 @@ impl Rotation<'_> {
         }
     }
 
-    /// The keys of this secret that are not `named` and can become no version's value any more.
+    /// The keys of this secret that neither version names, and that can become no version's value any more.
     ///
     /// While another version is pending, a key that is not this version's may be that one's; and while it is not
     /// known which key `AWSPREVIOUS` names, it may be that.
@@ -106,27 +110,48 @@ impl Rotation<'_> {
         &self,
         now: &Labels,
         mark: &Mark,
-        old: Option<&ApiKeyId>,
-        named: &[&str],
-        keys: &'k [Listed],
+        replacement: &Replacement<'k>,
     ) -> Vec<&'k Listed> {
+        let Replacement { new, old, keys, .. } = *replacement;
+        let named = [Some(new), replacement.old_key()].into_iter().flatten();
+        let named: Vec<&str> = named.map(ApiKeyId::as_str).collect();
         let another_is_pending = now
             .version_with(PENDING)
             .is_some_and(|version| version != self.event.token);
         let previous_is_unknown = old.is_none() && now.version_with(PREVIOUS).is_some();
         if another_is_pending || previous_is_unknown {
-            sweep::of_version(keys, mark, named)
+            sweep::of_version(keys, mark, &named)
         } else {
-            sweep::of_secret(keys, mark, named)
+            sweep::of_secret(keys, mark, &named)
         }
+    }
+}
+
+/// What has become current in the place of what.
+#[derive(Clone, Copy)]
+struct Replacement<'a> {
+    owner: &'a str,
+    new: &'a ApiKeyId,
+    /// The value before, as far as it is known; the first key replaces one without a key.
+    old: Option<&'a Document>,
+    /// The owner's keys, listed before.
+    keys: &'a [Listed],
+}
+
+impl<'a> Replacement<'a> {
+    fn old_key(&self) -> Option<&'a ApiKeyId> {
+        Some(&self.old?.api_key()?.id)
     }
 }
 
 /// The owner's keys, among which the new one must be: somebody may have deleted it since it was tested, and
 /// nothing is retired for a key that is not there.
-async fn keys_with(signer: &mut Signer<'_>, new: &Document) -> Result<Vec<Listed>, Error> {
-    let keys = signer.list(new.owner()).await?;
-    let id = &new.api_key().id;
+async fn keys_with(
+    signer: &mut Signer<'_>,
+    owner: &str,
+    id: &ApiKeyId,
+) -> Result<Vec<Listed>, Error> {
+    let keys = signer.list(owner).await?;
     match find(signer, id, &keys).await? {
         Some(_) => Ok(keys),
         None => Err(Error::NewKeyNotListed {

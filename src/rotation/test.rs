@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::{Rotation, resource};
+use crate::credential::{ApiKey, ApiKeyId};
 use crate::document::Document;
 use crate::error::Error;
 use crate::proof::{self, Proof};
@@ -20,31 +21,36 @@ const AFTER_TRYING: Duration = Duration::from_secs(10);
 
 impl Rotation<'_> {
     pub(super) async fn test_secret(&self, labels: &Labels) -> Result<&'static str, Error> {
-        let pending = self.pending(labels).await?;
         let current = self.current(labels).await?;
+        let (pending, key) = match self.pending(labels).await {
+            // Without a rotation, a copy of the current value is tested.
+            Err(Error::KeyMissing { .. }) if current.api_key().is_none() => {
+                return Ok("nothing to try yet: the first rotation makes the key");
+            }
+            pending => pending?,
+        };
         let resource = resource(&pending)?;
         let mut signer = self.signer(labels, &current, current.api_key()).await?;
 
         let tested = if self.prover().tries(&resource) {
-            self.try_pending(&mut signer, &pending, &current, &resource)
+            self.try_pending(&mut signer, &pending, &key, &current, &resource)
                 .await
         } else {
-            self.check_listed(&mut signer, &pending, &resource).await
+            self.check_listed(&mut signer, pending.owner(), &key.id, &resource)
+                .await
         };
         let error = match tested {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
         // Asking why may fail too; the error that was seen first stands.
-        if !is_gone(&mut signer, &pending, &current, &error)
-            .await
-            .unwrap_or(false)
-        {
+        let judged = is_gone(&mut signer, &key.id, &current, &error).await;
+        if !judged.unwrap_or(false) {
             return Err(error);
         }
         self.drop_pending(labels).await?;
         Err(Error::NewKeyDeleted {
-            key: pending.api_key().id.to_string(),
+            key: key.id.to_string(),
             version: self.event.token.clone(),
         })
     }
@@ -68,10 +74,10 @@ impl Rotation<'_> {
     async fn check_listed(
         &self,
         signer: &mut Signer<'_>,
-        pending: &Document,
+        owner: &str,
+        id: &ApiKeyId,
         resource: &Resource,
     ) -> Result<&'static str, Error> {
-        let id = &pending.api_key().id;
         let key = id.to_string();
         let deadline = self.deadline.keeping(AFTER_TRYING);
         let listed = loop {
@@ -82,7 +88,7 @@ impl Rotation<'_> {
                 return Err(Error::NewKeyNotListed { key });
             }
         };
-        let of_owner = listed.owner.as_deref() == Some(pending.owner());
+        let of_owner = listed.owner.as_deref() == Some(owner);
         if of_owner
             && resource.is_named_by(listed.resource.as_deref(), listed.environment.as_deref())
         {
@@ -97,15 +103,17 @@ impl Rotation<'_> {
         &self,
         signer: &mut Signer<'_>,
         pending: &Document,
+        key: &ApiKey,
         current: &Document,
         resource: &Resource,
     ) -> Result<&'static str, Error> {
         // What one key tells of the resource, the other tells too, if the first is gone or not listed yet.
-        let keys = [&pending.api_key().id, &current.api_key().id];
+        let keys = [Some(key), current.api_key()].into_iter().flatten();
+        let keys: Vec<&ApiKeyId> = keys.map(|key| &key.id).collect();
         let target = proof::target(self.confluent, signer, pending, resource, None, &keys).await?;
         let deadline = self.deadline.keeping(AFTER_TRYING);
         let prover = self.prover();
-        let proof = prover.new_key(pending.api_key(), current.api_key(), &target, deadline);
+        let proof = prover.new_key(key, current.api_key(), &target, deadline);
         match proof.await? {
             Proof::Accepted => Ok("the pending key opens its resource"),
             Proof::Unreachable => {
@@ -120,24 +128,27 @@ impl Rotation<'_> {
 }
 
 /// Whether the pending key failed because it is gone for good: a list that shows the current key does not show
-/// it, and asking for it by its id finds nothing. A copy of the current value is never judged.
+/// it, and asking for it by its id finds nothing. A copy of the current value is never judged, nor is the first key,
+/// since there is no other to tell a list that is complete from one that is not.
 async fn is_gone(
     signer: &mut Signer<'_>,
-    pending: &Document,
+    id: &ApiKeyId,
     current: &Document,
     error: &Error,
 ) -> Result<bool, Error> {
-    let id = &pending.api_key().id;
     let may_be_gone = matches!(
         error,
         Error::NewKeyNotAccepted { .. } | Error::NewKeyNotListed { .. }
     );
-    if !may_be_gone || *id == current.api_key().id {
+    let Some(ApiKey { id: witness, .. }) = current.api_key() else {
+        return Ok(false);
+    };
+    if !may_be_gone || id == witness {
         return Ok(false);
     }
-    let keys = signer.list(pending.owner()).await?;
+    let keys = signer.list(current.owner()).await?;
     let lists = |id: &str| keys.iter().any(|key| key.id == id);
-    if lists(id.as_str()) || !lists(current.api_key().id.as_str()) {
+    if lists(id.as_str()) || !lists(witness.as_str()) {
         return Ok(false);
     }
     Ok(signer.read(id).await?.is_none())

@@ -30,8 +30,8 @@ const SETTINGS: [Setting; 2] = [
     },
 ];
 
-/// Half a second more than testSecret keeps back for what comes after trying a key.
-const SHORT: Duration = Duration::from_millis(10_500);
+/// A little more than is kept back for what comes after trying a key, and for saying so.
+const SHORT: Duration = Duration::from_millis(11_300);
 
 /// How far the first gets, then how far the second gets from there, then the first again, and so on; in the end each
 /// goes on until it is done, beginning with the one whose turn it is.

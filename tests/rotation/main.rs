@@ -29,7 +29,7 @@ use std::fmt::Debug;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Credentials, Region};
-use confluent_key_rotation::config::{Config, OldKeyPolicy};
+use confluent_key_rotation::config::{Config, FirstKey, OldKeyPolicy};
 use confluent_key_rotation::deadline::Backoff;
 use confluent_key_rotation::handler::Function;
 use confluent_key_rotation::transport::{self, SdkHttpClient};
@@ -54,6 +54,8 @@ enum Mode {
     Admin,
     /// The secret's own key.
     Own,
+    /// The key of an admin secret, and the secret holds no key yet.
+    FirstKey,
 }
 
 /// What a world is made with.
@@ -80,7 +82,7 @@ struct World {
     function: Function,
     /// The secret's ARN.
     arn: String,
-    /// The id of the key the secret holds at first.
+    /// The id of the key the secret holds at first; empty if it holds none.
     first_key: String,
     /// How long an invocation may take.
     time_limit: Duration,
@@ -118,7 +120,7 @@ impl World {
         simulator.add_owner(OWNER, &[Role::ResourceOwnerOf(OWNER.to_owned())]);
         simulator.state().knobs.keep_previous =
             setting.policy == OldKeyPolicy::KeepUntilNextRotation;
-        let (first_key, secret) = simulator.add_key(OWNER, resource, environment);
+        let (mut first_key, secret) = simulator.add_key(OWNER, resource, environment);
         // Not named by the secret, and so not to be touched: the simulator sees to that.
         simulator.add_key(OWNER, resource, environment);
         simulator.add_internal_key();
@@ -130,7 +132,14 @@ impl World {
             "environmentId": environment,
             "note": {"kept": [1.0, null, "as it is"]},
         });
-        if setting.mode == Mode::Admin {
+        if setting.mode == Mode::FirstKey {
+            simulator.delete_key_by_hand(&first_key);
+            first_key = String::new();
+            value["apiKey"] = Value::Null;
+            // The other field is not there at all.
+            value.as_object_mut().unwrap().remove("apiSecret");
+        }
+        if setting.mode != Mode::Own {
             simulator.add_owner(ADMIN, &[Role::OrganizationAdmin]);
             let key = simulator.add_key(ADMIN, None, None);
             value["adminSecretArn"] = json!(simulator.add_admin_secret("admin", &key));
@@ -138,7 +147,10 @@ impl World {
         let arn = simulator.add_secret("orders/kafka", &value.to_string());
         let function = function(
             &simulator,
-            &[("OLD_KEY_POLICY", policy_name(setting.policy))],
+            &[
+                ("OLD_KEY_POLICY", policy_name(setting.policy)),
+                ("FIRST_KEY", first_key_name(setting.mode)),
+            ],
         );
         Self {
             simulator,
@@ -237,11 +249,28 @@ impl World {
 
     /// Sets a variable of the function's environment.
     fn set(&mut self, name: &str, value: &str) {
-        let policy = policy_name(self.function.config.old_key_policy);
+        let config = &self.function.config;
+        let policy = policy_name(config.old_key_policy);
+        let first_key = match config.first_key {
+            FirstKey::Off => "off",
+            FirstKey::Allow => "allow",
+        };
         self.function = function(
             &self.simulator,
-            &[("OLD_KEY_POLICY", policy), (name, value)],
+            &[
+                ("OLD_KEY_POLICY", policy),
+                ("FIRST_KEY", first_key),
+                (name, value),
+            ],
         );
+    }
+}
+
+fn first_key_name(mode: Mode) -> &'static str {
+    if mode == Mode::FirstKey {
+        "allow"
+    } else {
+        "off"
     }
 }
 

@@ -6,6 +6,7 @@
 mod create;
 mod fields;
 mod finish;
+mod first_key;
 mod guard;
 mod life;
 mod logs;

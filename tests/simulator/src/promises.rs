@@ -48,7 +48,9 @@ impl State {
             return None;
         }
         let Some(names) = secret.names("AWSCURRENT") else {
-            return Some("names no key".to_owned());
+            // A secret whose first key is still to be made never named one.
+            let is_to_be_made = secret.names("AWSPREVIOUS").is_none() && secret.owner().is_some();
+            return (!is_to_be_made).then(|| "names no key".to_owned());
         };
         let id = &names.key_id;
         match self.keys.get(id).filter(|key| key.lingers.is_none()) {
@@ -88,7 +90,7 @@ impl State {
         if !key
             .owner
             .as_deref()
-            .is_some_and(|owner| owners.contains(&owner))
+            .is_some_and(|owner| owners.iter().any(|known| known == owner))
         {
             broken.push((
                 4,

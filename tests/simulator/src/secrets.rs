@@ -84,6 +84,7 @@ impl Names {
             value
                 .get(name)
                 .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
                 .map(ToOwned::to_owned)
         };
         Some(Self {
@@ -112,8 +113,9 @@ impl Secret {
 
     /// The `serviceAccountId` of the current version.
     #[must_use]
-    pub fn owner(&self) -> Option<&str> {
-        self.names("AWSCURRENT").map(|names| names.owner.as_str())
+    pub fn owner(&self) -> Option<String> {
+        let value: Value = serde_json::from_str(self.value("AWSCURRENT")?).ok()?;
+        value["serviceAccountId"].as_str().map(ToOwned::to_owned)
     }
 
     /// The version of a rotation that did not succeed yet, which Secrets Manager attempts again: also when

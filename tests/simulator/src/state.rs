@@ -119,7 +119,7 @@ impl State {
                 .map_or(!self.is_foreign(key), |made_for| made_for == arn)
         };
         let owner = secret.owner().unwrap_or_default();
-        self.keys_of(owner)
+        self.keys_of(&owner)
             .into_iter()
             .filter(ours)
             .filter(|key| !in_use.contains(key.id.as_str()))
