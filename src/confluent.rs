@@ -296,8 +296,65 @@ impl Confluent {
         let request = (look_up.request)(id, environment);
         let answer = self.get(OPERATION, signer, &request).await?;
         let answer: Value = decoded(OPERATION, &answer)?;
-        (look_up.endpoint)(&answer)
-            .ok_or_else(|| unusable(OPERATION, "names none: put `endpoint` into the secret"))
+        (look_up.endpoint)(&answer).ok_or_else(|| unusable(OPERATION, "names none"))
+    }
+
+    /// Whether a service account or user with this id exists.
+    ///
+    /// # Errors
+    /// [`Error`]. For an owner that the signer may not see it may be [`Meaning::Forbidden`].
+    ///
+    /// <https://docs.confluent.io/cloud/current/api.html#operation/getIamV2ServiceAccount>
+    pub async fn has_owner(&self, signer: &ApiKey, owner: &str) -> Result<bool, Error> {
+        const OPERATION: &str = "describe the owner";
+        let collection = if owner.starts_with("u-") {
+            "users"
+        } else {
+            "service-accounts"
+        };
+        let path = ["iam", "v2", collection, owner].map(str::to_owned);
+        let request = PathAndQuery {
+            path: path.into(),
+            query: Vec::new(),
+        };
+        match self.get(OPERATION, signer, &request).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.meaning() == Some(Meaning::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The limit of the quota with this `id`; none if Confluent does not tell it.
+    ///
+    /// # Errors
+    /// [`Error`]
+    ///
+    /// <https://docs.confluent.io/cloud/current/api.html#operation/listServiceQuotaV1AppliedQuotas>
+    pub async fn quota(
+        &self,
+        signer: &ApiKey,
+        scope: &str,
+        id: &str,
+    ) -> Result<Option<u64>, Error> {
+        const OPERATION: &str = "tell a quota";
+        let path = ["service-quota", "v1", "applied-quotas"].map(str::to_owned);
+        let request = PathAndQuery {
+            path: path.into(),
+            query: vec![("scope", scope.to_owned()), ("id", id.to_owned())],
+        };
+        let answer = self.get(OPERATION, signer, &request).await?;
+        let answer: Value = decoded(OPERATION, &answer)?;
+        Ok(answer
+            .pointer("/data/0/applied_limit")
+            .and_then(Value::as_u64))
+    }
+
+    /// Checks that a key may be sent to `endpoint`.
+    ///
+    /// # Errors
+    /// [`http::Error::HostNotAllowed`]
+    pub fn check_host(&self, endpoint: &Url) -> Result<(), http::Error> {
+        self.http.check_host(endpoint)
     }
 
     /// Tries `key` once at its resource.

@@ -51,10 +51,7 @@ const ANY_CASE: [&str; 3] = ["cloud", "tableflow", "global"];
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It is not one JSON object.
-    #[error(
-        "the secret value is not a JSON object (line {line}, column {column}): store one object of \
-         named fields, with nothing before or after it"
-    )]
+    #[error("the secret value is not a JSON object (line {line}, column {column})")]
     NotAnObject {
         /// Counted from 1.
         line: usize,
@@ -62,16 +59,16 @@ pub enum Error {
         column: usize,
     },
     /// A required field is absent, `null` or blank.
-    #[error("`{0}` is missing or empty: add it to the secret value, spelt exactly so")]
+    #[error("`{0}` is missing or empty")]
     Missing(&'static str),
     /// A field of ours is a number, say, or a string with a broken escape.
-    #[error("`{0}` is not a JSON string: write its value as text between double quotes")]
+    #[error("`{0}` is not a JSON string")]
     NotAString(&'static str),
     /// A field of ours is there twice. Readers of JSON differ on which one counts.
-    #[error("`{0}` appears more than once in the secret value: keep one of them")]
+    #[error("`{0}` appears more than once in the secret value")]
     Repeated(&'static str),
     /// An id that Confluent Cloud cannot have given.
-    #[error("`{field}` is malformed: write {form}")]
+    #[error("`{field}` is malformed")]
     Malformed {
         /// The field's name.
         field: &'static str,
@@ -79,12 +76,12 @@ pub enum Error {
         form: &'static str,
     },
     /// Both names of one setting are there and differ.
-    #[error("`adminSecretArn` and `masterarn` name different secrets: keep one of them")]
+    #[error("`adminSecretArn` and `masterarn` name different secrets")]
     TwoAdminSecrets,
     /// With the new key in it, Secrets Manager would not store it.
     #[error(
         "with the new key the secret value would be {bytes} bytes, and Secrets Manager stores at \
-         most {limit}: move other fields to another secret"
+         most {limit}"
     )]
     TooLarge {
         /// The size with the new key.
@@ -93,10 +90,7 @@ pub enum Error {
         limit: usize,
     },
     /// The pending value is meant for something else than the current one.
-    #[error(
-        "`{0}` differs between the pending and the current value: remove the label AWSPENDING from \
-         its version and rotate again"
-    )]
+    #[error("`{0}` differs between the pending and the current value")]
     Disagreement(&'static str),
 }
 
@@ -194,19 +188,38 @@ impl Document {
     /// What is odd about the value and does not stop a rotation: sentences that name fields.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = self.fields.warnings();
-        for row in KEY_FIELDS {
-            if !self.matches(row) {
-                let names = row.iter().map(|(name, _)| *name);
-                let present = names.filter(|name| self.fields.has(name));
-                let present: Vec<_> = present.map(|name| format!("`{name}`")).collect();
-                warnings.push(format!(
-                    "left as they are, because they do not match the current key or appear twice: {}",
-                    present.join(", ")
-                ));
-            }
+        let mut warnings = self.padded();
+        for row in KEY_FIELDS.iter().filter(|row| !self.matches(row)) {
+            let names: Vec<_> = self.present(row).map(|name| format!("`{name}`")).collect();
+            warnings.push(format!(
+                "left as they are, because they do not match the current key or appear twice: {}",
+                names.join(", ")
+            ));
         }
         warnings
+    }
+
+    /// The fields whose white space is ignored, in sentences.
+    #[must_use]
+    pub fn padded(&self) -> Vec<String> {
+        self.fields.warnings()
+    }
+
+    /// The names of the other fields that may hold the key, and whether each of them follows it.
+    #[must_use]
+    pub fn aliases(&self) -> Vec<(&'static str, bool)> {
+        let [_, rows @ ..] = KEY_FIELDS;
+        let aliases = rows.into_iter().flat_map(|row| {
+            let follows = self.matches(row);
+            self.present(row).map(move |name| (name, follows))
+        });
+        aliases.collect()
+    }
+
+    /// The fields of a row that are there.
+    fn present(&self, row: Row) -> impl Iterator<Item = &'static str> {
+        let names = row.iter().map(|(name, _)| *name);
+        names.filter(|name| self.fields.has(name))
     }
 
     /// The text with `key` in the place of [`api_key`](Self::api_key), and no other byte changed. Where there is no
@@ -736,8 +749,8 @@ mod tests {
     fn what_is_not_json_is_refused_with_its_place() {
         let error = refusal("{\n  \"apiKey\": \"OLDID\",\n  \"apiSecret\": hunter2\n}");
 
-        let place = "the secret value is not a JSON object (line 3, column 16): ";
-        assert!(error.to_string().starts_with(place), "{error}");
+        let place = "the secret value is not a JSON object (line 3, column 16)";
+        assert!(error.to_string() == place, "{error}");
     }
 
     #[test]

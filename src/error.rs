@@ -1,7 +1,10 @@
-//! Why a step failed: what is wrong, then what to do.
+//! Why a step failed: what is wrong, and what to do.
 //!
+//! A variant's own text says what is wrong; [`remedy`](Error::remedy) says what to do.
 //! `lambda_runtime` prints the `Debug` of what a handler returns, so [`Error`]'s is written by hand and shows
 //! what its `Display` does. No variant holds a secret, and none holds an error of the SDK.
+
+mod remedy;
 
 use std::fmt;
 use std::time::Duration;
@@ -17,27 +20,20 @@ use crate::{document, http, store};
 #[derive(thiserror::Error)]
 pub enum Error {
     /// The payload is not an event of Secrets Manager's.
-    #[error(
-        "the event {problem}. This function is called by Secrets Manager with Step, SecretId, \
-         ClientRequestToken and RotationToken: start a rotation with RotateSecret"
-    )]
+    #[error("the event {problem}")]
     InvalidEvent {
         /// What is wrong, naming the field.
         problem: String,
     },
     /// Rotation was never enabled, or was cancelled.
-    #[error(
-        "rotation is not enabled for {secret}. Enable it with RotateSecret, naming this function; if it was \
-         cancelled on purpose, nothing is to be done"
-    )]
+    #[error("rotation is not enabled for {secret}")]
     RotationNotEnabled {
         /// The secret's ARN.
         secret: String,
     },
     /// The version the event names bears no label that lets it be rotated.
     #[error(
-        "version {version} is not staged as AWSPENDING ({labels}). The rotation it belonged to was \
-         superseded or abandoned: start another one with RotateSecret"
+        "version {version} is not staged as AWSPENDING ({labels}): its rotation was superseded or abandoned"
     )]
     VersionNotPending {
         /// The version's id.
@@ -47,42 +43,26 @@ pub enum Error {
     },
     /// A value that has to hold a key holds none.
     #[error(
-        "the value of the {label} version of the secret holds no key: apiKey and apiSecret are absent or empty. \
-         Take AWSPENDING off it, if it bears it, and start another rotation"
+        "the value of the {label} version of the secret holds no key: apiKey and apiSecret are absent or empty"
     )]
     KeyMissing {
         /// The label.
         label: &'static str,
     },
     /// The secret holds no key, and making the first one is not allowed.
-    #[error(
-        "the secret holds no key: apiKey and apiSecret are absent or empty. Put a key into the secret, or set \
-         FIRST_KEY=allow to let its first rotation make one"
-    )]
+    #[error("the secret holds no key: apiKey and apiSecret are absent or empty")]
     NoKeyYet,
     /// The secret holds no key, and nobody else's signs.
-    #[error(
-        "the secret holds no key to sign with, and names no admin secret. Put adminSecretArn into the secret, or \
-         set ADMIN_SECRET_ARN, to let its first rotation make a key"
-    )]
+    #[error("the secret holds no key to sign with, and no admin secret is named")]
     FirstKeyNeedsAdmin,
     /// No version is current.
-    #[error(
-        "no version of the secret bears AWSCURRENT. Put a value with apiKey, apiSecret and \
-         serviceAccountId into the secret first"
-    )]
+    #[error("no version of the secret bears AWSCURRENT")]
     NoCurrentVersion,
     /// Somebody moved `AWSCURRENT` while the step was under way.
-    #[error(
-        "AWSCURRENT moved to another version during this step, so nothing was made or deleted. The next \
-         attempt begins with the version that is current then"
-    )]
+    #[error("AWSCURRENT moved to another version during this step, so nothing was made or deleted")]
     CurrentVersionMoved,
     /// A version that a step needs has no value.
-    #[error(
-        "the {label} version {version} has no value. If it stays so, take AWSPENDING off it and start \
-         another rotation"
-    )]
+    #[error("the {label} version {version} has no value")]
     VersionWithoutValue {
         /// The label.
         label: &'static str,
@@ -100,8 +80,7 @@ pub enum Error {
     },
     /// The pending version holds the key that is current.
     #[error(
-        "the AWSPENDING version holds the current key, so there is nothing to rotate to. Take AWSPENDING \
-         off version {version} and start another rotation"
+        "the AWSPENDING version {version} holds the current key, so there is nothing to rotate to"
     )]
     PendingIsCurrent {
         /// The pending version's id.
@@ -122,7 +101,7 @@ pub enum Error {
     /// The current value was changed after the pending one was made from it.
     #[error(
         "the AWSPENDING version {version} was not made from the value that is current now, and would undo what \
-         was changed since. Take AWSPENDING off it and start another rotation"
+         was changed since"
     )]
     PendingOutdated {
         /// The pending version's id.
@@ -132,9 +111,7 @@ pub enum Error {
     #[error(transparent)]
     UnknownResource(#[from] UnknownResource),
     /// The admin secret is named differently in two places.
-    #[error(
-        "{first} and {second} name different admin secrets. Make them the same, or leave all but one out"
-    )]
+    #[error("{first} and {second} name different admin secrets")]
     AdminSecretAmbiguous {
         /// One place.
         first: &'static str,
@@ -152,9 +129,7 @@ pub enum Error {
     },
     /// The current key is not one of the owner's.
     #[error(
-        "the current key {key} is not one of {owner}'s, or was deleted. Correct apiKey and \
-         serviceAccountId in the secret, or give the key that signs a role that sees the owner's keys; if \
-         the current key is gone, set CURRENT_KEY_CHECK=off for one rotation"
+        "the current key {key} is not one of {owner}'s, or was deleted, or the key that signs may not see it"
     )]
     CurrentKeyNotOfOwner {
         /// The current key's id.
@@ -163,19 +138,13 @@ pub enum Error {
         owner: String,
     },
     /// The current key belongs to another resource.
-    #[error(
-        "the current key {key} is not for the resource that the secret names. Correct resourceId and \
-         environmentId in the secret"
-    )]
+    #[error("the current key {key} is not for the resource that the secret names")]
     CurrentKeyOfOtherResource {
         /// The current key's id.
         key: String,
     },
     /// The current key does not open its resource.
-    #[error(
-        "the current key {key} does not open its resource: {seen}. Correct apiKey and apiSecret in the \
-         secret; if the key is dead, set CURRENT_KEY_CHECK=off for one rotation"
-    )]
+    #[error("the current key {key} does not open its resource: {seen}")]
     CurrentKeyNotAccepted {
         /// The current key's id.
         key: String,
@@ -193,28 +162,22 @@ pub enum Error {
     /// The endpoint answers everybody as it answers the current key.
     #[error(
         "the resource's endpoint answers a wrong secret as it answers the current key's, so trying {key} \
-         there proves nothing. Correct `endpoint` in the secret, or give the key's owner a role that may list \
-         what is in the resource"
+         there proves nothing"
     )]
     EndpointIndifferent {
         /// The current key's id.
         key: String,
     },
     /// The environment of the resource is not known.
-    #[error("the environment of the resource is not known. Put environmentId into the secret")]
+    #[error("the environment of the resource is not known")]
     EnvironmentUnknown,
     /// The organization's id is not known.
     #[error(
-        "Confluent Cloud does not say which organization the key belongs to, which trying a Flink key \
-         needs. Set KEY_VERIFICATION=control-plane"
+        "Confluent Cloud does not say which organization the key belongs to, which trying a Flink key needs"
     )]
     OrganizationUnknown,
     /// The control plane does not say where the resource is.
-    #[error(
-        "the resource's endpoint is not found. Correct resourceId and environmentId in the secret, give the \
-         signing key's owner a role that sees the resource, such as Operator, or put `endpoint` into the \
-         secret"
-    )]
+    #[error("the resource's endpoint is not found")]
     EndpointNotFound {
         /// What Confluent said.
         #[source]
@@ -237,8 +200,7 @@ pub enum Error {
     },
     /// The new key was not accepted in time.
     #[error(
-        "the new key {key} is not proven after {tries} tries in {} seconds: {seen}. The next attempt \
-         tries it again", .elapsed.as_secs()
+        "the new key {key} is not proven after {tries} tries in {} seconds: {seen}", .elapsed.as_secs()
     )]
     NewKeyNotAccepted {
         /// The new key's id.
@@ -252,8 +214,7 @@ pub enum Error {
     },
     /// The new key was deleted by somebody else.
     #[error(
-        "the new key {key} no longer exists: somebody deleted it. AWSPENDING was taken off version \
-         {version}, so that the next rotation makes another key"
+        "the new key {key} no longer exists: somebody deleted it, so AWSPENDING was taken off version {version}"
     )]
     NewKeyDeleted {
         /// The new key's id.
@@ -263,26 +224,21 @@ pub enum Error {
     },
     /// The control plane does not know the new key.
     #[error(
-        "Confluent Cloud does not know the new key {key}, or not yet, or the key that signed the request \
-         may not see it. The next attempt asks again"
+        "Confluent Cloud does not know the new key {key}, or not yet, or the key that signs may not see it"
     )]
     NewKeyNotListed {
         /// The new key's id.
         key: String,
     },
     /// The control plane does not know the new key as what it was made for.
-    #[error(
-        "Confluent Cloud lists the new key {key} for another owner or resource. Take AWSPENDING off the \
-         version and start another rotation"
-    )]
+    #[error("Confluent Cloud lists the new key {key} for another owner or resource")]
     NewKeyOfOtherResource {
         /// The new key's id.
         key: String,
     },
     /// No key could be made, because there are too many.
     #[error(
-        "{owner} has {keys} API keys, {of_resource} of them for this resource, and may have no more{}",
-        waiting(*.left_over)
+        "{owner} has {keys} API keys, {of_resource} of them for this resource, and may have no more"
     )]
     QuotaExceeded {
         /// The owner.
@@ -298,16 +254,10 @@ pub enum Error {
         source: confluent::Error,
     },
     /// There is too little time left to make a key and store it.
-    #[error(
-        "too little time is left to make a key and store it. Raise the function's timeout; the next attempt \
-         begins anew"
-    )]
+    #[error("too little time is left to make a key and store it")]
     OutOfTime,
     /// It is not known whether a key was made.
-    #[error(
-        "it is not known whether Confluent Cloud made a key. Nothing is to be done: a key that was made \
-         bears this secret's mark, and a later step or rotation deletes it"
-    )]
+    #[error("it is not known whether Confluent Cloud made a key")]
     CreationUnknown {
         /// What happened to the request.
         #[source]
@@ -316,17 +266,14 @@ pub enum Error {
     /// It is not known whether the old key still exists.
     #[error(
         "the new key is current, and it is not known whether the old key {key} still exists: the owner's \
-         list shows neither. Give the signing key's owner ResourceOwner on the service account, or \
-         OrganizationAdmin; the next attempt looks again"
+         list shows neither"
     )]
     OldKeyUnknown {
         /// The old key's id.
         key: String,
     },
     /// A key could not be deleted.
-    #[error(
-        "the API key {key} may still be there: it could not be deleted, and the next attempt tries again"
-    )]
+    #[error("the API key {key} could not be deleted, and may still be there")]
     KeyNotDeleted {
         /// The key's id.
         key: String,
@@ -392,16 +339,6 @@ impl Error {
     }
 }
 
-fn waiting(left_over: usize) -> String {
-    match left_over {
-        0 => String::new(),
-        keys => format!(
-            "; abandoned rotations of this secret left {keys} of them: rotate again half an hour after they were \
-             made, and they are deleted first"
-        ),
-    }
-}
-
 fn confluent_name(error: &confluent::Error) -> &'static str {
     match error.meaning() {
         Some(Meaning::Unauthenticated) => "ConfluentUnauthenticated",
@@ -442,11 +379,9 @@ impl fmt::Display for Seen {
             Verdict::NotAuthorised => f.write_str("it is recognised, and not authorised (403)"),
             Verdict::Busy(_) => f.write_str("the endpoint is asked too often (429)"),
             Verdict::Unclear(answer) => write!(f, "the endpoint answers something else ({answer})"),
-            Verdict::Unreachable(why) => write!(
-                f,
-                "the endpoint cannot be reached from here ({why}): attach the function to a network that \
-                 reaches it, or set KEY_VERIFICATION"
-            ),
+            Verdict::Unreachable(why) => {
+                write!(f, "the endpoint cannot be reached from here ({why})")
+            }
         }
     }
 }
@@ -464,9 +399,17 @@ pub fn joined(error: &dyn std::error::Error) -> String {
     text
 }
 
+impl Error {
+    /// What is wrong, with its causes, and then what to do: what a person reads.
+    #[must_use]
+    pub fn message(&self) -> String {
+        format!("{}. {}", joined(self), self.remedy())
+    }
+}
+
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name(), joined(self))
+        write!(f, "{}: {}", self.name(), self.message())
     }
 }
 
@@ -474,7 +417,7 @@ impl From<Error> for Diagnostic {
     fn from(error: Error) -> Self {
         Self {
             error_type: error.name().to_owned(),
-            error_message: joined(&error),
+            error_message: error.message(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What Secrets Manager sends, once for each step of a rotation.
+//! What the function is asked for: a step of a rotation, by Secrets Manager, or a preflight, by a person.
 //!
 //! The payload holds the `RotationToken`, so no error here quotes any of it.
 //!
@@ -35,6 +35,35 @@ impl fmt::Display for Step {
     }
 }
 
+/// What the function is asked for.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// A step of a rotation.
+    Step(Event),
+    /// A report on all that a rotation of a secret needs, which changes nothing.
+    Preflight {
+        /// The secret: its ARN, or its name.
+        secret_id: String,
+    },
+}
+
+/// The name of a preflight, where the name of a step stands.
+pub const PREFLIGHT: &str = "preflight";
+
+impl Request {
+    /// Reads what a payload asks for.
+    ///
+    /// # Errors
+    /// [`Error::InvalidEvent`], naming the field, never quoting it.
+    pub fn parse(payload: &Value) -> Result<Self, Error> {
+        if payload.get("Step").and_then(Value::as_str) != Some(PREFLIGHT) {
+            return Event::parse(payload).map(Self::Step);
+        }
+        let secret_id = required(payload, "SecretId")?;
+        Ok(Self::Preflight { secret_id })
+    }
+}
+
 /// What Secrets Manager sends.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -56,16 +85,10 @@ impl Event {
     /// # Errors
     /// [`Error::InvalidEvent`], naming the field, never quoting it.
     pub fn parse(payload: &Value) -> Result<Self, Error> {
-        let text = |field: &'static str| match payload.get(field) {
-            Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
-            None | Some(Value::Null | Value::String(_)) => Ok(None),
-            Some(_) => Err(invalid(format!("has a {field} that is not a text"))),
-        };
-        let required = |field| text(field)?.ok_or_else(|| invalid(format!("has no {field}")));
         if !payload.is_object() {
             return Err(invalid("is not a JSON object".to_owned()));
         }
-        let token = required("ClientRequestToken")?;
+        let token = required(payload, "ClientRequestToken")?;
         // https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html
         if !(32..=64).contains(&token.len()) || !token.chars().all(|c| c.is_ascii_graphic()) {
             return Err(invalid(
@@ -74,12 +97,24 @@ impl Event {
             ));
         }
         Ok(Self {
-            step: step(&required("Step")?)?,
-            secret_id: required("SecretId")?,
+            step: step(&required(payload, "Step")?)?,
+            secret_id: required(payload, "SecretId")?,
             token,
-            rotation_token: text("RotationToken")?.map(Redacted::new),
+            rotation_token: text(payload, "RotationToken")?.map(Redacted::new),
         })
     }
+}
+
+fn text(payload: &Value, field: &'static str) -> Result<Option<String>, Error> {
+    match payload.get(field) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+        None | Some(Value::Null | Value::String(_)) => Ok(None),
+        Some(_) => Err(invalid(format!("has a {field} that is not a text"))),
+    }
+}
+
+fn required(payload: &Value, field: &'static str) -> Result<String, Error> {
+    text(payload, field)?.ok_or_else(|| invalid(format!("has no {field}")))
 }
 
 fn step(name: &str) -> Result<Step, Error> {
@@ -89,7 +124,7 @@ fn step(name: &str) -> Result<Step, Error> {
         "testSecret" | "test_secret" => Ok(Step::Test),
         "finishSecret" | "finish_secret" => Ok(Step::Finish),
         _ => Err(invalid(
-            "has a Step that is none of createSecret, setSecret, testSecret and finishSecret"
+            "has a Step that is none of createSecret, setSecret, testSecret, finishSecret and preflight"
                 .to_owned(),
         )),
     }
@@ -123,6 +158,15 @@ mod tests {
 
             assert_eq!(Event::parse(&event).unwrap().step, step, "{name}");
         }
+    }
+
+    #[test]
+    fn a_preflight_needs_a_secret_and_no_token() {
+        let parsed = Request::parse(&json!({"Step": "preflight", "SecretId": "s"})).unwrap();
+        let refused = Request::parse(&json!({"Step": "preflight"})).unwrap_err();
+
+        assert!(matches!(parsed, Request::Preflight { secret_id } if secret_id == "s"));
+        assert!(refused.to_string().contains("SecretId"), "{refused}");
     }
 
     #[test]

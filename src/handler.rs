@@ -8,9 +8,10 @@ use tracing::field::Empty;
 use crate::config::Config;
 use crate::confluent::Confluent;
 use crate::deadline::Deadline;
-use crate::error::{Error, joined};
-use crate::event::Event;
+use crate::error::Error;
+use crate::event::{PREFLIGHT, Request};
 use crate::http::{self, AllowedHosts, Http};
+use crate::preflight::{Preflight, Report};
 use crate::rotation::Rotation;
 use crate::store::{self, Store};
 
@@ -30,11 +31,12 @@ pub struct Function {
 }
 
 impl Function {
-    /// Handles one invocation.
+    /// Handles one invocation. Secrets Manager looks at nothing but whether it succeeds; a preflight's report is for
+    /// whoever invoked it.
     ///
     /// # Errors
     /// The step's [`Error`], which has been logged.
-    pub async fn handle(&self, invocation: LambdaEvent<Value>) -> Result<(), Error> {
+    pub async fn handle(&self, invocation: LambdaEvent<Value>) -> Result<Option<Report>, Error> {
         // At the level of errors, so that it is there whatever level is configured.
         let span = tracing::error_span!(
             "invocation",
@@ -48,38 +50,55 @@ impl Function {
             new_key_id = Empty,
         );
         let outcome = async {
-            let outcome = self.step(&invocation).await;
-            match &outcome {
-                Ok(done) => tracing::info!(outcome = "succeeded", "{done}"),
-                Err(error) => {
-                    let error_type = error.name();
-                    tracing::error!(outcome = "failed", error_type, "{}", joined(error));
-                }
+            let outcome = self.answer(&invocation).await;
+            if let Err(error) = &outcome {
+                let error_type = error.name();
+                tracing::error!(outcome = "failed", error_type, "{}", error.message());
             }
             outcome
         };
-        outcome.instrument(span).await.map(|_| ())
+        outcome.instrument(span).await
     }
 
-    async fn step(&self, invocation: &LambdaEvent<Value>) -> Result<&'static str, Error> {
+    async fn answer(&self, invocation: &LambdaEvent<Value>) -> Result<Option<Report>, Error> {
         let deadline = Deadline::of_invocation(invocation.context.deadline);
-        let event = Event::parse(&invocation.payload)?;
-        let span = tracing::Span::current();
-        span.record("step", tracing::field::display(event.step));
-        span.record("secret_id", &event.secret_id);
-        span.record("version_id", &event.token);
-
         let control_plane = self.config.confluent_url.clone();
         let allowed = AllowedHosts::new(control_plane.clone(), self.config.allowed_domains.clone());
         let http = Http::new(self.http.clone(), allowed, self.http_limits);
-        let rotation = Rotation {
-            event: &event,
-            config: &self.config,
-            store: &Store::new(self.secrets_manager.clone(), deadline, self.store_limits),
-            confluent: &Confluent::new(http, control_plane, deadline),
-            deadline,
-            invocation: &invocation.context.request_id,
-        };
-        rotation.run().await
+        let store = Store::new(self.secrets_manager.clone(), deadline, self.store_limits);
+        let confluent = Confluent::new(http, control_plane, deadline);
+        let config = &self.config;
+        let span = tracing::Span::current();
+        match Request::parse(&invocation.payload)? {
+            Request::Preflight { secret_id } => {
+                span.record("step", PREFLIGHT);
+                span.record("secret_id", &secret_id);
+                let preflight = Preflight {
+                    config,
+                    store: &store,
+                    confluent: &confluent,
+                    deadline,
+                };
+                let report = preflight.run(&secret_id, None).await;
+                report.log();
+                Ok(Some(report))
+            }
+            Request::Step(event) => {
+                span.record("step", tracing::field::display(event.step));
+                span.record("secret_id", &event.secret_id);
+                span.record("version_id", &event.token);
+                let rotation = Rotation {
+                    event: &event,
+                    config,
+                    store: &store,
+                    confluent: &confluent,
+                    deadline,
+                    invocation: &invocation.context.request_id,
+                };
+                let done = rotation.run().await?;
+                tracing::info!(outcome = "succeeded", "{done}");
+                Ok(None)
+            }
+        }
     }
 }

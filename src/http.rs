@@ -111,10 +111,7 @@ pub enum Error {
     #[error("{}", .0.status)]
     Refused(Box<Answer>),
     /// The host is not one that a credential may be sent to. Nothing was sent.
-    #[error(
-        "{host} is not a host that credentials are sent to ({why}). Correct the endpoint, or add its \
-         domain to ALLOWED_ENDPOINT_DOMAINS"
-    )]
+    #[error("{host} is not a host that credentials are sent to ({why})")]
     HostNotAllowed {
         /// The host as the URL names it.
         host: String,
@@ -146,7 +143,7 @@ pub enum Error {
         host: String,
     },
     /// There was no time left to send it.
-    #[error("no time was left to ask {host}: raise the function's timeout")]
+    #[error("no time was left to ask {host}")]
     TimeUp {
         /// Where the request was to go.
         host: String,
@@ -285,6 +282,14 @@ impl Http {
             allowed,
             limits,
         }
+    }
+
+    /// [`AllowedHosts::check`]
+    ///
+    /// # Errors
+    /// [`Error::HostNotAllowed`]
+    pub fn check_host(&self, url: &Url) -> Result<(), Error> {
+        self.allowed.check(url)
     }
 
     /// Sends a request, again where that can do no harm, and returns the answer if it is a success.

@@ -20,6 +20,7 @@
 //! | [`handler`] | one invocation |
 //! | [`event`] | what Secrets Manager sends |
 //! | [`rotation`] | the guard and the four steps; the only place that knows their order |
+//! | [`preflight`] | everything that a rotation needs, checked without changing anything |
 //! | [`sweep`] | which keys belong to this secret, and which of them may go |
 //! | [`proof`] | where a key is tried, and when it counts as accepted |
 //! | [`signer`] | who signs: the secret's own key or an admin secret's |
@@ -58,6 +59,7 @@ pub mod event;
 pub mod handler;
 pub mod http;
 pub mod logging;
+pub mod preflight;
 pub mod proof;
 pub mod refusal;
 pub mod resource;

@@ -15,10 +15,53 @@ pub struct ResourceKind {
     recognises: fn(&str) -> bool,
     /// Whether creating a key takes a resource, and whether that takes its environment.
     pub reference: Reference,
+    /// Which of an owner's quotas its keys count against, where that is documented.
+    pub quota: Option<Quota>,
     /// How the endpoint that the key opens is found.
     pub endpoint: Endpoint,
     /// The cheapest request that only an accepted key gets through.
     pub probe: fn(&Probed<'_>) -> ProbeRequest,
+}
+
+/// A quota of an owner's keys.
+///
+/// <https://docs.confluent.io/cloud/current/quotas/service-quotas.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// `iam.max_cloud_api_keys`
+    CloudKeys,
+    /// `iam.max_cluster_api_keys`
+    ClusterKeys,
+}
+
+impl Quota {
+    /// The quota's scope and id for keys of `owner`.
+    #[must_use]
+    pub fn scope_and_id(self, owner: &str) -> (&'static str, &'static str) {
+        let is_user = owner.starts_with("u-");
+        match (self, is_user) {
+            (Self::CloudKeys, false) => (
+                "SERVICE_ACCOUNT",
+                "iam.max_cloud_api_keys.per_service_account",
+            ),
+            (Self::ClusterKeys, false) => (
+                "SERVICE_ACCOUNT",
+                "iam.max_cluster_api_keys.per_service_account",
+            ),
+            (Self::CloudKeys, true) => ("USER_ACCOUNT", "iam.max_cloud_api_keys.per_user"),
+            (Self::ClusterKeys, true) => ("USER_ACCOUNT", "iam.max_cluster_api_keys.per_user"),
+        }
+    }
+
+    /// Whether a key of the resource with this id counts against it.
+    #[must_use]
+    pub fn counts(self, resource: Option<&str>) -> bool {
+        let resource = resource.unwrap_or("cloud");
+        let kind = KINDS
+            .iter()
+            .find(|kind| (kind.recognises)(split_environment(resource).1));
+        kind.and_then(|kind| kind.quota) == Some(self)
+    }
 }
 
 /// How a new key's request names its resource.
@@ -127,6 +170,7 @@ pub static KINDS: [ResourceKind; 7] = [
         name: "cloud",
         recognises: |id| id.eq_ignore_ascii_case("cloud"),
         reference: Reference::Omitted,
+        quota: Some(Quota::CloudKeys),
         endpoint: Endpoint::ControlPlane,
         // https://docs.confluent.io/cloud/current/api.html#operation/listOrgV2Environments
         probe: |_| ProbeRequest::get("org/v2/environments", [("page_size", "1")]),
@@ -135,6 +179,7 @@ pub static KINDS: [ResourceKind; 7] = [
         name: "kafka",
         recognises: |id| id.starts_with("lkc-"),
         reference: Reference::Id,
+        quota: Some(Quota::ClusterKeys),
         endpoint: Endpoint::LookUp(LookUp {
             request: |id, environment| cluster("cmk/v2", id, environment),
             endpoint: kafka_endpoint,
@@ -147,6 +192,7 @@ pub static KINDS: [ResourceKind; 7] = [
         name: "schema-registry",
         recognises: |id| id.starts_with("lsrc-"),
         reference: Reference::Id,
+        quota: Some(Quota::ClusterKeys),
         endpoint: Endpoint::LookUp(LookUp {
             request: |id, environment| cluster("srcm/v3", id, environment),
             endpoint: schema_registry_endpoint,
@@ -159,6 +205,7 @@ pub static KINDS: [ResourceKind; 7] = [
         name: "ksqldb",
         recognises: |id| id.starts_with("lksqlc-"),
         reference: Reference::Id,
+        quota: Some(Quota::ClusterKeys),
         endpoint: Endpoint::LookUp(LookUp {
             request: |id, environment| cluster("ksqldbcm/v2", id, environment),
             endpoint: |answer| text(answer, "/status/http_endpoint"),
@@ -177,6 +224,7 @@ pub static KINDS: [ResourceKind; 7] = [
         name: "flink",
         recognises: |id| cloud_and_region(id).is_some(),
         reference: Reference::IdAndEnvironment,
+        quota: Some(Quota::ClusterKeys),
         endpoint: Endpoint::LookUp(LookUp {
             request: flink_region,
             endpoint: |answer| {
@@ -198,6 +246,7 @@ pub static KINDS: [ResourceKind; 7] = [
         name: "tableflow",
         recognises: |id| id.eq_ignore_ascii_case("tableflow"),
         reference: Reference::Id,
+        quota: Some(Quota::ClusterKeys),
         endpoint: Endpoint::ControlPlane,
         // https://docs.confluent.io/cloud/current/api.html#operation/listTableflowV1Regions
         probe: |_| ProbeRequest::get("tableflow/v1/regions", []),
@@ -206,6 +255,7 @@ pub static KINDS: [ResourceKind; 7] = [
         name: "global",
         recognises: |id| id.eq_ignore_ascii_case("global"),
         reference: Reference::Id,
+        quota: None,
         endpoint: Endpoint::ControlPlane,
         // https://docs.confluent.io/cloud/current/api.html#operation/listOrgV2Environments
         probe: |_| ProbeRequest::get("org/v2/environments", [("page_size", "1")]),
@@ -293,10 +343,7 @@ pub struct Resource {
 
 /// The secret's `resourceId` is not that of any kind.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "resourceId is not one that Confluent Cloud gives. Use lkc-…, lsrc-…, lksqlc-…, a Flink region such \
-     as aws.us-west-2, Tableflow or Global, or leave it out for a Cloud key"
-)]
+#[error("`resourceId` is not one that Confluent Cloud gives")]
 pub struct UnknownResource;
 
 impl Resource {

@@ -20,6 +20,15 @@ pub struct Signer<'a> {
     key: ApiKey,
 }
 
+/// An admin secret, and what names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminSecret {
+    /// Its ARN.
+    pub arn: String,
+    /// Where the ARN comes from.
+    pub named_by: &'static str,
+}
+
 /// The admin secret that the rotation's metadata, the secret's value or the function's configuration name;
 /// none for self-rotation, which is also what a secret that names itself asks for.
 ///
@@ -29,7 +38,7 @@ pub fn admin_secret(
     labels: &Labels,
     document: &Document,
     configured: Option<&str>,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<AdminSecret>, Error> {
     let sources = [
         (
             "the rotation's metadata",
@@ -41,13 +50,17 @@ pub fn admin_secret(
     let mut named = sources
         .into_iter()
         .filter_map(|(place, arn)| Some((place, arn?)));
-    let Some((first, arn)) = named.next() else {
+    let Some((named_by, arn)) = named.next() else {
         return Ok(None);
     };
     if let Some((second, _)) = named.find(|(_, other)| *other != arn) {
+        let first = named_by;
         return Err(Error::AdminSecretAmbiguous { first, second });
     }
-    Ok((arn != labels.arn).then(|| arn.to_owned()))
+    Ok((arn != labels.arn).then(|| AdminSecret {
+        arn: arn.to_owned(),
+        named_by,
+    }))
 }
 
 impl<'a> Signer<'a> {
@@ -58,9 +71,10 @@ impl<'a> Signer<'a> {
     pub async fn new(
         confluent: &'a Confluent,
         store: &'a Store,
-        admin_secret: Option<String>,
+        admin_secret: Option<AdminSecret>,
         own: Option<&ApiKey>,
     ) -> Result<Self, Error> {
+        let admin_secret = admin_secret.map(|secret| secret.arn);
         let key = match &admin_secret {
             Some(secret) => admin_key(store, secret).await?,
             None => own.cloned().ok_or(Error::FirstKeyNeedsAdmin)?,
@@ -100,6 +114,24 @@ impl<'a> Signer<'a> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// [`Confluent::has_owner`]
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn has_owner(&mut self, owner: &str) -> Result<bool, Error> {
+        self.signed(async |confluent, key| confluent.has_owner(key, owner).await)
+            .await
+    }
+
+    /// [`Confluent::quota`]
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn quota(&mut self, scope: &str, id: &str) -> Result<Option<u64>, Error> {
+        self.signed(async |confluent, key| confluent.quota(key, scope, id).await)
+            .await
     }
 
     /// [`Confluent::create`]

@@ -83,10 +83,7 @@ pub enum Error {
         problem: String,
     },
     /// The value is not text.
-    #[error(
-        "the value of {secret} is binary. Store it as text (SecretString), a JSON object with apiKey and \
-         apiSecret"
-    )]
+    #[error("the value of {secret} is binary")]
     Binary {
         /// The secret's ARN or name.
         secret: String,

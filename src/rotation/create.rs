@@ -10,7 +10,7 @@ use crate::config::CurrentKeyCheck;
 use crate::confluent::{self, Listed, NewKey};
 use crate::credential::{ApiKey, ApiKeyId, Redacted};
 use crate::document::Document;
-use crate::error::{Error, joined};
+use crate::error::Error;
 use crate::event::Event;
 use crate::proof::{self, Proof};
 use crate::refusal::Meaning;
@@ -193,7 +193,7 @@ impl Rotation<'_> {
             Error::SecretsManager(refusal) => refusal.code(),
             _ => None,
         };
-        tracing::warn!(error = joined(&error), "the new key was not stored");
+        tracing::warn!(error = error.message(), "the new key was not stored");
         // The version has another value, whatever has become of its labels: ours was never stored.
         let is_taken = refusal == Some("ResourceExistsException");
         let staged = self.staged_key(arn).await;

@@ -11,6 +11,7 @@ use super::{Rotation, resource};
 use crate::credential::{ApiKey, ApiKeyId};
 use crate::document::Document;
 use crate::error::Error;
+use crate::preflight::Preflight;
 use crate::proof::{self, Proof};
 use crate::resource::Resource;
 use crate::signer::Signer;
@@ -19,16 +20,23 @@ use crate::store::{Labels, PENDING};
 /// Kept back from the time for trying the key: to find out whether it still exists, and to say so.
 const AFTER_TRYING: Duration = Duration::from_secs(10);
 
+/// Kept back from the time for a preflight, so that it leaves time for trying the key.
+const FOR_TRYING: Duration = Duration::from_mins(1);
+
 impl Rotation<'_> {
     pub(super) async fn test_secret(&self, labels: &Labels) -> Result<&'static str, Error> {
         let current = self.current(labels).await?;
         let (pending, key) = match self.pending(labels).await {
             // Without a rotation, a copy of the current value is tested.
             Err(Error::KeyMissing { .. }) if current.api_key().is_none() => {
+                self.log_preflight(labels).await;
                 return Ok("nothing to try yet: the first rotation makes the key");
             }
             pending => pending?,
         };
+        if current.api_key() == Some(&key) {
+            self.log_preflight(labels).await;
+        }
         let resource = resource(&pending)?;
         let mut signer = self.signer(labels, &current, current.api_key()).await?;
 
@@ -53,6 +61,18 @@ impl Rotation<'_> {
             key: key.id.to_string(),
             version: self.event.token.clone(),
         })
+    }
+
+    /// Logs what a rotation would find, for whoever attaches a secret without rotating it at once.
+    async fn log_preflight(&self, labels: &Labels) {
+        let preflight = Preflight {
+            config: self.config,
+            store: self.store,
+            confluent: self.confluent,
+            deadline: self.deadline.keeping(FOR_TRYING),
+        };
+        let report = preflight.run(&labels.arn, Some(&self.event.token)).await;
+        report.log();
     }
 
     /// Takes `AWSPENDING` off, so that the next rotation begins with a version of its own. A refusal may mean that

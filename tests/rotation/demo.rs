@@ -67,7 +67,7 @@ fn the_demo_shows_that_a_resources_key_cannot_sign_and_what_to_do() {
     for part in [
         " s  401 ",
         "AdminSecretNeeded",
-        "name an admin secret",
+        "Name an admin secret",
         "Violations: none",
     ] {
         let words = printed.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -107,4 +107,17 @@ fn the_demo_answers_what_it_does_not_know_with_what_it_does() {
     let (status, printed) = run(&["--help"]);
     assert_eq!(status, Some(0));
     assert!(printed.contains("--kind"), "{printed}");
+}
+
+#[test]
+fn the_demo_prints_a_preflight_as_a_table() {
+    let (status, printed) = run(&["--preflight"]);
+    let (own_status, own) = run(&["--preflight", "--self"]);
+
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(printed.contains("ok       acceptance      the current key opens the resource"));
+    assert!(printed.ends_with("verdict: ok\n"), "{printed}");
+    assert_eq!(own_status, Some(1), "{own}");
+    assert!(own.contains("\u{2192} Name an admin secret"), "{own}");
+    assert!(own.ends_with("verdict: failed\n"), "{own}");
 }

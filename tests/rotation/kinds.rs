@@ -150,7 +150,7 @@ async fn a_resource_key_that_would_have_to_sign_is_refused_before_anything_is_ma
             error.error_message
         );
         assert!(
-            error.error_message.contains("name an admin secret"),
+            error.error_message.contains("Name an admin secret"),
             "{kind:?}: {}",
             error.error_message
         );

@@ -22,6 +22,7 @@ mod hostile;
 mod killed;
 mod kinds;
 mod leaks;
+mod preflight;
 mod readme;
 mod steps;
 
@@ -32,6 +33,7 @@ use aws_sdk_secretsmanager::config::{BehaviorVersion, Credentials, Region};
 use confluent_key_rotation::config::{Config, FirstKey, OldKeyPolicy};
 use confluent_key_rotation::deadline::Backoff;
 use confluent_key_rotation::handler::Function;
+use confluent_key_rotation::preflight::Report;
 use confluent_key_rotation::transport::{self, SdkHttpClient};
 use confluent_key_rotation::{http, store};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
@@ -166,17 +168,32 @@ impl World {
         self.invoke_within(event, self.time_limit).await
     }
 
+    /// Asks for a preflight of the secret.
+    async fn preflight(&self) -> Report {
+        let event = json!({"Step": "preflight", "SecretId": self.arn});
+        let report = self.handle(event, self.time_limit).await;
+        report
+            .expect("a preflight fails at nothing")
+            .expect("a report")
+    }
+
     /// The same, with so much time.
     async fn invoke_within(&self, event: Value, time_limit: Duration) -> Result<(), Diagnostic> {
+        self.handle(event, time_limit).await.map(|_| ())
+    }
+
+    async fn handle(
+        &self,
+        event: Value,
+        time_limit: Duration,
+    ) -> Result<Option<Report>, Diagnostic> {
         let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time_limit;
         let mut context = Context::default();
         context.request_id = format!("request-{}", fastrand::u64(..));
         context.deadline = u64::try_from(deadline.as_millis()).unwrap();
         let invocation = LambdaEvent::new(event, context);
-        self.function
-            .handle(invocation)
-            .await
-            .map_err(Diagnostic::from)
+        let answer = self.function.handle(invocation).await;
+        answer.map_err(Diagnostic::from)
     }
 
     /// Rotates the secret, or goes on with a rotation that is not complete.

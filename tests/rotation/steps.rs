@@ -9,7 +9,7 @@ mod finish;
 mod first_key;
 mod guard;
 mod life;
-mod logs;
+pub(crate) mod logs;
 mod meddling;
 mod refusals;
 mod set;

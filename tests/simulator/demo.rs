@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Credentials, Region};
 use confluent_key_rotation::config::Config;
-use confluent_key_rotation::error::{Error, joined};
+use confluent_key_rotation::error::Error;
 use confluent_key_rotation::handler::Function;
+use confluent_key_rotation::preflight::Outcome;
 use confluent_key_rotation::transport::{self, SdkHttpClient};
 use confluent_key_rotation::{http, store};
 use lambda_runtime::{Context, LambdaEvent};
@@ -26,6 +27,7 @@ Usage: cargo run --example demo -- [OPTIONS]
   --kind <KIND>      cloud, kafka, schema-registry, ksqldb, flink, tableflow or global [default: kafka]
   --self             sign with the secret's own key, not with an admin secret's
   --policy <POLICY>  what becomes of the old key: delete, keep-until-next-rotation [default: delete]
+  --preflight        no rotation: a report on all that one needs
   --help             this text";
 
 const OWNER: &str = "sa-orders";
@@ -64,6 +66,7 @@ struct Options {
     resource: Option<&'static str>,
     own: bool,
     policy: &'static str,
+    preflight: bool,
 }
 
 /// A secret, and how much of its rotation has been shown.
@@ -91,6 +94,10 @@ async fn main() -> ExitCode {
         }
     };
     let mut demo = Demo::new(&options).await;
+    if options.preflight {
+        let is_ready = demo.preflight().await;
+        return ExitCode::from(u8::from(!is_ready));
+    }
     demo.introduce(&options);
     let rotated = demo.rotate().await;
     let kept = demo.summarise();
@@ -100,11 +107,13 @@ async fn main() -> ExitCode {
 impl Options {
     /// Reads the command line; none if it asks for help.
     fn read(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
-        let (mut kind, mut policy, mut own) = ("kafka".to_owned(), "delete".to_owned(), false);
+        let (mut kind, mut policy) = ("kafka".to_owned(), "delete".to_owned());
+        let (mut own, mut preflight) = (false, false);
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--help" => return Ok(None),
                 "--self" => own = true,
+                "--preflight" => preflight = true,
                 "--kind" => kind = arguments.next().unwrap_or_default(),
                 "--policy" => policy = arguments.next().unwrap_or_default(),
                 other => return Err(format!("{other} is not an option")),
@@ -120,6 +129,7 @@ impl Options {
             resource,
             own,
             policy,
+            preflight,
         }))
     }
 }
@@ -179,6 +189,30 @@ impl Demo {
         self.show_keys();
     }
 
+    /// Asks for a preflight, as a person does, and tells whether a rotation would succeed.
+    async fn preflight(&mut self) -> bool {
+        let event = json!({"Step": "preflight", "SecretId": self.arn});
+        let began = SystemTime::now().duration_since(UNIX_EPOCH);
+        let mut context = Context::default();
+        let deadline = began.unwrap_or_default() + Duration::from_mins(1);
+        context.deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        let answer = self.function.handle(LambdaEvent::new(event, context)).await;
+        let report = answer
+            .expect("a preflight is no rotation")
+            .expect("a report");
+        println!("{}\n", report.secret);
+        for check in &report.checks {
+            let outcome = format!("{:?}", check.outcome).to_lowercase();
+            println!("{outcome:<8} {:<15} {}", check.name, check.seen);
+            if let Some(remedy) = &check.remedy {
+                println!("{:<24} → {remedy}", "");
+            }
+        }
+        let verdict = format!("{:?}", report.verdict).to_lowercase();
+        println!("\nverdict: {verdict}");
+        report.verdict < Outcome::Failed
+    }
+
     /// Asks for the four steps, as Secrets Manager does, and tells whether they succeeded.
     async fn rotate(&mut self) -> bool {
         let token = self.simulator.begin_rotation(&self.arn);
@@ -186,7 +220,7 @@ impl Demo {
             println!("\n{step}: {about}");
             let event = self.simulator.event(&self.arn, &token, step);
             if let Err(error) = self.invoke(event).await {
-                println!("\n{step} failed: {}\n{}\n", error.name(), joined(&error));
+                println!("\n{step} failed: {}\n{}\n", error.name(), error.message());
                 self.show_keys();
                 return false;
             }
@@ -222,7 +256,7 @@ impl Demo {
                 self.show_request(request);
             }
             if let Some(outcome) = outcome {
-                return outcome;
+                return outcome.map(|_| ());
             }
         }
     }

@@ -347,7 +347,8 @@ async fn a_resource_key_cannot_sign_and_the_error_says_to_name_an_admin_secret()
     let error = world.create(&signer, Kind::Kafka).await.unwrap_err();
 
     assert_eq!(error.meaning(), Some(Meaning::ResourceKey));
-    assert!(error.to_string().contains("admin secret"), "{error}");
+    let message = confluent_key_rotation::error::Error::from(error).message();
+    assert!(message.contains("Name an admin secret"), "{message}");
 }
 
 #[tokio::test]
@@ -359,8 +360,9 @@ async fn a_signer_without_a_role_is_told_which_one_it_needs() {
     let error = world.create(&signer, Kind::Kafka).await.unwrap_err();
 
     assert_eq!(error.meaning(), Some(Meaning::Forbidden));
+    let message = confluent_key_rotation::error::Error::from(error).message();
     for role in ["ResourceOwner", "OrganizationAdmin"] {
-        assert!(error.to_string().contains(role), "{error}");
+        assert!(message.contains(role), "{message}");
     }
 }
 

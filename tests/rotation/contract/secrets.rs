@@ -180,7 +180,8 @@ async fn a_binary_value_is_refused_with_what_to_store_instead() {
     let error = world.store(AMPLE).current_value(&arn).await.unwrap_err();
 
     assert!(matches!(error, Error::Binary { .. }), "{error:?}");
-    assert!(error.to_string().contains("SecretString"), "{error}");
+    let message = confluent_key_rotation::error::Error::from(error).message();
+    assert!(message.contains("SecretString"), "{message}");
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ async fn an_endpoint_is_found_wherever_the_control_plane_names_it() {
 }
 
 #[tokio::test]
-async fn an_answer_without_an_endpoint_says_to_put_one_into_the_secret() {
+async fn an_answer_without_an_endpoint_is_not_taken_for_one() {
     for kind in LOOKED_UP {
         let world = world_of(kind).await;
         let signer = world.admin_key();
@@ -107,7 +107,7 @@ async fn an_answer_without_an_endpoint_says_to_put_one_into_the_secret() {
 
             let error = outcome.expect_err("no endpoint");
             assert!(
-                error.to_string().contains("`endpoint`"),
+                error.to_string().contains("names none"),
                 "{kind:?}: {error}"
             );
         }

@@ -292,7 +292,7 @@ async fn a_quota_that_an_abandoned_rotation_uses_up_is_said_to_be() {
 
     let error = world.refusal("createSecret", "too many keys").await;
 
-    let says = "abandoned rotations of this secret left 1 of them: rotate again half an hour after";
+    let says = "Abandoned rotations of this secret left 1 of them: rotate again half an hour after";
     assert!(
         error.error_message.contains(says),
         "{}",

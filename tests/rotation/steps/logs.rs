@@ -42,7 +42,7 @@ async fn logged_as<T>(settings: &[(&str, &str)], future: impl Future<Output = T>
 }
 
 /// What `future` logs as it is configured by default, line by line, with its outcome.
-pub(super) fn logged<'a, T: 'a>(
+pub(crate) fn logged<'a, T: 'a>(
     future: impl Future<Output = T> + 'a,
 ) -> impl Future<Output = (T, Vec<Value>)> + 'a {
     // Futures of whole rotations are too large for the stack.

@@ -19,6 +19,8 @@ pub(crate) fn answer(state: &mut State, call: &Call) -> Result<Answer, Answer> {
         ["fcpm", "v2", "regions"] => regions(state, call),
         ["org", "v2", "environments"] => environments(state, call),
         ["org", "v2", "organizations"] => organizations(state, call),
+        ["iam", "v2", "service-accounts" | "users", id] => owner(state, call, id),
+        ["service-quota", "v1", "applied-quotas"] => quotas(state, call),
         ["tableflow", "v1", "regions"] => tableflow_regions(state, call),
         _ => Err(state.unknown_route()),
     }
@@ -186,6 +188,48 @@ fn organizations(state: &mut State, call: &Call) -> Result<Answer, Answer> {
     refuse_if_forbidden(state, call)?;
     let organization = json!({ "id": state.organization, "display_name": "simulated" });
     Ok(page("org/v2", "OrganizationList", &[organization]))
+}
+
+/// <https://docs.confluent.io/cloud/current/api.html#operation/getIamV2ServiceAccount>, `getIamV2User`
+fn owner(state: &mut State, call: &Call, id: &str) -> Result<Answer, Answer> {
+    let me = state.principal(call, |kind| kind == Kind::Cloud)?;
+    state.only_params(call, &[])?;
+    if !state.is_admin(&me) && me != id {
+        return Err(Answer::confluent_forbidden());
+    }
+    if !state.owners.contains_key(id) {
+        return Err(Answer::confluent_error(404, None, "", "Resource Not Found"));
+    }
+    let body = json!({ "api_version": "iam/v2", "id": id, "display_name": id });
+    Ok(Answer::json(200, &body))
+}
+
+/// The limits of one scope, of which the documentation lists more. Who may see them is not documented.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#operation/listServiceQuotaV1AppliedQuotas>
+fn quotas(state: &mut State, call: &Call) -> Result<Answer, Answer> {
+    let me = state.principal(call, |kind| kind == Kind::Cloud)?;
+    state.only_params(call, &["scope", "id", "page_size", "page_token"])?;
+    let scopes = ["SERVICE_ACCOUNT", "USER_ACCOUNT"];
+    let Some(scope) = call.param("scope").filter(|scope| scopes.contains(scope)) else {
+        return Err(state.refuse("applied quotas are asked for without a scope that is known"));
+    };
+    if !state.is_admin(&me) {
+        return Err(Answer::confluent_forbidden());
+    }
+    let (owner, limit) = match scope {
+        "SERVICE_ACCOUNT" => ("service_account", 100),
+        _ => ("user", 10),
+    };
+    let limit = state.knobs.quota.map_or(limit, |quota| quota.per_owner);
+    let quotas = ["cloud", "cluster"].map(|class| format!("iam.max_{class}_api_keys.per_{owner}"));
+    let wanted = |id: &&String| call.param("id").is_none_or(|wanted| wanted == *id);
+    let data: Vec<_> = quotas
+        .iter()
+        .filter(wanted)
+        .map(|id| json!({ "id": id, "scope": scope, "applied_limit": limit }))
+        .collect();
+    Ok(page("service-quota/v1", "AppliedQuotaList", &data))
 }
 
 /// The probe of Tableflow keys, which are the only resource keys that the control plane accepts.

@@ -212,6 +212,13 @@ impl State {
             .any(|role| role.sees(resource, environment))
     }
 
+    pub(crate) fn is_admin(&self, principal: &str) -> bool {
+        let roles = self.roles(principal);
+        roles
+            .iter()
+            .any(|role| matches!(role, Role::OrganizationAdmin))
+    }
+
     fn roles(&self, principal: &str) -> &[Role] {
         self.owners.get(principal).map_or(&[], |owner| &owner.roles)
     }

@@ -157,6 +157,30 @@ async fn quotas_and_missing_keys_are_answered_in_both_ways() {
 }
 
 #[tokio::test]
+async fn owners_and_quotas_are_shown_to_an_admin() {
+    let world = World::new().await;
+    let owner = format!("GET /iam/v2/service-accounts/{OWNER}");
+    let quota = "GET /service-quota/v1/applied-quotas?scope=SERVICE_ACCOUNT&id=iam.max_cluster_api_keys.per_service_account";
+
+    let refused = (
+        world.control(&owner, &Value::Null).await.0,
+        world.control(quota, &Value::Null).await.0,
+    );
+    world
+        .simulator
+        .add_owner("sa-admin", &[Role::OrganizationAdmin]);
+
+    assert_eq!(refused, (403, 403));
+    let (_, shown) = world.control(&owner, &Value::Null).await;
+    assert_eq!(shown["id"], OWNER);
+    let nobody = "GET /iam/v2/service-accounts/sa-nobody";
+    assert_eq!(world.control(nobody, &Value::Null).await.0, 404);
+    let (_, quotas) = world.control(quota, &Value::Null).await;
+    assert_eq!(quotas["data"].as_array().unwrap().len(), 1, "{quotas}");
+    assert_eq!(quotas["data"][0]["applied_limit"], 100);
+}
+
+#[tokio::test]
 async fn an_accepted_key_may_be_forbidden_everything() {
     let world = World::new().await;
     world
