@@ -17,6 +17,7 @@ use crate::credential::{ApiKey, ApiKeyId, Redacted};
 use crate::deadline::Deadline;
 use crate::document::LONGEST_ID;
 use crate::http::{self, Answer, Http, Request};
+use crate::metrics::Metrics;
 use crate::refusal::{Meaning, Refusal};
 use crate::resource::{LookUp, PathAndQuery, Probed, Reference, Resource};
 
@@ -185,6 +186,12 @@ impl Confluent {
     #[must_use]
     pub fn control_plane(&self) -> &Url {
         &self.control_plane
+    }
+
+    /// What this invocation counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        self.http.metrics()
     }
 
     /// Lists the keys of `owner` that the signer may see: an absent key is no proof that it is gone.

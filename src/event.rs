@@ -48,7 +48,16 @@ pub enum Request {
 }
 
 /// The name of a preflight, where the name of a step stands.
-pub const PREFLIGHT: &str = "preflight";
+const PREFLIGHT: &str = "preflight";
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Step(event) => event.step.fmt(f),
+            Self::Preflight { .. } => f.write_str(PREFLIGHT),
+        }
+    }
+}
 
 impl Request {
     /// Reads what a payload asks for.

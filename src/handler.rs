@@ -1,6 +1,8 @@
 //! One invocation: its deadline, the span its lines are written in, its step, and one line for the outcome.
 
-use lambda_runtime::LambdaEvent;
+use std::sync::Arc;
+
+use lambda_runtime::{Context, LambdaEvent};
 use serde_json::Value;
 use tracing::Instrument;
 use tracing::field::Empty;
@@ -9,8 +11,9 @@ use crate::config::Config;
 use crate::confluent::Confluent;
 use crate::deadline::Deadline;
 use crate::error::Error;
-use crate::event::{PREFLIGHT, Request};
+use crate::event::Request;
 use crate::http::{self, AllowedHosts, Http};
+use crate::metrics::Metrics;
 use crate::preflight::{Preflight, Report};
 use crate::rotation::Rotation;
 use crate::store::{self, Store};
@@ -49,29 +52,47 @@ impl Function {
             old_key_id = Empty,
             new_key_id = Empty,
         );
+        let metrics = Arc::new(Metrics::default());
         let outcome = async {
-            let outcome = self.answer(&invocation).await;
-            if let Err(error) = &outcome {
+            let request = Request::parse(&invocation.payload);
+            let step = match &request {
+                Ok(request) => request.to_string(),
+                Err(_) => "unknown".to_owned(),
+            };
+            let outcome = match request {
+                Ok(request) => self.answer(request, &invocation.context, &metrics).await,
+                Err(error) => Err(error),
+            };
+            let error = outcome.as_ref().err();
+            if let Some(error) = error {
                 let error_type = error.name();
                 tracing::error!(outcome = "failed", error_type, "{}", error.message());
             }
+            let function = &invocation.context.env_config.function_name;
+            metrics.print(function, &step, error.map(Error::name));
             outcome
         };
         outcome.instrument(span).await
     }
 
-    async fn answer(&self, invocation: &LambdaEvent<Value>) -> Result<Option<Report>, Error> {
-        let deadline = Deadline::of_invocation(invocation.context.deadline);
+    async fn answer(
+        &self,
+        request: Request,
+        context: &Context,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Option<Report>, Error> {
+        let deadline = Deadline::of_invocation(context.deadline);
         let control_plane = self.config.confluent_url.clone();
         let allowed = AllowedHosts::new(control_plane.clone(), self.config.allowed_domains.clone());
         let http = Http::new(self.http.clone(), allowed, self.http_limits);
+        let http = http.counted_in(Arc::clone(metrics));
         let store = Store::new(self.secrets_manager.clone(), deadline, self.store_limits);
         let confluent = Confluent::new(http, control_plane, deadline);
         let config = &self.config;
         let span = tracing::Span::current();
-        match Request::parse(&invocation.payload)? {
+        span.record("step", tracing::field::display(&request));
+        match request {
             Request::Preflight { secret_id } => {
-                span.record("step", PREFLIGHT);
                 span.record("secret_id", &secret_id);
                 let preflight = Preflight {
                     config,
@@ -84,7 +105,6 @@ impl Function {
                 Ok(Some(report))
             }
             Request::Step(event) => {
-                span.record("step", tracing::field::display(event.step));
                 span.record("secret_id", &event.secret_id);
                 span.record("version_id", &event.token);
                 let rotation = Rotation {
@@ -93,7 +113,7 @@ impl Function {
                     store: &store,
                     confluent: &confluent,
                     deadline,
-                    invocation: &invocation.context.request_id,
+                    invocation: &context.request_id,
                 };
                 let done = rotation.run().await?;
                 tracing::info!(outcome = "succeeded", "{done}");

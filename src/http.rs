@@ -4,6 +4,7 @@
 //! one rule for what may be sent again, and one limit to what is read. A request that did not succeed
 //! is told apart by what may be done next: refused, not sent, or sent with its outcome unknown.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
@@ -12,6 +13,7 @@ use url::{Host, Url};
 
 use crate::credential::ApiKey;
 use crate::deadline::{Backoff, Deadline, at_least};
+use crate::metrics::Metrics;
 use crate::transport::{self, LONGEST_BODY};
 
 /// What a request may cost. Tests pass shorter times.
@@ -271,6 +273,7 @@ pub struct Http {
     client: reqwest::Client,
     allowed: AllowedHosts,
     limits: Limits,
+    metrics: Arc<Metrics>,
 }
 
 impl Http {
@@ -281,7 +284,20 @@ impl Http {
             client,
             allowed,
             limits,
+            metrics: Arc::default(),
         }
+    }
+
+    /// The same, counted in `metrics`.
+    #[must_use]
+    pub fn counted_in(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// What this invocation counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// [`AllowedHosts::check`]
@@ -314,6 +330,7 @@ impl Http {
             if deadline.wait(delay).await.is_err() {
                 return Err(error);
             }
+            self.metrics.count(|counts| counts.retries += 1);
         }
     }
 
@@ -344,6 +361,7 @@ impl Http {
                 .body(body.clone());
         }
 
+        self.metrics.count(|counts| counts.requests += 1);
         let asked = Instant::now();
         let response = sending.send().await;
         tracing::debug!(

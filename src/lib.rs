@@ -18,6 +18,7 @@
 //! | [`config`] | the environment, read once; all that is wrong with it at once |
 //! | [`logging`] | one flat line of JSON for each event |
 //! | [`handler`] | one invocation |
+//! | [`metrics`] | what an invocation counts, in one line for CloudWatch |
 //! | [`event`] | what Secrets Manager sends |
 //! | [`rotation`] | the guard and the four steps; the only place that knows their order |
 //! | [`preflight`] | everything that a rotation needs, checked without changing anything |
@@ -59,6 +60,7 @@ pub mod event;
 pub mod handler;
 pub mod http;
 pub mod logging;
+pub mod metrics;
 pub mod preflight;
 pub mod proof;
 pub mod refusal;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::format::{DefaultFields, JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
@@ -19,13 +19,14 @@ use tracing_subscriber::registry::{LookupSpan, Scope};
 use tracing_subscriber::{Layer, fmt as subscriber_fmt, registry};
 
 use crate::config::Logging;
+use crate::metrics;
 
 /// The subscriber that writes lines to `writer` as `logging` says.
 pub fn subscriber<W>(logging: Logging, writer: W) -> impl Subscriber + Send + Sync
 where
-    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+    W: for<'w> MakeWriter<'w> + Clone + Send + Sync + 'static,
 {
-    let lines = subscriber_fmt::layer().with_writer(writer);
+    let lines = subscriber_fmt::layer().with_writer(writer.clone());
     let lines = if logging.json {
         let json = lines.fmt_fields(JsonFields::new()).event_format(FlatJson);
         json.boxed()
@@ -33,13 +34,22 @@ where
         lines.with_ansi(false).boxed()
     };
     let wanted = filter_fn(move |metadata| is_wanted(metadata, logging.level));
-    registry().with(lines.with_filter(wanted))
+    let metrics = subscriber_fmt::layer()
+        .with_writer(writer)
+        .event_format(Bare);
+    let are_metrics = filter_fn(|metadata| metadata.target() == metrics::TARGET);
+    registry()
+        .with(lines.with_filter(wanted))
+        .with(metrics.with_filter(are_metrics))
 }
 
 /// Our own lines as configured, and the Lambda runtime's warnings and errors, whatever is configured: at TRACE
 /// it prints the event with its `RotationToken`. No other library may log: the SDK's warnings print answers.
 fn is_wanted(metadata: &Metadata<'_>, level: LevelFilter) -> bool {
     let target = metadata.target();
+    if target == metrics::TARGET {
+        return false;
+    }
     if target.starts_with(env!("CARGO_CRATE_NAME")) {
         return *metadata.level() <= level;
     }
@@ -82,6 +92,26 @@ where
         event.record(&mut Recorded(&mut line));
         let line = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
         writeln!(writer, "{line}")
+    }
+}
+
+/// Prints an event's message, and nothing around it: CloudWatch reads metrics from a line that is one JSON object.
+struct Bare;
+
+impl<S> FormatEvent<S, DefaultFields> for Bare
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, DefaultFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut fields = Map::new();
+        event.record(&mut Recorded(&mut fields));
+        let message = fields.get("message").and_then(Value::as_str);
+        writeln!(writer, "{}", message.unwrap_or_default())
     }
 }
 

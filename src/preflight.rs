@@ -431,10 +431,10 @@ async fn check_quota(
             None,
         );
     };
-    let is_counted = |key: &&Listed| {
-        key.owner.as_deref() == Some(owner) && quota.counts(key.resource.as_deref())
-    };
-    let used = u64::try_from(keys.iter().filter(is_counted).count()).unwrap_or(u64::MAX);
+    let of_owner = keys
+        .iter()
+        .filter(|key| key.owner.as_deref() == Some(owner));
+    let used = quota.used(of_owner.map(|key| key.resource.as_deref()));
     let (scope, id) = quota.scope_and_id(owner);
     let limit = match signer.quota(scope, id).await {
         Ok(Some(limit)) => limit,

@@ -165,6 +165,8 @@ impl Prover<'_> {
             if successes == SUCCESSES {
                 let seconds = began.elapsed().as_secs_f64();
                 tracing::info!(tries, seconds, "the new key is accepted");
+                let metrics = self.confluent.metrics();
+                metrics.count(|counts| counts.propagation = Some(seconds));
                 return Ok(Proof::Accepted);
             }
             let is_lenient = self.verification == KeyVerification::BestEffort;

@@ -53,9 +53,20 @@ impl Quota {
         }
     }
 
-    /// Whether a key of the resource with this id counts against it.
+    /// How many keys `owner` may have if nobody had the limit changed.
     #[must_use]
-    pub fn counts(self, resource: Option<&str>) -> bool {
+    pub fn default_limit(self, owner: &str) -> u64 {
+        if owner.starts_with("u-") { 10 } else { 100 }
+    }
+
+    /// How many of an owner's keys, given by what they are for, count against it.
+    pub fn used<'k>(self, resources: impl Iterator<Item = Option<&'k str>>) -> u64 {
+        let counted = resources.filter(|resource| self.counts(*resource));
+        u64::try_from(counted.count()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether a key of the resource with this id counts against it.
+    fn counts(self, resource: Option<&str>) -> bool {
         let resource = resource.unwrap_or("cloud");
         let kind = KINDS
             .iter()

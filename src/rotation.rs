@@ -189,6 +189,10 @@ impl Rotation<'_> {
         }
     }
 
+    fn count_swept(&self) {
+        self.confluent.metrics().count(|counts| counts.swept += 1);
+    }
+
     /// The mark of the keys that this invocation makes.
     fn mark(&self, labels: &Labels) -> Mark {
         Mark::new(&labels.arn, &self.event.token, self.invocation)

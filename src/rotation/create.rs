@@ -44,6 +44,7 @@ impl Rotation<'_> {
         let mut signer = self.signer(labels, &current, current.api_key()).await?;
 
         let keys = signer.list(current.owner()).await?;
+        self.count_keys(current.owner(), &resource, &keys);
         let mut is_proven = false;
         let mut listed = None;
         if let Some(key) = current.api_key() {
@@ -68,6 +69,7 @@ impl Rotation<'_> {
         let (kept, replaced) = split_previous(&current, previous.as_ref(), is_proven);
         for key in sweep::before_creation(&keys, &mark, &kept, replaced, epoch_seconds()) {
             delete(&mut signer, key, current.owner(), id_in(&current)).await?;
+            self.count_swept();
         }
 
         if self.deadline.remaining() < TO_STAGE {
@@ -129,6 +131,21 @@ impl Rotation<'_> {
         }
     }
 
+    /// Counts the owner's keys against the quota that one more would use up.
+    fn count_keys(&self, owner: &str, resource: &Resource, keys: &[Listed]) {
+        let Some(quota) = resource.kind.quota else {
+            return;
+        };
+        let used = quota.used(
+            keys.iter()
+                .filter(|key| key.owner.as_deref() == Some(owner))
+                .map(|key| key.resource.as_deref()),
+        );
+        let limit = quota.default_limit(owner);
+        let metrics = self.confluent.metrics();
+        metrics.count(|counts| counts.owner_keys = Some((used, Some(limit))));
+    }
+
     /// Makes a key. A request that may have been carried out is not sent again before the keys it may have made
     /// have been looked for and deleted.
     async fn create_key(
@@ -171,6 +188,7 @@ impl Rotation<'_> {
             };
             for key in sweep::of_invocation(&keys, mark) {
                 delete(signer, key, current.owner(), id_in(current)).await?;
+                self.count_swept();
             }
         }
     }

@@ -90,6 +90,7 @@ impl Rotation<'_> {
         } = *replacement;
         for key in self.left_over(&now, &self.mark(labels), replacement) {
             delete(signer, key, owner, Some(new)).await?;
+            self.count_swept();
         }
         match replacement.old_key() {
             Some(old) if self.config.old_key_policy == OldKeyPolicy::Delete && old != new => {

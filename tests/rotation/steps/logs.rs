@@ -161,7 +161,7 @@ async fn a_failure_keeps_its_fields_when_only_errors_are_logged() {
 
         let (_, text) = logged_as(&[("AWS_LAMBDA_LOG_LEVEL", level)], failing).await;
 
-        let line: Value = serde_json::from_str(&text).unwrap();
+        let line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(line["secret_id"], world.arn, "{level}");
         assert_eq!(line["old_key_id"], world.first_key, "{level}");
         assert_eq!(line["kind"], "kafka", "{level}");
@@ -237,5 +237,93 @@ async fn a_line_of_text_carries_each_field_once() {
         for field in ["step=", "mode=", "kind=", "old_key_id=", "new_key_id="] {
             assert!(line.matches(field).count() <= 1, "{field}: {line}");
         }
+    }
+}
+
+/// The lines of metrics among `lines`.
+fn metrics(lines: &[Value]) -> Vec<&Value> {
+    let has_metrics = |line: &&Value| line.get("_aws").is_some();
+    lines.iter().filter(has_metrics).collect()
+}
+
+#[tokio::test]
+async fn every_step_prints_its_metrics_whatever_is_logged() {
+    let mut world = World::new(Setting::default()).await;
+    world.simulator.state().knobs.settling = vec![401, 401];
+    world.time_limit = AMPLE;
+
+    let (outcome, text) = logged_as(
+        &[("AWS_LAMBDA_LOG_LEVEL", "FATAL")],
+        Box::pin(world.rotate()),
+    )
+    .await;
+
+    assert_eq!(outcome, Outcome::Succeeded);
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    let metrics = metrics(&lines);
+    assert_eq!(
+        metrics.len(),
+        lines.len(),
+        "nothing else is printed: {text}"
+    );
+    let steps: Vec<&str> = metrics
+        .iter()
+        .map(|line| line["Step"].as_str().unwrap())
+        .collect();
+    assert_eq!(steps, STEPS);
+    for line in &metrics {
+        assert_eq!(
+            (&line["Steps"], &line["FailedSteps"]),
+            (&json!(1), &json!(0))
+        );
+        assert_eq!(line["Outcome"], "Succeeded");
+    }
+    assert_eq!(metrics[0]["OwnerKeys"], 2);
+    assert_eq!(metrics[0]["OwnerKeysPercentOfQuota"], 2);
+    assert!(
+        metrics[2]["PropagationSeconds"].as_f64() > Some(0.0),
+        "{text}"
+    );
+    let requests: u64 = metrics
+        .iter()
+        .map(|line| line["ConfluentRequests"].as_u64().unwrap())
+        .sum();
+    let to_confluent = world.count(|request| request.plane != Plane::SecretsManager);
+    assert_eq!(requests, to_confluent as u64);
+}
+
+#[tokio::test]
+async fn metrics_count_repeats_failures_sweeps_and_keys_that_could_not_be_deleted() {
+    let world = World::new(Setting::default()).await;
+    world.pass(&["createSecret"]).await;
+    world.simulator.abandon(&world.arn);
+    world.simulator.answer(1, lists_keys, Answer::empty(503));
+    world
+        .pass(&["createSecret", "setSecret", "testSecret"])
+        .await;
+    world.simulator.answer(1, lists_keys, Answer::empty(503));
+    let old = world.first_key.clone();
+    let is_old = move |request: &Request| deletes_a_key(request) && request.label().contains(&old);
+    let refused = Answer::json(400, &json!({"errors": [{"detail": "not now"}]}));
+    world.simulator.answer(1, is_old, refused);
+
+    let (outcome, lines) = logged(world.step("finishSecret")).await;
+
+    assert_eq!(outcome.unwrap_err().error_type, "KeyNotDeleted");
+    let metrics = metrics(&lines);
+    let [line] = metrics.as_slice() else {
+        panic!("one line of metrics: {metrics:#?}");
+    };
+    assert_eq!(line["Outcome"], "KeyNotDeleted");
+    for (name, value) in [
+        ("FailedSteps", 1),
+        ("ConfluentRetries", 1),
+        ("KeysSwept", 1),
+        ("DeletionsDeferred", 1),
+    ] {
+        assert_eq!(line[name], value, "{name}: {line:#}");
     }
 }
