@@ -10,6 +10,7 @@ use std::time::Duration;
 use aws_smithy_types::date_time::Format;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -115,6 +116,36 @@ pub struct Listed {
     pub created_at: Option<i64>,
 }
 
+impl Listed {
+    /// The environment of the resource, where the answer tells it, as a part of a path.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] if it would be more than one part.
+    pub fn environment_for_path(&self) -> Result<Option<String>, Error> {
+        for_path(self.environment.as_deref(), "an environment")
+    }
+
+    /// The organization's id, where the answer tells it, as a part of a path.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] if it would be more than one part.
+    pub fn organization_for_path(&self) -> Result<Option<String>, Error> {
+        for_path(self.organization.as_deref(), "an organization")
+    }
+}
+
+/// `id`, if it leads a path neither up nor elsewhere.
+fn for_path(id: Option<&str>, what: &'static str) -> Result<Option<String>, Error> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    match id {
+        Some(id) if id.len() > LONGEST_ID || !id.bytes().all(is_allowed) => Err(unusable(
+            "describe an API key",
+            format!("names {what} that cannot be one"),
+        )),
+        id => Ok(id.map(str::to_owned)),
+    }
+}
+
 /// A key to be made.
 #[derive(Clone, Debug)]
 pub struct NewKey<'a> {
@@ -169,6 +200,14 @@ const PAGE_SIZE: &str = "100";
 /// <https://docs.confluent.io/cloud/current/quotas/service-quotas.html>
 const MOST_PAGES: usize = 100;
 
+/// Nor is it read further, which bounds the memory that it takes: pages as full as they can be. A key of theirs takes
+/// a thousand bytes.
+const MOST_KEYS: usize = 10_000;
+const LONGEST_LIST: usize = 16 << 20;
+
+/// A description of a resource is a hundredth of this. Parsed, a text may take a hundred times its length.
+const LONGEST_LOOK_UP: usize = 256 << 10;
+
 const KEYS: [&str; 3] = ["iam", "v2", "api-keys"];
 
 impl Confluent {
@@ -201,6 +240,7 @@ impl Confluent {
     pub async fn list(&self, signer: &ApiKey, owner: &str) -> Result<Vec<Listed>, Error> {
         const OPERATION: &str = "list the owner's API keys";
         let mut keys = Vec::new();
+        let mut read = 0;
         let mut page_token: Option<String> = None;
         for _ in 0..MOST_PAGES {
             let mut request = keys_request(None);
@@ -210,6 +250,17 @@ impl Confluent {
                 request.query.push(("page_token", token));
             }
             let answer = self.get(OPERATION, signer, &request).await?;
+            read += answer.body.len();
+            if read > LONGEST_LIST {
+                let problem = format!("is longer than {LONGEST_LIST} bytes");
+                return Err(unusable(OPERATION, problem));
+            }
+            // Counting takes no memory, however many there are.
+            let counted: WireCount = decoded(OPERATION, &answer)?;
+            if keys.len() + counted.data.len() > MOST_KEYS {
+                let problem = format!("lists more than {MOST_KEYS} keys");
+                return Err(unusable(OPERATION, problem));
+            }
             let page: WirePage = decoded(OPERATION, &answer)?;
             keys.extend(page.data.into_iter().map(Listed::from));
             let next = page.metadata.and_then(|metadata| metadata.next);
@@ -302,7 +353,7 @@ impl Confluent {
         const OPERATION: &str = "find the resource's endpoint";
         let request = (look_up.request)(id, environment);
         let answer = self.get(OPERATION, signer, &request).await?;
-        let answer: Value = decoded(OPERATION, &answer)?;
+        let answer = any_json(OPERATION, &answer)?;
         (look_up.endpoint)(&answer).ok_or_else(|| unusable(OPERATION, "names none"))
     }
 
@@ -350,7 +401,7 @@ impl Confluent {
             query: vec![("scope", scope.to_owned()), ("id", id.to_owned())],
         };
         let answer = self.get(OPERATION, signer, &request).await?;
-        let answer: Value = decoded(OPERATION, &answer)?;
+        let answer = any_json(OPERATION, &answer)?;
         Ok(answer
             .pointer("/data/0/applied_limit")
             .and_then(Value::as_u64))
@@ -388,7 +439,7 @@ impl Confluent {
         };
         Ok(match self.http.send_once(&request, deadline).await {
             // Every probe is answered in JSON. A page that answers 200 to everything proves nothing.
-            Ok(answer) if serde_json::from_slice::<Value>(&answer.body).is_ok() => {
+            Ok(answer) if serde_json::from_slice::<IgnoredAny>(&answer.body).is_ok() => {
                 Verdict::Accepted
             }
             Ok(answer) => {
@@ -477,6 +528,15 @@ fn unusable(operation: &'static str, problem: impl Into<String>) -> Error {
     }
 }
 
+/// The whole of an answer of which any part may be wanted.
+fn any_json(operation: &'static str, answer: &Answer) -> Result<Value, Error> {
+    if answer.body.len() > LONGEST_LOOK_UP {
+        let problem = format!("is longer than {LONGEST_LOOK_UP} bytes");
+        return Err(unusable(operation, problem));
+    }
+    decoded(operation, answer)
+}
+
 fn decoded<'a, T: Deserialize<'a>>(
     operation: &'static str,
     answer: &'a Answer,
@@ -496,6 +556,12 @@ fn decoded<'a, T: Deserialize<'a>>(
 struct WirePage {
     data: Vec<WireKey>,
     metadata: Option<WirePageMetadata>,
+}
+
+/// A page of which nothing is kept but how many keys it has.
+#[derive(Deserialize)]
+struct WireCount {
+    data: Vec<IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]

@@ -244,15 +244,20 @@ pub async fn target<'r>(
         }
     }
 
-    let known = resource.environment.clone();
-    let environment = known.or_else(|| listed.as_ref()?.environment.clone());
-    let environment = match environment {
-        None if needs_environment => return Err(Error::EnvironmentUnknown),
-        known => known.unwrap_or_default(),
+    let listed = listed.unwrap_or_default();
+    let environment = match resource.environment.clone() {
+        Some(known) => known,
+        None if needs_environment => {
+            let listed = listed.environment_for_path()?;
+            listed.ok_or(Error::EnvironmentUnknown)?
+        }
+        None => String::new(),
     };
-    let organization = match listed.and_then(|key| key.organization) {
-        None if look_up.needs_organization => return Err(Error::OrganizationUnknown),
-        known => known.unwrap_or_default(),
+    let organization = if look_up.needs_organization {
+        let listed = listed.organization_for_path()?;
+        listed.ok_or(Error::OrganizationUnknown)?
+    } else {
+        String::new()
     };
     let endpoint = if let Some(given) = given {
         base_url("`endpoint` in the secret", given)?

@@ -43,6 +43,9 @@ pub enum Meaning {
     Other,
 }
 
+/// An explanation that is longer is not read. Parsed, a text may take a hundred times its length.
+const LONGEST_EXPLANATION: usize = 64 << 10;
+
 /// No part of an error is longer: a page of HTML is no explanation.
 const LONGEST_DETAIL: usize = 400;
 
@@ -52,7 +55,10 @@ impl Refusal {
     #[must_use]
     pub fn of(answer: &Answer, signer: &ApiKey) -> Self {
         let status = answer.status.as_u16();
-        let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
+        let body: Option<Value> = match answer.body.len() {
+            ..=LONGEST_EXPLANATION => serde_json::from_slice(&answer.body).ok(),
+            _ => None,
+        };
         let may_be_shown = |text: &String| !signer.is_repeated_in(text);
         let told = |body: &Value, pointers: &[&str]| {
             let found = first(body, pointers).filter(may_be_shown)?;
@@ -104,6 +110,7 @@ fn not_json(body: &[u8]) -> Option<String> {
     let text = match body {
         [] => return None,
         [0x1f, 0x8b, ..] => "a compressed body",
+        _ if body.len() > LONGEST_EXPLANATION => "a body that is too long to be an explanation",
         [first, ..] if first.is_ascii_whitespace() || *first == b'<' => "an HTML page",
         _ => "a body that is not JSON",
     };

@@ -36,6 +36,9 @@ pub struct Limits {
     pub attempt: Duration,
     /// The SDK's first wait before it tries again.
     pub first_repeat: Duration,
+    /// No wait before it tries again is longer, even if Secrets Manager asks for it: a call that is held for
+    /// long keeps the step from saying what is wrong.
+    pub longest_repeat: Duration,
     /// The waits for a value that was just written and is not found yet.
     pub visible: Backoff,
 }
@@ -45,6 +48,7 @@ impl Default for Limits {
         Self {
             attempt: Duration::from_secs(10),
             first_repeat: Duration::from_millis(200),
+            longest_repeat: Duration::from_secs(5),
             visible: Backoff {
                 first: Duration::from_millis(250),
                 factor: 2.0,
@@ -337,7 +341,10 @@ impl Store {
             .operation_attempt_timeout(self.limits.attempt.min(remaining))
             .operation_timeout(remaining)
             .build();
-        let repeats = RetryConfig::standard().with_initial_backoff(self.limits.first_repeat);
+        // The SDK waits as long as `x-amz-retry-after` says, but no longer than this.
+        let repeats = RetryConfig::standard()
+            .with_initial_backoff(self.limits.first_repeat)
+            .with_max_backoff(self.limits.longest_repeat);
         aws_sdk_secretsmanager::Config::builder()
             .timeout_config(timeouts)
             .retry_config(repeats)

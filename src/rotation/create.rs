@@ -303,7 +303,9 @@ fn complete_environment(resource: &mut Resource, current: Option<&Listed>) -> Re
     if resource.kind.reference != Reference::IdAndEnvironment || resource.environment.is_some() {
         return Ok(());
     }
-    resource.environment = current.and_then(|current| current.environment.clone());
+    if let Some(current) = current {
+        resource.environment = current.environment_for_path()?;
+    }
     match resource.environment {
         Some(_) => Ok(()),
         None => Err(Error::EnvironmentUnknown),

@@ -2,6 +2,7 @@
 //!
 //! The binary is built here, so that `cargo test` never passes on yesterday's.
 
+mod memory;
 mod moto;
 
 use std::collections::BTreeSet;

@@ -347,6 +347,7 @@ fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Function {
         store_limits: store::Limits {
             attempt: Duration::from_millis(500),
             first_repeat: Duration::from_millis(1),
+            longest_repeat: Duration::from_millis(100),
             visible: quick,
         },
     }

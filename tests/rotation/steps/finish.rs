@@ -145,6 +145,26 @@ async fn an_old_key_that_may_not_be_deleted_is_an_error_until_it_is() {
     world.assert_keys(&[current], &"the next attempt");
 }
 
+/// A list that shows nothing at all shows no more than that the signer may see nothing.
+#[tokio::test]
+async fn an_old_key_whose_deletion_is_refused_is_not_taken_for_gone_because_a_list_shows_no_key() {
+    let world = nearly_finished(OldKeyPolicy::Delete).await;
+    world
+        .simulator
+        .answer(1, deletes_a_key, Answer::confluent_forbidden());
+    let hide_all = async || world.simulator.answer(1, lists_keys, empty_list());
+
+    let outcome = world
+        .step_while("finishSecret", deletes_a_key, hide_all)
+        .await;
+
+    let error = outcome.unwrap_err();
+    assert_eq!(error.error_type, "KeyNotDeleted", "{}", error.error_message);
+    world.pass(&["finishSecret"]).await;
+    let current = world.key("AWSCURRENT").unwrap();
+    world.assert_keys(&[current], &"once it may be deleted, it is");
+}
+
 #[tokio::test]
 async fn an_old_key_that_the_list_does_not_show_is_found_by_its_id() {
     let world = nearly_finished(OldKeyPolicy::Delete).await;

@@ -3,12 +3,14 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use hyper::body::{Frame, SizeHint};
 use serde_json::{Value, json};
+use tokio::time::{Interval, interval};
 
 /// What is sent back for one request.
 #[derive(Clone)]
@@ -21,6 +23,8 @@ pub struct Answer {
     pub body: Bytes,
     /// How many bytes of the body are announced and never sent: the connection is closed instead.
     pub missing: u64,
+    /// How long after one byte of the body the next is sent; none for all of them at once.
+    pub pace: Option<Duration>,
 }
 
 impl Answer {
@@ -32,6 +36,7 @@ impl Answer {
             headers: vec![("content-type".into(), content_type.into())],
             body: body.into(),
             missing: 0,
+            pace: None,
         }
     }
 
@@ -49,6 +54,7 @@ impl Answer {
             headers: Vec::new(),
             body: Bytes::new(),
             missing: 0,
+            pace: None,
         }
     }
 
@@ -62,6 +68,13 @@ impl Answer {
     #[must_use]
     pub fn cut_off(mut self, missing: u64) -> Self {
         self.missing = missing;
+        self
+    }
+
+    /// The same, with a body that drips: one byte, then so long nothing, then the next.
+    #[must_use]
+    pub fn dripping(mut self, pace: Duration) -> Self {
+        self.pace = Some(pace);
         self
     }
 
@@ -140,8 +153,9 @@ impl Answer {
     pub(crate) fn into_response(self) -> http::Response<Body> {
         let announced = self.body.len() as u64 + self.missing;
         let mut response = http::Response::new(Body {
-            rest: Some(self.body).filter(|body| !body.is_empty()),
+            rest: self.body,
             announced,
+            pace: self.pace.map(interval),
         });
         *response.status_mut() =
             StatusCode::from_u16(self.status).expect("a status has three digits");
@@ -157,10 +171,11 @@ impl Answer {
     }
 }
 
-/// A body that may end before as many bytes have been sent as it announces.
+/// A body that may end before as many bytes have been sent as it announces, and may take its time.
 pub(crate) struct Body {
-    rest: Option<Bytes>,
+    rest: Bytes,
     announced: u64,
+    pace: Option<Interval>,
 }
 
 impl hyper::body::Body for Body {
@@ -169,9 +184,19 @@ impl hyper::body::Body for Body {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.rest.take().map(|rest| Ok(Frame::data(rest))))
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let next = match &mut self.pace {
+            None => std::mem::take(&mut self.rest),
+            Some(pace) => {
+                ready!(pace.poll_tick(context));
+                self.rest.split_to(1)
+            }
+        };
+        Poll::Ready(Some(Ok(Frame::data(next))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,6 +1,6 @@
 //! What goes wrong on the way, and the Runtime API, where nothing does.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use simulator::{Answer, Fault, Outcome, RuntimeApi, Watch};
@@ -107,6 +107,25 @@ async fn an_answer_may_be_replaced_held_or_redirected() {
             .unwrap()
             .contains(&world.admin.0)
     );
+}
+
+#[tokio::test]
+async fn an_answer_may_drip_byte_by_byte() {
+    const BODY: &str = "drip";
+    const PACE: Duration = Duration::from_millis(10);
+    let world = World::new().await;
+    let answer = Answer::new(200, "text/plain", BODY).dripping(PACE);
+    world.simulator.answer(1, |_| true, answer);
+    let asked = Instant::now();
+
+    let url = world.simulator.confluent_url();
+    let answer = confluent(&url, "GET /iam/v2/api-keys", &world.admin, "").await;
+
+    let (status, _, body) = answer.unwrap();
+    assert_eq!((status, body.as_str()), (200, BODY));
+    // The first byte does not wait.
+    let waits = u32::try_from(BODY.len()).unwrap() - 1;
+    assert!(asked.elapsed() >= PACE * waits, "{:?}", asked.elapsed());
 }
 
 #[tokio::test]
