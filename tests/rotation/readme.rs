@@ -1,10 +1,11 @@
-//! The README and the code say the same.
+//! The README, the pages under `docs` and the code say the same.
 
 use confluent_key_rotation::resource::KINDS;
 
 use super::*;
 
 const README: &str = include_str!("../../README.md");
+const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 
 #[test]
 fn every_kind_has_a_row() {
@@ -28,7 +29,7 @@ fn every_variable_that_is_read_is_named() {
     let asked = asked.into_inner();
     assert!(asked.len() >= 7, "{asked:?}");
     for name in asked {
-        assert!(README.contains(&format!("`{name}`")), "{name}");
+        assert!(CONFIGURATION.contains(&format!("`{name}`")), "{name}");
     }
 }
 

@@ -1,0 +1,240 @@
+"""What fails is announced, and alarms and dashboard ask for what the function sends."""
+
+import json
+import re
+
+import pytest
+from conftest import ROOT
+
+NAMESPACE = "ConfluentKeyRotation"
+OURS = {
+    ("FunctionName", "Outcome", "Step"): {"Steps"},
+    ("FunctionName",): {
+        "ConfluentRequests",
+        "ConfluentRetries",
+        "DeletionsDeferred",
+        "FailedSteps",
+        "KeysSwept",
+        "OwnerKeys",
+        "OwnerKeysPercentOfQuota",
+        "PropagationSeconds",
+    },
+}
+# https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+LAMBDAS = {"Duration", "Errors", "Throttles"}
+
+SECRET = "arn:aws:secretsmanager:eu-west-1:111111111111:secret:confluent/orders-AbCdEf"
+VERSION = "EXAMPLE1-90ab-cdef-fedc-ba987EXAMPLE"
+
+
+def service_event(name, secret=SECRET):
+    """An event of a rotation: an AWS service event with the secret in `additionalEventData`.
+
+    <https://docs.aws.amazon.com/secretsmanager/latest/userguide/cloudtrail_log_entries.html>,
+    <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/non-api-aws-service-events.html>
+    """
+    return {
+        "version": "0",
+        "id": "d82e0a2d-EXAMPLE",
+        "detail-type": "AWS Service Event via CloudTrail",
+        "source": "aws.secretsmanager",
+        "account": "111111111111",
+        "time": "2026-01-01T02:00:20Z",
+        "region": "eu-west-1",
+        "resources": [],
+        "detail": {
+            "eventVersion": "1.08",
+            "userIdentity": {"accountId": "111111111111", "invokedBy": "secretsmanager.amazonaws.com"},
+            "eventTime": "2026-01-01T02:00:20Z",
+            "eventSource": "secretsmanager.amazonaws.com",
+            "eventName": name,
+            "awsRegion": "eu-west-1",
+            "sourceIPAddress": "secretsmanager.amazonaws.com",
+            "userAgent": "secretsmanager.amazonaws.com",
+            "errorMessage": "Error when executing lambda FUNCTION during createSecret step",
+            "requestParameters": None,
+            "responseElements": None,
+            "additionalEventData": {"SecretId": secret},
+            "requestID": f"Rotation-{secret}-{VERSION}",
+            "eventID": "e3b69cfe-EXAMPLE",
+            "readOnly": False,
+            "eventType": "AwsServiceEvent",
+            "managementEvent": True,
+            "recipientAccountId": "111111111111",
+            "eventCategory": "Management",
+        },
+    }
+
+
+def matches(pattern, event):
+    """EventBridge's rule: every field of the pattern is there, and its value is one of those listed.
+
+    <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html>
+    """
+    if isinstance(pattern, dict):
+        return isinstance(event, dict) and all(
+            name in event and matches(wanted, event[name]) for name, wanted in pattern.items()
+        )
+    for wanted in pattern:
+        if isinstance(wanted, dict):
+            assert wanted.keys() == {"prefix"}, "an operator that this test does not know"
+            if isinstance(event, str) and event.startswith(wanted["prefix"]):
+                return True
+        elif wanted == event:
+            return True
+    return False
+
+
+def rule(made):
+    (rule,) = made.of_type("AWS::Events::Rule").values()
+    return rule
+
+
+@pytest.mark.parametrize("name", ["RotationFailed", "RotationAbandoned", "TestRotationFailed"])
+def test_a_rotation_that_fails_is_announced(stack, name):
+    assert matches(rule(stack())["EventPattern"], service_event(name))
+
+
+def test_nothing_else_is_announced(stack):
+    pattern = rule(stack())["EventPattern"]
+    for name in ("RotationStarted", "RotationSucceeded", "TestRotationStarted", "TestRotationSucceeded"):
+        assert not matches(pattern, service_event(name)), name
+    assert not matches(pattern, service_event("RotationFailed", SECRET.replace("confluent/", "database/")))
+    assert not matches(pattern, {**service_event("RotationFailed"), "detail-type": "AWS API Call via CloudTrail"})
+
+
+def test_the_announcement_says_which_secret_and_how_to_find_out_why(stack):
+    (target,) = rule(stack())["Targets"]
+    transformer = target["InputTransformer"]
+    event = service_event("RotationFailed")
+    values = {}
+    for name, path in transformer["InputPathsMap"].items():
+        found = event
+        for field in path.removeprefix("$.").split("."):
+            found = found[field]
+        values[name] = found
+    lines = transformer["InputTemplate"].splitlines()
+    # Text is a string in quotes on each line, in which a quote would have to be escaped.
+    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
+    assert all(re.fullmatch(r'"[^"\\]+"', line) for line in lines), lines
+    assert len(transformer["InputTemplate"]) <= 8192
+    text = "\n".join(line[1:-1] for line in lines)
+    assert set(re.findall(r"<([a-z]+)>", text)) == values.keys()
+    message = re.sub(r"<([a-z]+)>", lambda name: values[name[1]], text)
+
+    for part in (
+        "RotationFailed of the secret " + SECRET,
+        "during createSecret step",
+        "log group /aws/lambda/confluent-key-rotation",
+        f"| filter concat('Rotation-', secret_id, '-', version_id) = 'Rotation-{SECRET}-{VERSION}'",
+    ):
+        assert part in message
+    assert_fields_are_logged(re.search(r"^fields .*?^\| sort.*?$", message, re.DOTALL | re.MULTILINE)[0])
+
+
+def assert_ours(namespace, metric, dimensions):
+    if namespace == "AWS/Lambda":
+        assert metric in LAMBDAS
+        assert dimensions == ("FunctionName",)
+        return
+    assert namespace == NAMESPACE
+    assert metric in OURS[dimensions], f"{metric} under {dimensions}"
+
+
+def outcomes():
+    """The names that errors have."""
+    source = "".join(path.read_text() for path in (ROOT / "src").rglob("error*.rs"))
+    return set(re.findall(r'=> "([A-Z][A-Za-z]+)"', source)) | {"Succeeded"}
+
+
+def test_alarms_watch_metrics_that_are_sent_and_tell_somebody(stack):
+    alarms = stack().of_type("AWS::CloudWatch::Alarm")
+    watched = set()
+    for alarm in alarms.values():
+        assert alarm["AlarmActions"] == ["Notifications"]
+        assert alarm["AlarmName"].startswith("confluent-key-rotation-")
+        assert alarm["AlarmDescription"]
+        assert alarm["TreatMissingData"] == "notBreaching"
+        parts = [part["MetricStat"]["Metric"] for part in alarm.get("Metrics", []) if "MetricStat" in part] or [alarm]
+        for part in parts:
+            values = {dimension["Name"]: dimension["Value"] for dimension in part["Dimensions"]}
+            assert_ours(part["Namespace"], part["MetricName"], tuple(sorted(values)))
+            assert values["FunctionName"] == "confluent-key-rotation"
+            assert values.get("Outcome", "Succeeded") in outcomes()
+            watched.add(part["MetricName"])
+    assert watched == LAMBDAS | {"DeletionsDeferred", "OwnerKeysPercentOfQuota", "Steps"}
+    assert alarms["DurationAlarm"]["Threshold"] < 900_000
+
+
+def dashboard(made):
+    (dashboard,) = made.of_type("AWS::CloudWatch::Dashboard").values()
+    return json.loads(dashboard["DashboardBody"])
+
+
+def test_the_dashboard_shows_every_metric_and_no_other(stack):
+    shown = set()
+    for widget in dashboard(stack())["widgets"]:
+        for metric in widget["properties"].get("metrics", []):
+            if isinstance(metric[0], dict):
+                search = re.fullmatch(
+                    r"SEARCH\('\{(\w+),([\w,]+)\} MetricName=\"(\w+)\" FunctionName=\"confluent-key-rotation\"', 'Sum', 300\)",
+                    metric[0]["expression"],
+                )
+                namespace, dimensions, name = search.groups()
+                assert_ours(namespace, name, tuple(sorted(dimensions.split(","))))
+            else:
+                namespace, name, dimension, function = metric[:4]
+                assert_ours(namespace, name, (dimension,))
+                assert function == "confluent-key-rotation"
+            shown.add(name)
+    assert shown == LAMBDAS.union(*OURS.values())
+
+
+def test_the_dashboard_has_every_alarm_and_no_gap(stack):
+    made = stack()
+    widgets = dashboard(made)["widgets"]
+    (alarms,) = (widget for widget in widgets if widget["type"] == "alarm")
+    assert {arn.removesuffix(".Arn") for arn in alarms["properties"]["alarms"]} == made.of_type(
+        "AWS::CloudWatch::Alarm"
+    ).keys()
+    covered = {
+        (widget["x"] + x, widget["y"] + y)
+        for widget in widgets
+        for x in range(widget["width"])
+        for y in range(widget["height"])
+    }
+    assert len(covered) == sum(widget["width"] * widget["height"] for widget in widgets), "widgets overlap"
+    assert covered == {(x, y) for x in range(24) for y in range(max(y for _, y in covered) + 1)}
+
+
+QUERY_LANGUAGE = set(
+    "and as asc by coalesce concat desc fields filter ispresent latest limit max min or sort source stats strcontains sum".split()
+)
+
+
+def assert_fields_are_logged(query):
+    """Every field of a query is one that the function writes."""
+    source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.rs"))
+    written = set(re.findall(r'\b([a-z_]+) = ', source)) | set(re.findall(r'insert\("(\w+)"', source)) | {"message"}
+    # `tracing::info!(tries, seconds, …)` names fields by variables.
+    for call in re.findall(r"tracing::\w+!\((.*?)\);", source, re.DOTALL):
+        written |= set(re.findall(r"(?:^|,)\s*[%?]?([a-z_]+)(?=,)", call))
+    words = set(re.findall(r"(?<![@\w])[a-z_]+\b", re.sub(r"'[^']*'", "", query.replace("SOURCE", ""))))
+    named = set(re.findall(r"\bas ([a-z_]+)", query))
+    unknown = words - QUERY_LANGUAGE - named - written
+    assert not unknown, f"{unknown} in {query}"
+
+
+def test_the_dashboards_queries_ask_for_fields_that_are_logged(stack):
+    queries = [w["properties"]["query"] for w in dashboard(stack())["widgets"] if w["type"] == "log"]
+    assert len(queries) == 4
+    for query in queries:
+        assert query.startswith("SOURCE '/aws/lambda/confluent-key-rotation' | ")
+        assert_fields_are_logged(query)
+
+
+def test_dashboard_and_email_are_optional(stack):
+    assert not stack(CreateDashboard="no").of_type("AWS::CloudWatch::Dashboard")
+    assert not stack().of_type("AWS::SNS::Subscription")
+    (email,) = stack(NotificationEmail="ops@example.com").of_type("AWS::SNS::Subscription").values()
+    assert (email["Protocol"], email["Endpoint"]) == ("email", "ops@example.com")

@@ -1,0 +1,183 @@
+"""No parameter makes the stack allow more than is listed here."""
+
+from itertools import combinations
+
+import pytest
+
+ACCOUNT, OTHER_ACCOUNT = "111111111111", "222222222222"
+FUNCTION = f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:confluent-key-rotation"
+ADMIN = f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:admin-AbCdEf"
+OTHER_ADMINS = [f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:{name}-AbCdEf" for name in ("b", "c")]
+KEYS = [f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/{name}" for name in ("1", "2")]
+ADMIN_KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/3"
+BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/boundary"
+
+CHOICES = {
+    "SourceAccount": OTHER_ACCOUNT,
+    "AdminSecretArn": ADMIN,
+    "OtherAdminSecretArns": ",".join(OTHER_ADMINS),
+    "SecretKmsKeyArns": ",".join(KEYS),
+    "AdminSecretKmsKeyArns": ADMIN_KEY,
+    "VpcSubnetIds": "subnet-1,subnet-2",
+    "PermissionsBoundaryArn": BOUNDARY,
+}
+COMBINATIONS = [
+    dict(chosen) for size in range(len(CHOICES) + 1) for chosen in combinations(CHOICES.items(), size)
+]
+
+ENI_ACTIONS = {
+    f"ec2:{action}"
+    for action in (
+        "CreateNetworkInterface",
+        "DescribeNetworkInterfaces",
+        "DescribeSubnets",
+        "DeleteNetworkInterface",
+        "AssignPrivateIpAddresses",
+        "UnassignPrivateIpAddresses",
+    )
+}
+
+
+def as_set(value):
+    return frozenset([value] if isinstance(value, str) else value)
+
+
+def flat(statement):
+    """A statement as (actions, resources, conditions), each in an order that does not matter."""
+    conditions = frozenset(
+        (operator, key, as_set(values))
+        for operator, keys in statement.get("Condition", {}).items()
+        for key, values in keys.items()
+    )
+    known = {"Sid", "Effect", "Action", "Resource", "Condition", "Principal"}
+    assert statement.keys() <= known, statement
+    return as_set(statement["Action"]), as_set(statement["Resource"]), conditions
+
+
+def allowed(chosen):
+    """All that the function may be allowed, for a choice of parameters."""
+    account = chosen.get("SourceAccount", ACCOUNT)
+    secrets = f"arn:aws:secretsmanager:eu-west-1:{account}:secret:confluent/*"
+    admins = [chosen["AdminSecretArn"]] if "AdminSecretArn" in chosen else []
+    others = OTHER_ADMINS if "OtherAdminSecretArns" in chosen else []
+    log = f"arn:aws:logs:eu-west-1:{ACCOUNT}:log-group:/aws/lambda/confluent-key-rotation:*"
+    current = ("StringEquals", "secretsmanager:VersionStage", as_set("AWSCURRENT"))
+    service = ("StringEquals", "kms:ViaService", as_set("secretsmanager.eu-west-1.amazonaws.com"))
+
+    yield (
+        as_set(
+            f"secretsmanager:{action}"
+            for action in ("DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage")
+        ),
+        as_set(secrets),
+        frozenset([("StringEquals", "secretsmanager:resource/AllowRotationLambdaArn", as_set(FUNCTION))]),
+    )
+    yield as_set(["logs:CreateLogStream", "logs:PutLogEvents"]), as_set(log), frozenset()
+    yield as_set(["xray:PutTraceSegments", "xray:PutTelemetryRecords"]), as_set("*"), frozenset()
+    for secret in (admins, others):
+        if secret:
+            yield as_set("secretsmanager:GetSecretValue"), as_set(secret), frozenset([current])
+    if "SecretKmsKeyArns" in chosen:
+        of_secrets = ("StringLike", "kms:EncryptionContext:SecretARN", as_set(secrets))
+        yield as_set(["kms:Decrypt", "kms:GenerateDataKey"]), as_set(KEYS), frozenset([service, of_secrets])
+    if "AdminSecretKmsKeyArns" in chosen and admins + others:
+        of_admins = ("StringEquals", "kms:EncryptionContext:SecretARN", as_set(admins + others))
+        yield as_set("kms:Decrypt"), as_set(ADMIN_KEY), frozenset([service, of_admins])
+    if "VpcSubnetIds" in chosen:
+        yield frozenset(ENI_ACTIONS), as_set("*"), frozenset()
+
+
+@pytest.mark.parametrize("chosen", COMBINATIONS, ids=lambda chosen: "+".join(chosen) or "defaults")
+def test_the_role_allows_what_the_function_does_and_no_more(stack, chosen):
+    made = stack(**chosen)
+    identity = {name for name, r in made.resources.items() if r["Type"].startswith("AWS::IAM::")}
+    assert identity == {"RotationRole"}
+    role = made.resources["RotationRole"]["Properties"]
+    assert "ManagedPolicyArns" not in role
+    assert role.get("PermissionsBoundary") == chosen.get("PermissionsBoundaryArn")
+
+    statements = [s for policy in role["Policies"] for s in policy["PolicyDocument"]["Statement"]]
+    allow = [flat(s) for s in statements if s["Effect"] == "Allow"]
+    assert sorted(map(repr, map(readable, allow))) == sorted(map(repr, map(readable, allowed(chosen))))
+
+
+def readable(statement):
+    actions, resources, conditions = statement
+    conditions = sorted((operator, key, sorted(values)) for operator, key, values in conditions)
+    return sorted(actions), sorted(resources), conditions
+
+
+@pytest.mark.parametrize("chosen", COMBINATIONS, ids=lambda chosen: "+".join(chosen) or "defaults")
+def test_in_a_vpc_the_code_itself_is_denied_the_interfaces(stack, chosen):
+    role = stack(**chosen).resources["RotationRole"]["Properties"]
+    statements = [s for policy in role["Policies"] for s in policy["PolicyDocument"]["Statement"]]
+    deny = [flat(s) for s in statements if s["Effect"] == "Deny"]
+    if "VpcSubnetIds" not in chosen:
+        assert deny == []
+        return
+    ((actions, resources, conditions),) = deny
+    assert actions >= ENI_ACTIONS
+    assert resources == {"*"}
+    assert conditions == {("ArnEquals", "lambda:SourceFunctionArn", as_set(FUNCTION))}
+
+
+def test_only_lambda_takes_the_role(stack):
+    trust = stack().resources["RotationRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust == [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ]
+
+
+@pytest.mark.parametrize("account", [None, OTHER_ACCOUNT])
+def test_only_secrets_manager_of_the_secrets_account_invokes_the_function(stack, account):
+    permissions = stack(SourceAccount=account or "").of_type("AWS::Lambda::Permission")
+    assert permissions == {
+        "RotationPermission": {
+            "FunctionName": "RotationFunction.Arn",
+            "Action": "lambda:InvokeFunction",
+            "Principal": "secretsmanager.amazonaws.com",
+            "SourceAccount": account or ACCOUNT,
+        }
+    }
+
+
+def test_only_our_rule_and_our_alarms_publish(stack):
+    (policy,) = stack().of_type("AWS::SNS::TopicPolicy").values()
+    seen = [(s["Principal"], *flat(s)) for s in policy["PolicyDocument"]["Statement"]]
+    alarms = f"arn:aws:cloudwatch:eu-west-1:{ACCOUNT}:alarm:confluent-key-rotation-*"
+    topic, publish = as_set("Notifications"), as_set("sns:Publish")
+    assert seen == [
+        (
+            {"Service": "events.amazonaws.com"},
+            publish,
+            topic,
+            {("ArnEquals", "aws:SourceArn", as_set("FailedRotations.Arn"))},
+        ),
+        (
+            {"Service": "cloudwatch.amazonaws.com"},
+            publish,
+            topic,
+            {
+                ("StringEquals", "aws:SourceAccount", as_set(ACCOUNT)),
+                ("ArnLike", "aws:SourceArn", as_set(alarms)),
+            },
+        ),
+    ]
+
+
+def test_the_function_runs_under_that_role_and_nothing_else_is_made(stack):
+    made = stack(NotificationEmail="a@example.com", **CHOICES)
+    (function,) = made.of_type("AWS::Lambda::Function").values()
+    assert function["Role"] == "RotationRole.Arn"
+    assert {r["Type"] for r in made.resources.values()} == {
+        "AWS::CloudWatch::Alarm",
+        "AWS::CloudWatch::Dashboard",
+        "AWS::Events::Rule",
+        "AWS::IAM::Role",
+        "AWS::Lambda::Function",
+        "AWS::Lambda::Permission",
+        "AWS::Logs::LogGroup",
+        "AWS::SNS::Subscription",
+        "AWS::SNS::Topic",
+        "AWS::SNS::TopicPolicy",
+    }
