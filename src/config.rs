@@ -3,6 +3,8 @@
 //! Whatever is wrong is reported together, each problem naming its variable and the remedy: a function
 //! that starts is a function that is configured.
 
+mod network;
+
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use url::Url;
 
 use crate::document::is_secret_arn;
 use crate::http::is_loopback;
+
+pub use network::Network;
 
 /// What the function does with a key that has been replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +78,8 @@ pub struct Config {
     pub probe_interval: Duration,
     /// `ALLOWED_ENDPOINT_DOMAINS`: data-plane domains beside Confluent's own.
     pub allowed_domains: Vec<String>,
+    /// `SSL_CERT_FILE`, `HTTPS_PROXY`, `NO_PROXY`
+    pub network: Network,
 }
 
 /// How the function logs.
@@ -168,6 +174,7 @@ impl Config {
         );
         let probe_interval = reader.parsed("PROBE_INTERVAL_MS", None, interval);
         let allowed_domains = reader.parsed("ALLOWED_ENDPOINT_DOMAINS", None, domains);
+        let network = Network::read(&mut reader);
         match confluent_url {
             Some(confluent_url) if reader.problems.is_empty() => Ok(Self {
                 confluent_url,
@@ -178,6 +185,7 @@ impl Config {
                 first_key,
                 probe_interval: probe_interval.unwrap_or(DEFAULT_PROBE_INTERVAL),
                 allowed_domains: allowed_domains.unwrap_or_default(),
+                network,
             }),
             _ => Err(Problems(reader.problems)),
         }

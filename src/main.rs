@@ -25,7 +25,7 @@ async fn start() -> Result<(), lambda_runtime::Error> {
     let logging = Logging::read(environment).unwrap_or_default();
     tracing::subscriber::set_global_default(logging::subscriber(logging, std::io::stdout))?;
     let config = Config::read(environment)?;
-    let http = transport::client()?;
+    let http = transport::client(&config.network)?;
     let aws = aws_config::defaults(BehaviorVersion::latest())
         .http_client(SdkHttpClient(http.clone()))
         .load()

@@ -114,7 +114,7 @@ impl Timeline {
         };
         let mut observer = Observer {
             world: &world,
-            http: transport::client().unwrap(),
+            http: transport::client(&Network::default()).unwrap(),
             topics,
             secrets: BTreeMap::new(),
             is_calling: Arc::default(),

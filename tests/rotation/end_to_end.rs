@@ -192,11 +192,25 @@ impl Lambda {
         simulator.rotate(arn, &invoke).await
     }
 
+    /// Takes the first step for a secret that nobody knows, which fails.
+    pub(crate) async fn rotate_unknown(&self) -> FunctionError {
+        let token = "5ef0e2f5-8a1c-4d6c-9a7b-0123456789ab";
+        let event =
+            json!({"Step": "createSecret", "SecretId": "orders", "ClientRequestToken": token});
+        self.invoke(event).await.unwrap_err()
+    }
+
     /// Takes the first step of a rotation, which is expected to fail.
     async fn fail(&self, world: &World) -> FunctionError {
         let token = world.simulator.begin_rotation(&world.arn);
         let event = world.simulator.event(&world.arn, &token, "createSecret");
         self.invoke(event).await.unwrap_err()
+    }
+}
+
+impl Lambda {
+    pub(crate) fn assert_nothing_secret_was_printed(&self) {
+        self.process.assert_nothing_secret_was_printed();
     }
 }
 
@@ -506,6 +520,8 @@ async fn a_wrong_configuration_ends_the_process_with_one_line_that_names_every_v
         ("ALLOWED_ENDPOINT_DOMAINS", "*.example.com"),
         ("AWS_LAMBDA_LOG_LEVEL", "LOUD"),
         ("AWS_LAMBDA_LOG_FORMAT", "XML"),
+        ("SSL_CERT_FILE", "/nowhere.pem"),
+        ("HTTPS_PROXY", "socks5://proxy"),
     ];
     let mut lambda = Lambda::start(&simulator, &wrong).await;
 

@@ -22,6 +22,7 @@ mod hostile;
 mod killed;
 mod kinds;
 mod leaks;
+mod network;
 mod preflight;
 mod readme;
 mod steps;
@@ -30,7 +31,7 @@ use std::fmt::Debug;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Credentials, Region};
-use confluent_key_rotation::config::{Config, FirstKey, OldKeyPolicy};
+use confluent_key_rotation::config::{Config, FirstKey, Network, OldKeyPolicy};
 use confluent_key_rotation::deadline::Backoff;
 use confluent_key_rotation::handler::Function;
 use confluent_key_rotation::preflight::Report;
@@ -316,7 +317,8 @@ fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Function {
             })?;
         Some(value.to_owned())
     });
-    let http = transport::client().unwrap();
+    let config = config.unwrap();
+    let http = transport::client(&config.network).unwrap();
     let sdk = aws_sdk_secretsmanager::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static("us-east-1"))
@@ -337,7 +339,7 @@ fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Function {
         times: 5,
     };
     Function {
-        config: config.unwrap(),
+        config,
         http,
         secrets_manager: aws_sdk_secretsmanager::Client::from_conf(sdk),
         http_limits: http::Limits {

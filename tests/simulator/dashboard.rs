@@ -77,13 +77,14 @@ async fn rotate(simulator: &Simulator, function: &Function, admin: &str, nth: u6
     });
     let arn = simulator.add_secret(&format!("team-{nth}/kafka"), &value.to_string());
     simulator.state().knobs.settles_after = Duration::from_millis(100 + nth * nth * 4);
-    let in_the_way: Option<(u16, fn(&Request) -> bool)> = match nth {
-        5 => Some((402, |request| is_at_confluent(request, "POST"))),
-        11 => Some((403, |request| is_at_confluent(request, "GET"))),
-        17 => Some((400, |request| is_at_confluent(request, "DELETE"))),
+    let in_the_way = match nth {
+        5 => Some((402, "POST")),
+        11 => Some((403, "GET")),
+        17 => Some((400, "DELETE")),
         _ => None,
     };
-    if let Some((status, requests)) = in_the_way {
+    if let Some((status, method)) = in_the_way {
+        let requests = move |request: &Request| is_at_confluent(request, method);
         let body = json!({"errors": [{"status": status.to_string(), "detail": "as arranged for the picture"}]});
         simulator.answer(1, requests, Answer::json(status, &body));
     }
@@ -203,7 +204,8 @@ fn function(simulator: &Simulator) -> Function {
         "PROBE_INTERVAL_MS" => Some("50".to_owned()),
         _ => None,
     });
-    let http = transport::client().expect("the TLS settings are right");
+    let config = config.expect("the configuration is right");
+    let http = transport::client(&config.network).expect("the TLS settings are right");
     let credentials = Credentials::new("AKIAEXAMPLE", "example", None, None, "dashboard");
     let sdk = aws_sdk_secretsmanager::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -213,7 +215,7 @@ fn function(simulator: &Simulator) -> Function {
         .http_client(SdkHttpClient(http.clone()))
         .build();
     Function {
-        config: config.expect("the configuration is right"),
+        config,
         http,
         secrets_manager: aws_sdk_secretsmanager::Client::from_conf(sdk),
         http_limits: http::Limits::default(),

@@ -343,7 +343,8 @@ fn function(simulator: &Simulator, policy: &str) -> Function {
         "PROBE_INTERVAL_MS" => Some("250".to_owned()),
         _ => None,
     });
-    let http = transport::client().expect("the TLS settings are right");
+    let config = config.expect("the configuration is right");
+    let http = transport::client(&config.network).expect("the TLS settings are right");
     let credentials = Credentials::new("AKIAEXAMPLE", "example", None, None, "demo");
     let sdk = aws_sdk_secretsmanager::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -353,7 +354,7 @@ fn function(simulator: &Simulator, policy: &str) -> Function {
         .http_client(SdkHttpClient(http.clone()))
         .build();
     Function {
-        config: config.expect("the configuration is right"),
+        config,
         http,
         secrets_manager: aws_sdk_secretsmanager::Client::from_conf(sdk),
         http_limits: http::Limits::default(),

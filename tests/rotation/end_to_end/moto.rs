@@ -111,7 +111,7 @@ impl Moto {
             child,
             log,
             url: String::new(),
-            client: transport::client().unwrap(),
+            client: transport::client(&Network::default()).unwrap(),
         };
         moto.url = moto.announced();
         moto.add_function().await;

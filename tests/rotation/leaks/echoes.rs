@@ -6,7 +6,8 @@ use super::*;
 
 /// What an `Authorization` header holds.
 fn basic_authorization((id, secret): &(String, String)) -> String {
-    let request = transport::client().unwrap().get("http://127.0.0.1");
+    let client = transport::client(&Network::default()).unwrap();
+    let request = client.get("http://127.0.0.1");
     let request = request.basic_auth(id, Some(secret)).build().unwrap();
     let value = &request.headers()["authorization"];
     value.to_str().unwrap().to_owned()

@@ -35,6 +35,7 @@ mod secrets;
 mod secrets_manager;
 mod server;
 mod state;
+pub mod tls;
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};

@@ -1,0 +1,170 @@
+//! What is measured: the function, the floor, and the Python template's shape.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+/// What pip is to install, to the last dependency.
+const REQUIREMENTS: &str = include_str!("../python/requirements.txt");
+
+/// A program to start as a Lambda function.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// What it is called in a table.
+    pub name: &'static str,
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// The variables that only this one needs.
+    pub variables: Vec<(String, String)>,
+    /// Whether it has a core to itself.
+    pub is_pinned: bool,
+}
+
+impl Subject {
+    /// The function, with the profile that ships. Built anew only if something changed.
+    #[must_use]
+    pub fn function() -> Self {
+        Self::built("confluent-key-rotation")
+    }
+
+    /// The least a function can be, with the same profile.
+    #[must_use]
+    pub fn floor() -> Self {
+        Self::built("floor")
+    }
+
+    fn built(package: &'static str) -> Self {
+        // What Cargo tells this program about itself would make build scripts, such as ring's, run again.
+        let environment = env::vars_os().filter(|(name, _)| {
+            let name = name.to_string_lossy();
+            !name.starts_with("CARGO_PKG_") && !name.starts_with("CARGO_MANIFEST_")
+        });
+        // Each for itself: built together, one would get the other's features.
+        let built = Command::new(env!("CARGO"))
+            .args([
+                "build",
+                "--release",
+                "--locked",
+                "--package",
+                package,
+                "--bin",
+                package,
+            ])
+            .arg("--target-dir")
+            .arg(target())
+            .current_dir(root())
+            .env_clear()
+            .envs(environment)
+            .status();
+        assert!(
+            built.is_ok_and(|status| status.success()),
+            "{package} was not built"
+        );
+        Self {
+            name: package,
+            program: target().join("release").join(package),
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            is_pinned: true,
+        }
+    }
+
+    /// The shape of AWS's Python template under AWS's runtime client, in a virtual environment under the target
+    /// folder.
+    ///
+    /// # Errors
+    /// Why there is none: no Python 3, no venv, no package index.
+    pub fn python() -> Result<Self, String> {
+        let folder = target().join("bench-python");
+        let (python, stamp) = (folder.join("bin/python"), folder.join("requirements"));
+        let sources = root().join("benches/python");
+        // Written last, so that an installation that was cut short is made anew.
+        if fs::read_to_string(&stamp).unwrap_or_default() != REQUIREMENTS {
+            run(Command::new("python3")
+                .args(["-m", "venv", "--clear"])
+                .arg(&folder))?;
+            let mut pip = Command::new(&python);
+            pip.args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ]);
+            pip.args(["--no-input", "--retries", "1", "--no-deps", "--requirement"]);
+            run(pip.arg(sources.join("requirements.txt")))?;
+            fs::write(stamp, REQUIREMENTS).map_err(|error| error.to_string())?;
+        }
+        let path = |path: PathBuf| path.to_string_lossy().into_owned();
+        Ok(Self {
+            name: "Python template",
+            program: python,
+            arguments: ["-m", "awslambdaric", "template.lambda_handler"]
+                .map(str::to_owned)
+                .into(),
+            variables: vec![
+                ("PYTHONPATH".to_owned(), path(sources)),
+                // Compiled once, as its libraries are, and not into the sources.
+                ("PYTHONPYCACHEPREFIX".to_owned(), path(folder.join("cache"))),
+            ],
+            is_pinned: true,
+        })
+    }
+
+    /// The size of the program in bytes, where it is a program of its own.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        let size = fs::metadata(&self.program).ok()?.len();
+        self.arguments.is_empty().then_some(size)
+    }
+}
+
+/// The web's certificate authorities as botocore brings them, if it is installed.
+pub(crate) fn python_roots() -> Option<String> {
+    let versions = fs::read_dir(target().join("bench-python/lib")).ok()?;
+    let mut roots = versions.filter_map(|version| {
+        let packages = version.ok()?.path().join("site-packages");
+        fs::read_to_string(packages.join("botocore/cacert.pem")).ok()
+    });
+    roots.next()
+}
+
+/// The repository.
+#[must_use]
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace's folder")
+}
+
+/// The target folder, wherever it was put: `<target>/<profile>/thousand` or `<target>/<profile>/deps/<bench>`.
+#[must_use]
+pub fn target() -> PathBuf {
+    let program = env::current_exe().expect("a program");
+    let profile = program.parent().expect("a folder");
+    let profile = if profile.ends_with("deps") {
+        profile.parent()
+    } else {
+        Some(profile)
+    };
+    profile
+        .and_then(Path::parent)
+        .expect("the target folder")
+        .to_owned()
+}
+
+/// Runs a command, or says what it was and how it failed.
+fn run(command: &mut Command) -> Result<(), String> {
+    match command.output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            let printed = [output.stdout, output.stderr].concat();
+            let printed = String::from_utf8_lossy(&printed);
+            let last = printed.lines().rfind(|line| !line.trim().is_empty());
+            Err(format!("{command:?}: {}", last.unwrap_or("it failed")))
+        }
+        Err(error) => Err(format!("{command:?}: {error}")),
+    }
+}
