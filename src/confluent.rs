@@ -34,15 +34,17 @@ pub struct Confluent {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It answered, and the answer was no.
-    #[error("Confluent Cloud refused to {operation}: {refusal}")]
+    #[error("Confluent Cloud {} {operation}: {refusal}", failing(.refusal, .signer))]
     Refused {
+        /// The id of the key that signed.
+        signer: ApiKeyId,
         /// What was asked for.
         operation: &'static str,
         /// What it said.
         refusal: Box<Refusal>,
     },
     /// No answer came.
-    #[error("Confluent Cloud was asked to {operation}")]
+    #[error("Confluent Cloud gave no usable answer when asked to {operation}")]
     NoAnswer {
         /// What was asked for.
         operation: &'static str,
@@ -51,7 +53,7 @@ pub enum Error {
         source: http::Error,
     },
     /// The answer was a success and does not hold what was asked for.
-    #[error("Confluent Cloud was asked to {operation}, and its answer {problem}")]
+    #[error("Confluent Cloud gave no usable answer when asked to {operation}: it {problem}")]
     Unusable {
         /// What was asked for.
         operation: &'static str,
@@ -64,6 +66,7 @@ impl Error {
     fn of(operation: &'static str, signer: &ApiKey, error: http::Error) -> Self {
         match error {
             http::Error::Refused(answer) => Self::Refused {
+                signer: signer.id.clone(),
                 operation,
                 refusal: Box::new(Refusal::of(&answer, signer)),
             },
@@ -94,6 +97,14 @@ impl Error {
             Self::NoAnswer { source, .. } => source.may_have_been_carried_out(),
             Self::Unusable { .. } => true,
         }
+    }
+}
+
+/// What Confluent did instead of an operation.
+fn failing(refusal: &Refusal, signer: &ApiKeyId) -> String {
+    match refusal.meaning {
+        Meaning::ServerError => "failed to".to_owned(),
+        _ => format!("did not let the key {signer}"),
     }
 }
 
@@ -189,6 +200,23 @@ pub struct Target<'a> {
     pub organization: String,
     /// Whether the endpoint is the secret's own word.
     pub given: bool,
+}
+
+/// Where an endpoint comes from, in the words of an error.
+pub(crate) const GIVEN_ENDPOINT: &str = "`endpoint` in the secret";
+/// The same.
+pub(crate) const FOUND_ENDPOINT: &str = "the endpoint that Confluent Cloud names";
+
+impl Target<'_> {
+    /// Where the endpoint comes from, in the words of an error.
+    #[must_use]
+    pub fn source_of_endpoint(&self) -> &'static str {
+        if self.given {
+            GIVEN_ENDPOINT
+        } else {
+            FOUND_ENDPOINT
+        }
+    }
 }
 
 /// A page holds this many keys, the most that is documented.

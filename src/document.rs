@@ -51,7 +51,7 @@ const ANY_CASE: [&str; 3] = ["cloud", "tableflow", "global"];
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// It is not one JSON object.
-    #[error("the secret value is not a JSON object (line {line}, column {column})")]
+    #[error("it is not a JSON object (line {line}, column {column})")]
     NotAnObject {
         /// Counted from 1.
         line: usize,
@@ -65,7 +65,7 @@ pub enum Error {
     #[error("`{0}` is not a JSON string")]
     NotAString(&'static str),
     /// A field of ours is there twice. Readers of JSON differ on which one counts.
-    #[error("`{0}` appears more than once in the secret value")]
+    #[error("`{0}` appears more than once")]
     Repeated(&'static str),
     /// An id that Confluent Cloud cannot have given.
     #[error("`{field}` is malformed")]
@@ -80,8 +80,7 @@ pub enum Error {
     TwoAdminSecrets,
     /// With the new key in it, Secrets Manager would not store it.
     #[error(
-        "with the new key the secret value would be {bytes} bytes, and Secrets Manager stores at \
-         most {limit}"
+        "with the new key it would be {bytes} bytes, and Secrets Manager stores at most {limit}"
     )]
     TooLarge {
         /// The size with the new key.

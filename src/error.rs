@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use lambda_runtime::Diagnostic;
 
-use crate::confluent::{self, Verdict};
+use crate::confluent::{self, Listed, Verdict};
+use crate::credential::ApiKeyId;
 use crate::refusal::Meaning;
 use crate::resource::UnknownResource;
 use crate::{document, http, store};
@@ -128,17 +129,17 @@ pub enum Error {
         source: document::Error,
     },
     /// The current key is not one of the owner's.
-    #[error(
-        "the current key {key} is not one of {owner}'s, or was deleted, or the key that signs may not see it"
-    )]
+    #[error("the current key {key} is not among {owner}'s keys: {found}")]
     CurrentKeyNotOfOwner {
         /// The current key's id.
         key: String,
         /// The owner the secret names.
         owner: String,
+        /// What was found instead.
+        found: Found,
     },
     /// The current key belongs to another resource.
-    #[error("the current key {key} is not for the resource that the secret names")]
+    #[error("the current key {key} is for another resource or environment than the secret names")]
     CurrentKeyOfOtherResource {
         /// The current key's id.
         key: String,
@@ -152,7 +153,7 @@ pub enum Error {
         seen: Seen,
     },
     /// The endpoint at which the current key would be tried is out of reach.
-    #[error("the current key {key} is not proven: {seen}")]
+    #[error("the current key {key} cannot be tried at its resource: {seen}")]
     EndpointUnreachable {
         /// The current key's id.
         key: String,
@@ -200,7 +201,8 @@ pub enum Error {
     },
     /// The new key was not accepted in time.
     #[error(
-        "the new key {key} is not proven after {tries} tries in {} seconds: {seen}", .elapsed.as_secs()
+        "the new key {key} is not known to open its resource after {tries} tries in {} seconds: {seen}",
+        .elapsed.as_secs()
     )]
     NewKeyNotAccepted {
         /// The new key's id.
@@ -253,9 +255,12 @@ pub enum Error {
         #[source]
         source: confluent::Error,
     },
-    /// There is too little time left to make a key and store it.
-    #[error("too little time is left to make a key and store it")]
-    OutOfTime,
+    /// There is too little time left.
+    #[error("too little time is left to {purpose}")]
+    OutOfTime {
+        /// What it is too little for.
+        purpose: &'static str,
+    },
     /// It is not known whether a key was made.
     #[error("it is not known whether Confluent Cloud made a key")]
     CreationUnknown {
@@ -329,7 +334,7 @@ impl Error {
             Self::NewKeyNotListed { .. } => "NewKeyNotListed",
             Self::NewKeyOfOtherResource { .. } => "NewKeyOfOtherResource",
             Self::QuotaExceeded { .. } => "QuotaExceeded",
-            Self::OutOfTime => "OutOfTime",
+            Self::OutOfTime { .. } => "OutOfTime",
             Self::CreationUnknown { .. } => "CreationUnknown",
             Self::OldKeyUnknown { .. } => "OldKeyUnknown",
             Self::KeyNotDeleted { .. } => "KeyNotDeleted",
@@ -367,6 +372,50 @@ fn store_name(error: &store::Error) -> &'static str {
     }
 }
 
+impl Error {
+    /// The current key is not one of `owner`'s: `listed` is how Confluent describes it, `keys` are those of the owner
+    /// that the key that signs may see.
+    #[must_use]
+    pub fn not_of_owner(
+        key: &ApiKeyId,
+        owner: &str,
+        listed: Option<&Listed>,
+        keys: &[Listed],
+    ) -> Self {
+        let is_seen = keys.iter().any(|key| key.owner.as_deref() == Some(owner));
+        Self::CurrentKeyNotOfOwner {
+            key: key.to_string(),
+            owner: owner.to_owned(),
+            found: match listed {
+                Some(_) => Found::OfAnotherOwner,
+                None if is_seen => Found::OtherKeys,
+                None => Found::NoKeys,
+            },
+        }
+    }
+}
+
+/// What was found where the current key should be. Each calls for another remedy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The key, and it belongs to somebody else.
+    OfAnotherOwner,
+    /// Other keys of the owner: this one is misspelt, or was deleted.
+    OtherKeys,
+    /// Nothing: the owner is misspelt, or the key that signs may not see its keys.
+    NoKeys,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OfAnotherOwner => "it belongs to somebody else",
+            Self::OtherKeys => "Confluent Cloud shows others, and not this one",
+            Self::NoKeys => "Confluent Cloud shows none of them to the key that signs",
+        })
+    }
+}
+
 /// What trying a key showed, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen(pub Verdict);
@@ -375,10 +424,12 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Verdict::Accepted => f.write_str("it was accepted, but not often enough in a row"),
-            Verdict::NotAccepted => f.write_str("it is not accepted (401), or not yet"),
-            Verdict::NotAuthorised => f.write_str("it is recognised, and not authorised (403)"),
+            Verdict::NotAccepted => f.write_str("it is not accepted there (401)"),
+            Verdict::NotAuthorised => {
+                f.write_str("it is recognised there, and not authorised (403)")
+            }
             Verdict::Busy(_) => f.write_str("the endpoint is asked too often (429)"),
-            Verdict::Unclear(answer) => write!(f, "the endpoint answers something else ({answer})"),
+            Verdict::Unclear(answer) => write!(f, "the endpoint gives no clear answer ({answer})"),
             Verdict::Unreachable(why) => {
                 write!(f, "the endpoint cannot be reached from here ({why})")
             }
@@ -403,7 +454,10 @@ impl Error {
     /// What is wrong, with its causes, and then what to do: what a person reads.
     #[must_use]
     pub fn message(&self) -> String {
-        format!("{}. {}", joined(self), self.remedy())
+        let wrong = joined(self);
+        // Services end some of their texts with one.
+        let wrong = wrong.trim_end_matches('.');
+        format!("{wrong}. {}", self.remedy())
     }
 }
 

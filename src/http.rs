@@ -183,6 +183,9 @@ impl Error {
     }
 }
 
+/// The rule that [`AllowedHosts`] can be told to relax.
+pub(crate) const OTHER_DOMAIN: &str = "its domain is not an allowed one";
+
 /// Where credentials may be sent.
 #[derive(Clone, Debug)]
 pub struct AllowedHosts {
@@ -234,7 +237,7 @@ impl AllowedHosts {
         }
         match url.host() {
             Some(Host::Domain(host)) if self.is_allowed_domain(host) => Ok(()),
-            Some(Host::Domain(_)) => refuse("its domain is not an allowed one"),
+            Some(Host::Domain(_)) => refuse(OTHER_DOMAIN),
             _ => refuse("it is an address, not a name"),
         }
     }

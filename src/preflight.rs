@@ -198,10 +198,11 @@ impl Preflight<'_> {
             CurrentKeyCheck::Off => Warning,
         };
         let key = id.to_string();
-        let is_of_owner = |listed: &Listed| listed.owner.as_deref() == Some(document.owner());
-        let Some(listed) = listed.filter(is_of_owner) else {
-            let owner = document.owner().to_owned();
-            report.add_error(NAME, failed, &Error::CurrentKeyNotOfOwner { key, owner });
+        let owner = document.owner();
+        let is_of_owner = |listed: &&Listed| listed.owner.as_deref() == Some(owner);
+        let Some(listed) = listed.as_ref().filter(is_of_owner).cloned() else {
+            let error = Error::not_of_owner(id, owner, listed.as_ref(), keys);
+            report.add_error(NAME, failed, &error);
             return None;
         };
         if !resource.is_named_by(listed.resource.as_deref(), listed.environment.as_deref()) {
@@ -284,7 +285,7 @@ impl Preflight<'_> {
             Err(error) => return report.add_error("endpoint", outcome_of(&error), &error),
         };
         if let Err(source) = self.confluent.check_host(&target.endpoint) {
-            let source_of_it = "the resource's endpoint";
+            let source_of_it = target.source_of_endpoint();
             let error = Error::EndpointNotAllowed {
                 source_of_it,
                 source,

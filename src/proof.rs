@@ -147,6 +147,10 @@ impl Prover<'_> {
         let mut interval = self.interval;
         let (mut tries, mut successes, mut was_reached) = (0, 0, false);
         let mut before = None;
+        if deadline.remaining().is_zero() {
+            let purpose = "try the new key";
+            return Err(Error::OutOfTime { purpose });
+        }
         loop {
             let verdict = self.try_key(key, target, deadline).await?;
             let is_cut_short = deadline.remaining().is_zero();
@@ -204,7 +208,7 @@ impl Prover<'_> {
     ) -> Result<Verdict, Error> {
         let tried = self.confluent.try_key(key, target, deadline).await;
         tried.map_err(|source| Error::EndpointNotAllowed {
-            source_of_it: "the resource's endpoint",
+            source_of_it: target.source_of_endpoint(),
             source,
         })
     }
@@ -260,11 +264,11 @@ pub async fn target<'r>(
         String::new()
     };
     let endpoint = if let Some(given) = given {
-        base_url("`endpoint` in the secret", given)?
+        base_url(confluent::GIVEN_ENDPOINT, given)?
     } else {
         let found = signer.endpoint(look_up, &resource.id, &environment).await;
         let found = found.map_err(not_found)?;
-        base_url("the endpoint that Confluent Cloud names", &found)?
+        base_url(confluent::FOUND_ENDPOINT, &found)?
     };
     Ok(Target {
         resource,

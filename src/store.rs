@@ -87,7 +87,7 @@ pub enum Error {
         problem: String,
     },
     /// The value is not text.
-    #[error("the value of {secret} is binary")]
+    #[error("the value of {secret} is binary (SecretBinary)")]
     Binary {
         /// The secret's ARN or name.
         secret: String,

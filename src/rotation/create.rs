@@ -51,7 +51,7 @@ impl Rotation<'_> {
             listed = find(&mut signer, &key.id, &keys).await?;
             if self.config.current_key_check == CurrentKeyCheck::Required {
                 is_proven = self
-                    .check_current_key(&mut signer, &current, key, &resource, listed.clone())
+                    .check_current_key(&mut signer, &current, key, &resource, listed.clone(), &keys)
                     .await?;
             }
         }
@@ -73,7 +73,8 @@ impl Rotation<'_> {
         }
 
         if self.deadline.remaining() < TO_STAGE {
-            return Err(Error::OutOfTime);
+            let purpose = "make a key and store it";
+            return Err(Error::OutOfTime { purpose });
         }
         let key = self
             .create_key(&mut signer, &current, &resource, &labels.arn, &mark)
@@ -99,14 +100,13 @@ impl Rotation<'_> {
         key: &ApiKey,
         resource: &Resource,
         listed: Option<Listed>,
+        keys: &[Listed],
     ) -> Result<bool, Error> {
-        let not_of_owner = || Error::CurrentKeyNotOfOwner {
-            key: key.id.to_string(),
-            owner: current.owner().to_owned(),
-        };
-        let listed = listed.ok_or_else(not_of_owner)?;
-        if listed.owner.as_deref() != Some(current.owner()) {
-            return Err(not_of_owner());
+        let owner = current.owner();
+        let not_of_owner = |listed| Error::not_of_owner(&key.id, owner, listed, keys);
+        let listed = listed.ok_or_else(|| not_of_owner(None))?;
+        if listed.owner.as_deref() != Some(owner) {
+            return Err(not_of_owner(Some(&listed)));
         }
         if !resource.is_named_by(listed.resource.as_deref(), listed.environment.as_deref()) {
             return Err(Error::CurrentKeyOfOtherResource {

@@ -321,7 +321,7 @@ async fn a_step_that_fails_has_a_stable_name_and_a_remedy_and_the_process_goes_o
 
     let error = lambda.fail(&world).await;
     assert_eq!(error.error_type, "AdminSecretNeeded");
-    assert!(error.message.contains("name an admin secret"), "{error:?}");
+    assert!(error.message.contains("Name an admin secret"), "{error:?}");
 
     simulator.cancel_rotation(&world.arn);
     let error = lambda.fail(&world).await;

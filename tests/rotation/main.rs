@@ -26,6 +26,7 @@ mod network;
 mod preflight;
 mod readme;
 mod steps;
+mod teaching;
 
 use std::fmt::Debug;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -184,15 +184,15 @@ fn allow(world: &World, per_owner: usize) {
 fn of_keys_and_endpoints() -> Vec<Case> {
     vec![
         case("current-key", Fine, "is the owner's", nothing),
-        case("current-key", Failed, "not one of sa-orders's", |world| {
+        case("current-key", Failed, "not among sa-orders's", |world| {
             world.simulator.delete_key_by_hand(&world.first_key);
             world.simulator.state().secret_mut(&world.arn).watch = Watch::Off;
         }),
-        case("current-key", Failed, "not for the resource", |world| {
+        case("current-key", Failed, "another resource", |world| {
             world.simulator.add_kafka_cluster("lkc-other", ENVIRONMENT);
             world.edit(|value| value["resourceId"] = json!("lkc-other"));
         }),
-        case("current-key", Warning, "not one of sa-orders's", |world| {
+        case("current-key", Warning, "not among sa-orders's", |world| {
             world.set("CURRENT_KEY_CHECK", "off");
             world.simulator.delete_key_by_hand(&world.first_key);
             world.simulator.state().secret_mut(&world.arn).watch = Watch::Off;

@@ -61,3 +61,29 @@ fn every_test_that_is_named_exists() {
         );
     }
 }
+
+/// The names of errors, as the code has them: the texts in `Error::name` and the two functions below it.
+fn error_names() -> std::collections::BTreeSet<&'static str> {
+    let source = include_str!("../../src/error.rs");
+    let (_, names) = source.split_once("pub fn name(&self)").expect("names");
+    let (names, last) = names.split_once("fn store_name(").expect("store_name");
+    let (last, _) = last.split_once("\n}\n").expect("an end");
+    let quoted = |code: &'static str| code.split('"').skip(1).step_by(2);
+    quoted(names).chain(quoted(last)).collect()
+}
+
+#[test]
+fn every_error_has_a_row_and_every_row_an_error() {
+    let lines = include_str!("../../docs/errors.md").lines();
+    let rows = lines.filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    // Names with a dot or a space are Lambda's own.
+    let rows: Vec<&str> = rows
+        .map(|(name, _)| name)
+        .filter(|name| name.chars().all(char::is_alphanumeric))
+        .collect();
+    let documented: std::collections::BTreeSet<&str> = rows.iter().copied().collect();
+
+    assert_eq!(documented.len(), rows.len(), "a name has two rows");
+    assert!(documented.len() > 40, "{documented:?}");
+    assert_eq!(documented, error_names());
+}
