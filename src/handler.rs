@@ -12,7 +12,7 @@ use crate::confluent::Confluent;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::event::Request;
-use crate::http::{self, AllowedHosts, Http};
+use crate::http::{self, AllowedHosts, Crowd, Http};
 use crate::metrics::Metrics;
 use crate::preflight::{Preflight, Report};
 use crate::rotation::Rotation;
@@ -29,6 +29,8 @@ pub struct Function {
     pub secrets_manager: aws_sdk_secretsmanager::Client,
     /// What a request to Confluent Cloud may cost.
     pub http_limits: http::Limits,
+    /// How many others ask Confluent Cloud.
+    pub crowd: Crowd,
     /// What a call of Secrets Manager may cost.
     pub store_limits: store::Limits,
 }
@@ -85,7 +87,9 @@ impl Function {
         let control_plane = self.config.confluent_url.clone();
         let allowed = AllowedHosts::new(control_plane.clone(), self.config.allowed_domains.clone());
         let http = Http::new(self.http.clone(), allowed, self.http_limits);
-        let http = http.counted_in(Arc::clone(metrics));
+        let http = http
+            .counted_in(Arc::clone(metrics))
+            .among(self.crowd.clone());
         let store = Store::new(self.secrets_manager.clone(), deadline, self.store_limits);
         let confluent = Confluent::new(http, control_plane, deadline);
         let config = &self.config;

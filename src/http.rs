@@ -5,6 +5,7 @@
 //! is told apart by what may be done next: refused, not sent, or sent with its outcome unknown.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
@@ -43,6 +44,41 @@ impl Default for Limits {
 
 /// No wait a server asks for is longer: past this, a later invocation may as well try.
 const LONGEST_ASKED_WAIT: Duration = Duration::from_mins(1);
+
+/// How many others ask at the same time, as far as refusals let one guess. It outlives an invocation.
+///
+/// A limit is one for the whole organization, and functions know nothing of each other. So each request that is refused
+/// for being one too many doubles the time over which this process spreads its next tries, and each other answer
+/// shortens it. Refusals then stay a fixed part of all answers, however many functions there are.
+#[derive(Clone, Debug, Default)]
+pub struct Crowd {
+    spread_ms: Arc<AtomicU64>,
+}
+
+impl Crowd {
+    /// The first spread, in multiples of the first wait before a repeat, and the widest.
+    const FIRST: u32 = 4;
+    const WIDEST: u32 = 128;
+
+    /// Notes a refusal, and says how much later than asked for to come back.
+    fn grows(&self, unit: Duration) -> Duration {
+        let spread = Duration::from_millis(self.spread_ms.load(Ordering::Relaxed));
+        let spread = (2 * spread).clamp(Self::FIRST * unit, Self::WIDEST * unit);
+        self.keep(spread);
+        spread.mul_f64(fastrand::f64())
+    }
+
+    /// Notes an answer that is no such refusal. Two of them make up for a refusal.
+    fn thins_out(&self) {
+        let spread = Duration::from_millis(self.spread_ms.load(Ordering::Relaxed));
+        self.keep(spread.mul_f64(0.7));
+    }
+
+    fn keep(&self, spread: Duration) {
+        let milliseconds = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
+        self.spread_ms.store(milliseconds, Ordering::Relaxed);
+    }
+}
 
 /// A request and the key that signs it.
 #[derive(Clone, Debug)]
@@ -156,12 +192,17 @@ impl Error {
     /// Whether the same request, sent again, can do no harm and may do better.
     fn is_repeatable(&self, method: &Method) -> bool {
         match self {
-            Self::Refused(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => true,
+            error if error.is_one_too_many() => true,
             Self::Refused(answer) => answer.status.is_server_error() && method.is_idempotent(),
             Self::NotSent { .. } => true,
             Self::OutcomeUnknown { .. } => method.is_idempotent(),
             Self::HostNotAllowed { .. } | Self::TooLong { .. } | Self::TimeUp { .. } => false,
         }
+    }
+
+    /// Whether the server refused it because it is asked too often.
+    fn is_one_too_many(&self) -> bool {
+        matches!(self, Self::Refused(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS)
     }
 
     /// Whether the request may have done its work all the same.
@@ -276,8 +317,12 @@ pub struct Http {
     client: reqwest::Client,
     allowed: AllowedHosts,
     limits: Limits,
+    crowd: Crowd,
     metrics: Arc<Metrics>,
 }
+
+/// Kept back from the time for being refused as one too many: to store what the request made.
+const AFTER_WAITING: Duration = Duration::from_secs(2);
 
 impl Http {
     /// Sends with `client`, which must not follow redirects, to the `allowed` hosts only.
@@ -287,6 +332,7 @@ impl Http {
             client,
             allowed,
             limits,
+            crowd: Crowd::default(),
             metrics: Arc::default(),
         }
     }
@@ -301,6 +347,12 @@ impl Http {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The same, with what earlier invocations know of the others that ask.
+    #[must_use]
+    pub fn among(self, crowd: Crowd) -> Self {
+        Self { crowd, ..self }
     }
 
     /// [`AllowedHosts::check`]
@@ -319,16 +371,26 @@ impl Http {
         let mut delays = self.limits.repeats.delays();
         loop {
             let error = match self.send_once(request, deadline).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.crowd.thins_out();
+                    return Ok(answer);
+                }
                 Err(error) => error,
             };
             if !error.is_repeatable(&request.method) {
+                self.crowd.thins_out();
                 return Err(error);
             }
-            let Some(delay) = delays.next() else {
+            // Not counted: to give up would waste all that this step has asked so far, and ask for it once more.
+            let (delay, deadline) = if error.is_one_too_many() {
+                let unit = self.limits.repeats.first;
+                let delay = error.asked_wait().unwrap_or(unit) + self.crowd.grows(unit);
+                (delay, deadline.keeping(AFTER_WAITING))
+            } else if let Some(delay) = delays.next() {
+                (error.asked_wait().map_or(delay, at_least), deadline)
+            } else {
                 return Err(error);
             };
-            let delay = error.asked_wait().map_or(delay, at_least);
             tracing::info!(%error, method = %request.method, path = request.url.path(), ?delay, "trying again");
             if deadline.wait(delay).await.is_err() {
                 return Err(error);

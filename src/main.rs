@@ -35,6 +35,7 @@ async fn start() -> Result<(), lambda_runtime::Error> {
         http,
         secrets_manager: aws_sdk_secretsmanager::Client::new(&aws),
         http_limits: http::Limits::default(),
+        crowd: http::Crowd::default(),
         store_limits: store::Limits::default(),
     };
     lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.handle(event))).await

@@ -343,6 +343,7 @@ fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Function {
         config,
         http,
         secrets_manager: aws_sdk_secretsmanager::Client::from_conf(sdk),
+        crowd: http::Crowd::default(),
         http_limits: http::Limits {
             request: Duration::from_millis(500),
             repeats: quick,

@@ -358,6 +358,7 @@ fn function(simulator: &Simulator, policy: &str) -> Function {
         http,
         secrets_manager: aws_sdk_secretsmanager::Client::from_conf(sdk),
         http_limits: http::Limits::default(),
+        crowd: http::Crowd::default(),
         store_limits: store::Limits::default(),
     }
 }

@@ -178,7 +178,7 @@ async fn a_post_that_failed_says_whether_it_may_have_been_carried_out() {
 async fn repeats_come_to_an_end() {
     let (world, key) = world_with_key().await;
     let most = 1 + world.function.http_limits.repeats.times as usize;
-    for status in [429, 500, 503] {
+    for status in [500, 503] {
         let refusal = Answer::empty(status);
         world.simulator.answer(most, |_| true, refusal);
 
@@ -187,6 +187,30 @@ async fn repeats_come_to_an_end() {
         assert_eq!(refused_with(&outcome), Some(status), "{outcome:?}");
         assert_eq!(world.requests().len(), most, "{status}");
     }
+}
+
+/// To give up would waste what the step has asked so far; what a crowd is refused is worth waiting for.
+#[tokio::test]
+async fn a_request_that_is_one_too_many_is_sent_again_until_the_deadline_is_near() {
+    let (world, key) = world_with_key().await;
+    let most = 1 + world.function.http_limits.repeats.times as usize;
+    let request = get(&world, &key);
+    world
+        .simulator
+        .answer(3 * most, |_| true, Answer::empty(429));
+
+    let patient = world.http().send(&request, Deadline::after(AMPLE)).await;
+    assert!(patient.is_ok(), "{patient:?}");
+    assert_eq!(world.requests().len(), 3 * most + 1);
+    world
+        .simulator
+        .answer(usize::MAX, |_| true, Answer::empty(429));
+    let asked = Instant::now();
+    let deadline = Deadline::after(Duration::from_secs(3));
+    let hasty = world.http().send(&request, deadline).await;
+
+    assert_eq!(refused_with(&hasty), Some(429), "{hasty:?}");
+    assert!(asked.elapsed() < Duration::from_secs(3));
 }
 
 #[tokio::test]

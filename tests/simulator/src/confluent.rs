@@ -114,7 +114,7 @@ fn list(state: &mut State, call: &Call, me: &str) -> Result<Answer, Answer> {
         }
     }
     let body = json!({ "api_version": "iam/v2", "kind": "ApiKeyList", "metadata": metadata, "data": data });
-    Ok(with_rate_limit(Answer::json(200, &body)))
+    Ok(state.with_rate_limit(Answer::json(200, &body)))
 }
 
 fn cursor(state: &mut State, call: &Call) -> Result<Cursor, Answer> {
@@ -216,9 +216,7 @@ fn create(state: &mut State, call: &Call, me: &str) -> Result<Answer, Answer> {
     let body = rendered(state, &key, Some(&key.secret));
     let location = format!("https://api.confluent.cloud/iam/v2/api-keys/{}", key.id);
     state.keys.insert(key.id.clone(), key);
-    Ok(with_rate_limit(
-        Answer::json(202, &body).with_header("location", location),
-    ))
+    Ok(state.with_rate_limit(Answer::json(202, &body).with_header("location", location)))
 }
 
 /// The environment of the resource, if the resource exists and the request may name it so.
@@ -320,10 +318,7 @@ fn read(state: &mut State, call: &Call, me: &str, id: &str) -> Result<Answer, An
     if !state.may_see(me, key) {
         return Err(Answer::confluent_forbidden());
     }
-    Ok(with_rate_limit(Answer::json(
-        200,
-        &rendered(state, key, None),
-    )))
+    Ok(state.with_rate_limit(Answer::json(200, &rendered(state, key, None))))
 }
 
 /// "The API key is being deleted": asynchronous, so it may be seen for a while.
@@ -351,7 +346,7 @@ fn delete(state: &mut State, call: &Call, me: &str, id: &str) -> Result<Answer, 
         state.keys.remove(id);
         state.deleted_keys.insert(id.to_owned(), key);
     }
-    Ok(with_rate_limit(Answer::empty(204)))
+    Ok(state.with_rate_limit(Answer::empty(204)))
 }
 
 /// <https://github.com/confluentinc/terraform-provider-confluent> `fixtures/apikey/read_deleted_*.json`
@@ -441,12 +436,4 @@ fn rendered(state: &State, key: &ApiKey, secret: Option<&str>) -> Value {
         },
         "spec": spec,
     })
-}
-
-/// <https://docs.confluent.io/cloud/current/api.html#section/Rate-Limiting>
-fn with_rate_limit(answer: Answer) -> Answer {
-    answer
-        .with_header("x-ratelimit-limit", "10")
-        .with_header("x-ratelimit-remaining", "9")
-        .with_header("x-ratelimit-reset", "1")
 }

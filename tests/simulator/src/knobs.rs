@@ -7,6 +7,10 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Knobs {
+    /// How long after it was carried out a request is answered.
+    pub latency: Duration,
+    /// How often the control plane may be asked; none for as often as one likes.
+    pub rate_limit: Option<RateLimit>,
     /// The statuses a data plane gives to each new key, in turn, before its true answer: `[401, 401]`
     /// for a key that takes time to be known, `[200, 401, 200]` for one that flaps.
     pub settling: Vec<u16>,
@@ -66,6 +70,19 @@ pub struct Quota {
     pub per_owner: usize,
     /// How Confluent says that there are as many.
     pub answer: QuotaAnswer,
+}
+
+/// How often an organization may ask the control plane, and how much at once. Confluent publishes no numbers.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#section/Rate-Limiting>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests in one window.
+    pub requests: u32,
+    /// How long a window is.
+    pub window: Duration,
+    /// Requests that are not answered yet.
+    pub at_once: u32,
 }
 
 /// Confluent's two ways to refuse a key too many.

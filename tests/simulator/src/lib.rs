@@ -6,7 +6,7 @@
 //! is recorded as a violation, as is a broken [promise](promises), and the last handle to be dropped
 //! panics with all of them.
 //!
-//! One request passes through `server` (log, [faults], holds), one of `confluent`, `discovery`,
+//! One request passes through `server` (log, [faults], `rate_limit`, holds), one of `confluent`, `discovery`,
 //! `data_planes` or `secrets_manager` (which read and change [`State`]), and [`promises`], before its
 //! answer leaves. [`rotation`] plays the other half of Secrets Manager: it calls the function's steps.
 
@@ -29,6 +29,7 @@ mod keys;
 mod knobs;
 mod mint;
 pub mod promises;
+mod rate_limit;
 pub mod rotation;
 mod runtime_api;
 mod secrets;
@@ -48,7 +49,7 @@ pub use answer::Answer;
 pub use call::{Plane, Request};
 pub use faults::{Fault, Hold};
 pub use keys::{ApiKey, Kind, Owner, Role};
-pub use knobs::{Endpoints, GoneAnswer, Knobs, LastPage, Quota, QuotaAnswer, Verdict};
+pub use knobs::{Endpoints, GoneAnswer, Knobs, LastPage, Quota, QuotaAnswer, RateLimit, Verdict};
 pub use mint::CANARY;
 pub use rotation::Outcome;
 pub use runtime_api::{FunctionError, RuntimeApi};

@@ -8,12 +8,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use crate::answer::Answer;
@@ -40,12 +40,15 @@ struct Invocation {
 struct Invocations {
     next: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
     running: Mutex<HashMap<String, oneshot::Sender<Reply>>>,
+    /// How often the function has asked for an invocation.
+    asked: watch::Sender<u64>,
 }
 
 /// A Lambda platform that runs one function.
 pub struct RuntimeApi {
     address: String,
     queue: mpsc::UnboundedSender<Invocation>,
+    asked: watch::Receiver<u64>,
     serial: AtomicU64,
     task: AbortHandle,
 }
@@ -58,9 +61,11 @@ impl RuntimeApi {
     )]
     pub async fn start() -> Self {
         let (queue, next) = mpsc::unbounded_channel();
+        let (asks, asked) = watch::channel(0);
         let invocations = Arc::new(Invocations {
             next: tokio::sync::Mutex::new(next),
             running: Mutex::default(),
+            asked: asks,
         });
         let (url, task) = server::listen(move |head, body| {
             let invocations = Arc::clone(&invocations);
@@ -69,6 +74,7 @@ impl RuntimeApi {
         Self {
             address: url.replace("http://", ""),
             queue,
+            asked,
             // Far from what the other services count to: no request id is also a version's id.
             serial: AtomicU64::new(1 << 32),
             task,
@@ -79,6 +85,18 @@ impl RuntimeApi {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Resolves when the function has asked for an invocation so many times, and says when that was noticed: the
+    /// first time, it has been initialised.
+    ///
+    /// # Panics
+    /// If the Runtime API is not running.
+    pub async fn asked(&self, times: u64) -> Instant {
+        let mut asked = self.asked.clone();
+        let waited = asked.wait_for(|asked| *asked >= times).await;
+        waited.expect("the Runtime API is running");
+        Instant::now()
     }
 
     /// Invokes the function, and waits for its answer for as long as it takes: drop the future when the
@@ -145,6 +163,7 @@ impl Invocations {
 
     /// Waits for an invocation that somebody still waits for.
     async fn next(&self) -> Answer {
+        self.asked.send_modify(|asked| *asked += 1);
         let mut queue = self.next.lock().await;
         loop {
             let Some(invocation) = queue.recv().await else {

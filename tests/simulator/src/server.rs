@@ -1,5 +1,5 @@
-//! The listeners, and the way of one request: it is logged, meets its fault if it has one, waits where
-//! a test holds it, is carried out under the lock, and checked against the promises before its answer
+//! The listeners, and the way of one request: it is logged, meets its fault if it has one, or the control
+//! plane's limits, waits where a test holds it, is carried out under the lock, and checked against the promises before its answer
 //! leaves.
 
 use std::convert::Infallible;
@@ -20,6 +20,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::answer::{Answer, Body};
 use crate::call::{Call, Plane};
 use crate::faults::{Effect, Fault, When};
+use crate::rate_limit::Turn;
 use crate::state::State;
 use crate::{Shared, confluent, data_planes, secrets_manager};
 
@@ -99,12 +100,17 @@ pub(crate) fn spawn(
 async fn answer(shared: &Shared, call: &Call) -> Reply {
     let _witness = Witness(shared);
     let (index, fault) = shared.state().admit(call);
+    let _turn = match Turn::take(shared, call) {
+        Ok(turn) => turn,
+        Err(refused) => return Some(shared.state().finish(index, call, refused)),
+    };
     wait_at(shared, When::Request, index).await;
     let mut answer = None;
     if fault.is_none_or(Fault::is_carried_out) {
         answer = Some(shared.state().carry_out(index, call));
         wait_at(shared, When::Answer, index).await;
     }
+    delay(shared).await;
     match fault.map(|fault| fault.effect(call.plane)) {
         None => {}
         Some(Effect::Answer(instead)) => answer = Some(instead),
@@ -131,6 +137,17 @@ impl Drop for Witness<'_> {
         if std::thread::panicking() {
             self.0.state().violation("the simulator panicked");
         }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a service's time to answer, which no deadline of the function's bounds"
+)]
+async fn delay(shared: &Shared) {
+    let latency = shared.state().knobs.latency;
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
     }
 }
 

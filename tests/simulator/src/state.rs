@@ -11,6 +11,7 @@ use crate::faults::{Faults, Gate, Override};
 use crate::keys::{ApiKey, Kind, Owner};
 use crate::knobs::{Endpoints, Knobs};
 use crate::mint;
+use crate::rate_limit::Meter;
 use crate::secrets::Secret;
 
 /// What exists, what was asked, and what went wrong.
@@ -40,6 +41,7 @@ pub struct State {
     pub(crate) faults: Faults,
     pub(crate) overrides: Vec<Override>,
     pub(crate) gates: Vec<Gate>,
+    pub(crate) meter: Meter,
     /// The ARNs that are being rotated.
     pub(crate) rotating: Vec<String>,
     /// The request that is being carried out, for the text of a violation.
@@ -80,6 +82,7 @@ impl State {
             faults: Faults::default(),
             overrides: Vec::new(),
             gates: Vec::new(),
+            meter: Meter::default(),
             rotating: Vec::new(),
             in_hand: "no request".to_owned(),
             serial: 0,

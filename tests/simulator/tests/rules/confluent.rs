@@ -1,7 +1,9 @@
 //! Confluent Cloud: who may do what, and the ways in which the same thing is answered.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use simulator::{Endpoints, GoneAnswer, LastPage, Quota, QuotaAnswer, Role, Verdict};
+use simulator::{Endpoints, GoneAnswer, LastPage, Quota, QuotaAnswer, RateLimit, Role, Verdict};
 
 use crate::{CLUSTER, ENVIRONMENT, OWNER, World, confluent, send};
 
@@ -249,4 +251,90 @@ async fn every_kind_has_a_probe_that_waits_for_the_key_and_then_opens() {
 
         assert_eq!((early, later), (401, 200), "{resource}");
     }
+}
+
+/// <https://docs.confluent.io/cloud/current/api.html#section/Rate-Limiting>
+#[tokio::test]
+async fn what_is_asked_too_often_is_refused_and_told_when_to_come_back() {
+    let world = World::new().await;
+    let url = world.simulator.confluent_url();
+    let limit = RateLimit {
+        requests: 2,
+        window: Duration::from_hours(1),
+        at_once: 2,
+    };
+    world.simulator.state().knobs.rate_limit = Some(limit);
+    let list = format!("GET /iam/v2/api-keys?spec.owner={OWNER}");
+    let header = |head: &str, name: &str| -> u64 {
+        let line = head.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap()
+            .trim_start_matches(':')
+            .trim()
+            .parse()
+            .unwrap()
+    };
+
+    let mut left = Vec::new();
+    for _ in 0..2 {
+        let (status, head, _) = confluent(&url, &list, &world.admin, "").await.unwrap();
+        assert_eq!(status, 200);
+        assert_eq!(header(&head, "x-ratelimit-limit"), 2);
+        left.push(header(&head, "x-ratelimit-remaining"));
+    }
+    let create = confluent(&url, "POST /iam/v2/api-keys", &world.admin, "{}").await;
+    let (status, head, body) = create.unwrap();
+
+    assert_eq!(left, [1, 0]);
+    assert_eq!((status, body.as_str()), (429, ""));
+    assert_eq!(header(&head, "x-ratelimit-remaining"), 0);
+    // Both count seconds from now, and no clock is set by them.
+    for name in ["retry-after", "x-ratelimit-reset"] {
+        assert!((1..=3600).contains(&header(&head, name)), "{head}");
+    }
+    // Data planes are other hosts, with limits of their own.
+    assert_eq!(world.probe(&world.key).await.0, 200);
+}
+
+#[tokio::test]
+async fn another_window_lets_as_much_in_again() {
+    let world = World::new().await;
+    let list = format!("GET /iam/v2/api-keys?spec.owner={OWNER}");
+    let limit = |requests, window| RateLimit {
+        requests,
+        window,
+        at_once: 1,
+    };
+    world.simulator.state().knobs.rate_limit = Some(limit(1, Duration::from_millis(1)));
+    world.control(&list, &Value::Null).await;
+    tokio::time::timeout(Duration::from_millis(5), std::future::pending::<()>())
+        .await
+        .unwrap_err();
+
+    let (status, _) = world.control(&list, &Value::Null).await;
+
+    assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn what_is_asked_all_at_once_is_refused_until_an_answer_has_left() {
+    let world = World::new().await;
+    let limit = RateLimit {
+        requests: 100,
+        window: Duration::from_hours(1),
+        at_once: 1,
+    };
+    world.simulator.state().knobs.rate_limit = Some(limit);
+    let list = format!("GET /iam/v2/api-keys?spec.owner={OWNER}");
+    let hold = world.simulator.hold_answers(|_| true);
+
+    let beside = async {
+        hold.arrived(1).await;
+        let refused = world.control(&list, &Value::Null).await.0;
+        hold.release();
+        refused
+    };
+    let ((first, _), beside) = tokio::join!(world.control(&list, &Value::Null), beside);
+    let (after, _) = world.control(&list, &Value::Null).await;
+
+    assert_eq!((first, beside, after), (200, 429, 200));
 }
