@@ -69,7 +69,7 @@ impl Preflight<'_> {
             }
             Err(error) => return report.add_error("kind", Failed, &error.into()),
         };
-        let Some(mut signer) = self.check_signer(report, labels, &document).await else {
+        let Some(signer) = self.check_signer(report, labels, &document).await else {
             return;
         };
         let keys = signer.list(document.owner()).await;
@@ -80,16 +80,16 @@ impl Preflight<'_> {
             }
             Err(error) => return report.add_error("credential", outcome_of(&error), &error),
         };
-        check_owner(report, &mut signer, document.owner(), &keys).await;
-        check_quota(report, &mut signer, document.owner(), &resource, &keys).await;
+        check_owner(report, &signer, document.owner(), &keys).await;
+        check_quota(report, &signer, document.owner(), &resource, &keys).await;
         let seen = "the key that signs may list the owner's keys; whether it may make one is not known before it does";
         report.add("creation", Unknown, seen, None);
         self.check_left_over(report, labels, &document, &keys).await;
         let may_be_tried = self
-            .check_current_key(report, &mut signer, &document, &resource, &keys)
+            .check_current_key(report, &signer, &document, &resource, &keys)
             .await;
         if let Some(listed) = may_be_tried {
-            self.check_endpoint(report, &mut signer, &document, &resource, listed)
+            self.check_endpoint(report, &signer, &document, &resource, listed)
                 .await;
         }
     }
@@ -146,7 +146,7 @@ impl Preflight<'_> {
             ),
             None => "the secret's own key".to_owned(),
         };
-        match Signer::new(self.confluent, self.store, admin, document.api_key()).await {
+        match Signer::new(self.confluent, self.store, admin, None, document.api_key()).await {
             Ok(signer) => {
                 report.add("signer", Fine, who, None);
                 Some(signer)
@@ -163,7 +163,7 @@ impl Preflight<'_> {
     async fn check_current_key(
         &self,
         report: &mut Report,
-        signer: &mut Signer<'_>,
+        signer: &Signer<'_>,
         document: &Document,
         resource: &Resource,
         keys: &[Listed],
@@ -258,7 +258,7 @@ impl Preflight<'_> {
     async fn check_endpoint(
         &self,
         report: &mut Report,
-        signer: &mut Signer<'_>,
+        signer: &Signer<'_>,
         document: &Document,
         resource: &Resource,
         listed: Listed,
@@ -275,7 +275,16 @@ impl Preflight<'_> {
             return report.add(TRIED, Fine, seen, None);
         }
         let listed = Some(listed);
-        let target = proof::target(self.confluent, signer, document, resource, listed, &[]).await;
+        let target = proof::target(
+            self.confluent,
+            signer,
+            document,
+            resource,
+            listed,
+            &[],
+            None,
+        )
+        .await;
         let target = match target {
             Ok(target) => target,
             Err(Error::OrganizationUnknown) if document.api_key().is_none() => {
@@ -399,7 +408,7 @@ fn check_aliases(report: &mut Report, document: &Document) {
     report.add("aliases", Warning, seen, Some(remedy));
 }
 
-async fn check_owner(report: &mut Report, signer: &mut Signer<'_>, owner: &str, keys: &[Listed]) {
+async fn check_owner(report: &mut Report, signer: &Signer<'_>, owner: &str, keys: &[Listed]) {
     const NAME: &str = "owner";
     if keys.iter().any(|key| key.owner.as_deref() == Some(owner)) {
         return report.add(NAME, Fine, format!("{owner} has keys"), None);
@@ -418,7 +427,7 @@ async fn check_owner(report: &mut Report, signer: &mut Signer<'_>, owner: &str, 
 /// Compares how many keys the owner has with how many it may have.
 async fn check_quota(
     report: &mut Report,
-    signer: &mut Signer<'_>,
+    signer: &Signer<'_>,
     owner: &str,
     resource: &Resource,
     keys: &[Listed],

@@ -216,17 +216,19 @@ impl Prover<'_> {
 
 /// Where keys of `resource` are tried: the control plane, the secret's `endpoint`, or what the control plane
 /// names. Where the secret does not tell the environment, or the kind needs the organization, a key for the same
-/// resource does: `listed`, or the first of `keys` that is still there.
+/// resource does: `listed`, or the first of `keys` that is still there. What the control plane names may have been
+/// asked for [`ahead`](look_up_ahead).
 ///
 /// # Errors
 /// [`Error`], naming the field of the secret that would help.
 pub async fn target<'r>(
     confluent: &Confluent,
-    signer: &mut Signer<'_>,
+    signer: &Signer<'_>,
     document: &Document,
     resource: &'r Resource,
     listed: Option<Listed>,
     keys: &[&ApiKeyId],
+    ahead: Option<Result<String, Error>>,
 ) -> Result<Target<'r>, Error> {
     let Endpoint::LookUp(look_up) = &resource.kind.endpoint else {
         return Ok(Target {
@@ -266,7 +268,10 @@ pub async fn target<'r>(
     let endpoint = if let Some(given) = given {
         base_url(confluent::GIVEN_ENDPOINT, given)?
     } else {
-        let found = signer.endpoint(look_up, &resource.id, &environment).await;
+        let found = match ahead {
+            Some(found) => found,
+            None => signer.endpoint(look_up, &resource.id, &environment).await,
+        };
         let found = found.map_err(not_found)?;
         base_url(confluent::FOUND_ENDPOINT, &found)?
     };
@@ -277,6 +282,23 @@ pub async fn target<'r>(
         organization,
         given: given.is_some(),
     })
+}
+
+/// What the control plane names as the endpoint of `resource`, if the secret tells enough to ask before anything is
+/// known of its keys.
+pub async fn look_up_ahead(
+    signer: &Signer<'_>,
+    document: &Document,
+    resource: &Resource,
+) -> Option<Result<String, Error>> {
+    let Endpoint::LookUp(look_up) = &resource.kind.endpoint else {
+        return None;
+    };
+    let environment = resource.environment.as_deref()?;
+    if document.endpoint().is_some() {
+        return None;
+    }
+    Some(signer.endpoint(look_up, &resource.id, environment).await)
 }
 
 /// A look-up that was refused calls for other remedies than the refusal knows of.

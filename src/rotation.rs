@@ -19,7 +19,7 @@ use crate::event::{Event, Step};
 use crate::proof::Prover;
 use crate::resource::Resource;
 use crate::signer::{self, Signer};
-use crate::store::{self, CURRENT, Labels, PENDING, PREVIOUS, Store};
+use crate::store::{self, CURRENT, Labelled, Labels, PENDING, PREVIOUS, Store};
 use crate::sweep::Mark;
 
 /// Everything a step works with.
@@ -39,22 +39,65 @@ pub struct Rotation<'a> {
     pub invocation: &'a str,
 }
 
+/// What a step begins with, asked for together. A value that could not be read matters only where it is needed.
+struct Opening {
+    labels: Labels,
+    /// The value of the event's version, if that is pending.
+    pending: Result<Option<Redacted>, store::Error>,
+    /// The current value, read by its label alone.
+    current: Result<Option<Labelled>, store::Error>,
+    /// The admin secret's key, where the configuration names the secret.
+    admin: Option<Result<ApiKey, Error>>,
+}
+
 impl Rotation<'_> {
     /// Takes the step that the event asks for, and says what was done.
     ///
     /// # Errors
     /// [`Error`]
     pub async fn run(&self) -> Result<&'static str, Error> {
-        let labels = self.store.describe(&self.event.secret_id).await?;
-        let already_current = self.guard(&labels)?;
+        let opening = self.open().await?;
+        let already_current = self.guard(&opening.labels)?;
         match self.event.step {
-            Step::Finish if already_current => self.finish_again(&labels).await,
+            Step::Finish if already_current => self.finish_again(opening).await,
             _ if already_current => Ok("nothing to do: the version is already current"),
-            Step::Create => self.create_secret(&labels).await,
-            Step::Set => self.set_secret(&labels).await,
-            Step::Test => self.test_secret(&labels).await,
-            Step::Finish => self.finish_secret(&labels).await,
+            Step::Create => self.create_secret(opening).await,
+            Step::Set => self.set_secret(opening).await,
+            Step::Test => self.test_secret(opening).await,
+            Step::Finish => self.finish_secret(opening).await,
         }
+    }
+
+    /// Asks for what every step begins with. Nothing that was read counts before the guard has seen the labels.
+    ///
+    /// What goes out together goes out in the order of the code (`biased`), so that a fault's number names a request.
+    async fn open(&self) -> Result<Opening, Error> {
+        let Event {
+            secret_id, token, ..
+        } = self.event;
+        let (labels, pending, current, admin) = tokio::join!(
+            biased;
+            self.store.describe(secret_id),
+            self.store.value(secret_id, token, PENDING),
+            self.store.labelled(secret_id, CURRENT),
+            self.admin_ahead(),
+        );
+        Ok(Opening {
+            labels: labels?,
+            pending,
+            current,
+            admin,
+        })
+    }
+
+    /// The key of the admin secret that the configuration names; none where the secret alone says who signs, and in
+    /// setSecret, where nobody does.
+    async fn admin_ahead(&self) -> Option<Result<ApiKey, Error>> {
+        let configured = self.config.admin_secret_arn.as_deref()?;
+        if self.event.step == Step::Set || configured == self.event.secret_id {
+            return None;
+        }
+        Some(signer::admin_key(self.store, configured).await)
     }
 
     /// Refuses a step that Secrets Manager did not ask for, and tells whether the version is current already.
@@ -81,9 +124,15 @@ impl Rotation<'_> {
 
     /// `setSecret`: a key is set at Confluent by making it, so this only checks that what is pending is for
     /// what is current.
-    async fn set_secret(&self, labels: &Labels) -> Result<&'static str, Error> {
-        let (pending, _) = self.pending(labels).await?;
-        let current = self.current(labels).await?;
+    async fn set_secret(&self, opening: Opening) -> Result<&'static str, Error> {
+        let Opening {
+            labels,
+            pending,
+            current,
+            ..
+        } = opening;
+        let (pending, _) = self.pending(&labels, pending).await?;
+        let current = self.current(&labels, current).await?;
         self.check_pending(&pending, &current)?;
         Ok("the pending value is for the same owner and resource as the current one")
     }
@@ -105,11 +154,15 @@ impl Rotation<'_> {
     }
 
     /// The current value, which holds no key if this rotation is to make the first one.
-    async fn current(&self, labels: &Labels) -> Result<Document, Error> {
+    async fn current(
+        &self,
+        labels: &Labels,
+        read: Result<Option<Labelled>, store::Error>,
+    ) -> Result<Document, Error> {
         let version = labels
             .version_with(CURRENT)
             .ok_or(Error::NoCurrentVersion)?;
-        let value = self.store.value(&labels.arn, version, CURRENT).await?;
+        let value = self.current_value(labels, version, read).await?;
         let current = parsed(CURRENT, version, value)?;
         record_kind(&current);
         match current.api_key() {
@@ -122,13 +175,31 @@ impl Rotation<'_> {
         Ok(current)
     }
 
+    /// The value of `version`, which is current as the labels have it. What was read counts if it is of that version:
+    /// the label may have moved between the two.
+    async fn current_value(
+        &self,
+        labels: &Labels,
+        version: &str,
+        read: Result<Option<Labelled>, store::Error>,
+    ) -> Result<Option<Redacted>, Error> {
+        match read? {
+            Some(read) if read.version == version => Ok(Some(read.value)),
+            _ => Ok(self.store.value(&labels.arn, version, CURRENT).await?),
+        }
+    }
+
     /// The pending value, which createSecret wrote a moment ago, and the key in it.
-    async fn pending(&self, labels: &Labels) -> Result<(Document, ApiKey), Error> {
-        let version = &self.event.token;
-        let value = self
-            .store
-            .written_value(&labels.arn, version, PENDING)
-            .await?;
+    async fn pending(
+        &self,
+        labels: &Labels,
+        read: Result<Option<Redacted>, store::Error>,
+    ) -> Result<(Document, ApiKey), Error> {
+        let (arn, version) = (&labels.arn, &self.event.token);
+        let value = match read? {
+            None => self.store.written_value(arn, version, PENDING).await?,
+            read => read,
+        };
         let pending = parsed(PENDING, version, value)?;
         let key = key_in(PENDING, &pending)?;
         tracing::Span::current().record("new_key_id", key.id.as_str());
@@ -172,13 +243,14 @@ impl Rotation<'_> {
         &self,
         labels: &Labels,
         document: &Document,
+        ahead: Option<Result<ApiKey, Error>>,
         own: Option<&ApiKey>,
     ) -> Result<Signer<'_>, Error> {
         let configured = self.config.admin_secret_arn.as_deref();
         let admin = signer::admin_secret(labels, document, configured)?;
         let mode = if admin.is_some() { "admin" } else { "self" };
         tracing::Span::current().record("mode", mode);
-        Signer::new(self.confluent, self.store, admin, own).await
+        Signer::new(self.confluent, self.store, admin, ahead, own).await
     }
 
     fn prover(&self) -> Prover<'_> {
@@ -232,7 +304,7 @@ fn key_in(label: &'static str, document: &Document) -> Result<ApiKey, Error> {
 /// A key as Confluent describes it; none if it is gone, or may not be seen. A list may lag, and leaves out what
 /// the signer may not see, so a key that is not in it is asked for.
 async fn find(
-    signer: &mut Signer<'_>,
+    signer: &Signer<'_>,
     id: &ApiKeyId,
     keys: &[Listed],
 ) -> Result<Option<Listed>, Error> {
@@ -244,7 +316,7 @@ async fn find(
 
 /// Deletes a key that is no longer needed, and says so.
 async fn delete(
-    signer: &mut Signer<'_>,
+    signer: &Signer<'_>,
     key: &Listed,
     owner: &str,
     witness: Option<&ApiKeyId>,

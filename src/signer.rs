@@ -3,6 +3,8 @@
 //! An admin secret may itself be rotating, so it is read in each step that needs it, and once more when its
 //! key is refused.
 
+use tokio::sync::Mutex;
+
 use crate::confluent::{self, Confluent, Listed, NewKey};
 use crate::credential::{ApiKey, ApiKeyId};
 use crate::document::{self, Document};
@@ -17,7 +19,8 @@ pub struct Signer<'a> {
     confluent: &'a Confluent,
     store: &'a Store,
     admin_secret: Option<String>,
-    key: ApiKey,
+    /// Requests go out together, and the first whose key is refused reads it again for all.
+    key: Mutex<ApiKey>,
 }
 
 /// An admin secret, and what names it.
@@ -64,7 +67,7 @@ pub fn admin_secret(
 }
 
 impl<'a> Signer<'a> {
-    /// Signs with the key of `admin_secret`, or with `own` where there is none.
+    /// Signs with the key of `admin_secret`, which may have been read `ahead`, or with `own` where there is none.
     ///
     /// # Errors
     /// [`Error`], if the admin secret cannot be read, or if there is neither.
@@ -72,18 +75,20 @@ impl<'a> Signer<'a> {
         confluent: &'a Confluent,
         store: &'a Store,
         admin_secret: Option<AdminSecret>,
+        ahead: Option<Result<ApiKey, Error>>,
         own: Option<&ApiKey>,
     ) -> Result<Self, Error> {
         let admin_secret = admin_secret.map(|secret| secret.arn);
-        let key = match &admin_secret {
-            Some(secret) => admin_key(store, secret).await?,
-            None => own.cloned().ok_or(Error::FirstKeyNeedsAdmin)?,
+        let key = match (&admin_secret, ahead) {
+            (Some(_), Some(read)) => read?,
+            (Some(secret), None) => admin_key(store, secret).await?,
+            (None, _) => own.cloned().ok_or(Error::FirstKeyNeedsAdmin)?,
         };
         Ok(Self {
             confluent,
             store,
             admin_secret,
-            key,
+            key: Mutex::new(key),
         })
     }
 
@@ -91,7 +96,7 @@ impl<'a> Signer<'a> {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn list(&mut self, owner: &str) -> Result<Vec<Listed>, Error> {
+    pub async fn list(&self, owner: &str) -> Result<Vec<Listed>, Error> {
         self.signed(async |confluent, key| confluent.list(key, owner).await)
             .await
     }
@@ -100,7 +105,7 @@ impl<'a> Signer<'a> {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn read(&mut self, id: &ApiKeyId) -> Result<Option<Listed>, Error> {
+    pub async fn read(&self, id: &ApiKeyId) -> Result<Option<Listed>, Error> {
         let read = self.signed(async |confluent, key| confluent.read(key, id).await);
         match read.await {
             Ok(key) => Ok(Some(key)),
@@ -120,7 +125,7 @@ impl<'a> Signer<'a> {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn has_owner(&mut self, owner: &str) -> Result<bool, Error> {
+    pub async fn has_owner(&self, owner: &str) -> Result<bool, Error> {
         self.signed(async |confluent, key| confluent.has_owner(key, owner).await)
             .await
     }
@@ -129,7 +134,7 @@ impl<'a> Signer<'a> {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn quota(&mut self, scope: &str, id: &str) -> Result<Option<u64>, Error> {
+    pub async fn quota(&self, scope: &str, id: &str) -> Result<Option<u64>, Error> {
         self.signed(async |confluent, key| confluent.quota(key, scope, id).await)
             .await
     }
@@ -138,7 +143,7 @@ impl<'a> Signer<'a> {
     ///
     /// # Errors
     /// [`Error`]
-    pub async fn create(&mut self, new: &NewKey<'_>) -> Result<ApiKey, Error> {
+    pub async fn create(&self, new: &NewKey<'_>) -> Result<ApiKey, Error> {
         self.signed(async |confluent, key| confluent.create(key, new).await)
             .await
     }
@@ -148,7 +153,7 @@ impl<'a> Signer<'a> {
     /// # Errors
     /// [`Error`]
     pub async fn endpoint(
-        &mut self,
+        &self,
         look_up: &LookUp,
         id: &str,
         environment: &str,
@@ -165,7 +170,7 @@ impl<'a> Signer<'a> {
     /// # Errors
     /// [`Error::KeyNotDeleted`]
     pub async fn delete(
-        &mut self,
+        &self,
         key: &ApiKeyId,
         owner: &str,
         witness: Option<&ApiKeyId>,
@@ -191,28 +196,43 @@ impl<'a> Signer<'a> {
 
     /// Sends a request, and once more with a fresh key if the admin secret's is refused.
     async fn signed<T>(
-        &mut self,
+        &self,
         request: impl AsyncFn(&Confluent, &ApiKey) -> Result<T, confluent::Error>,
     ) -> Result<T, Error> {
-        let error = match request(self.confluent, &self.key).await {
+        let key = self.key.lock().await.clone();
+        let error = match request(self.confluent, &key).await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
         if error.meaning() == Some(Meaning::Unauthenticated)
             && let Some(secret) = &self.admin_secret
         {
-            let fresh = admin_key(self.store, secret).await?;
-            if fresh != self.key {
-                tracing::info!(old = %self.key.id, new = %fresh.id, "the admin secret has a new key");
-                self.key = fresh;
-                return Ok(request(self.confluent, &self.key).await?);
+            let fresh = self.another_key(secret, &key).await?;
+            if fresh != key {
+                return Ok(request(self.confluent, &fresh).await?);
             }
         }
         Err(error.into())
     }
+
+    /// The admin secret's key, read again unless that has been done since `refused` was in use.
+    async fn another_key(&self, secret: &str, refused: &ApiKey) -> Result<ApiKey, Error> {
+        let mut key = self.key.lock().await;
+        if *key == *refused {
+            *key = admin_key(self.store, secret).await?;
+            if *key != *refused {
+                tracing::info!(old = %refused.id, new = %key.id, "the admin secret has a new key");
+            }
+        }
+        Ok(key.clone())
+    }
 }
 
-async fn admin_key(store: &Store, secret: &str) -> Result<ApiKey, Error> {
+/// The key in the current value of an admin secret.
+///
+/// # Errors
+/// [`Error`], if it cannot be read or holds none.
+pub async fn admin_key(store: &Store, secret: &str) -> Result<ApiKey, Error> {
     let value = store.current_value(secret).await?;
     let read = document::api_key(&value);
     let (key, warnings) = read.map_err(|source| Error::AdminSecretValue {

@@ -1,7 +1,8 @@
 //! One secret, seen through its staging labels.
 //!
 //! A version's value can be written once and its labels move, so every read names both the version and the
-//! label it expects on it: a value is never taken from a version that has meanwhile become something else.
+//! label it expects on it, or is told the version that a label is on, for the reader to compare: a value is never
+//! taken from a version that has meanwhile become something else.
 //!
 //! No error of the SDK is kept as a cause: its `Debug` prints the raw answer, which may hold a value.
 //!
@@ -16,6 +17,7 @@ use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::RequestId;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
+use aws_sdk_secretsmanager::operation::get_secret_value::builders::GetSecretValueFluentBuilder;
 
 use crate::credential::Redacted;
 use crate::deadline::{Backoff, Deadline};
@@ -131,6 +133,15 @@ impl Error {
     }
 }
 
+/// The value of the version that a label was on when it was read.
+#[derive(Clone, Debug)]
+pub struct Labelled {
+    /// The version.
+    pub version: String,
+    /// Its value.
+    pub value: Redacted,
+}
+
 /// Secrets Manager, for as long as one invocation lasts.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -223,20 +234,27 @@ impl Store {
         version: &str,
         label: &str,
     ) -> Result<Option<Redacted>, Error> {
-        let call = self.client.get_secret_value().secret_id(secret);
-        let call = call.version_id(version).version_stage(label);
-        match call
-            .customize()
-            .config_override(self.limited())
-            .send()
-            .await
-        {
-            Ok(told) => text(secret, told).map(Some),
-            Err(error) => match explain("GetSecretValue", secret, &error) {
-                error if error.code() == Some("ResourceNotFoundException") => Ok(None),
-                error => Err(error),
-            },
-        }
+        let call = self.client.get_secret_value().version_id(version);
+        let told = self.get(secret, call.version_stage(label)).await;
+        found(told.and_then(|told| text(secret, told)))
+    }
+
+    /// The value of the version that bears `label` now; none if no version with a value does.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn labelled(&self, secret: &str, label: &str) -> Result<Option<Labelled>, Error> {
+        let call = self.client.get_secret_value().version_stage(label);
+        let told = self.get(secret, call).await;
+        found(told.and_then(|mut told| {
+            Ok(Labelled {
+                version: told.version_id.take().ok_or(Error::Undescribed {
+                    secret: secret.to_owned(),
+                    what: "its version",
+                })?,
+                value: text(secret, told)?,
+            })
+        }))
     }
 
     /// As [`value`](Self::value), for a version that was just written: reads are eventually
@@ -268,13 +286,18 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn current_value(&self, secret: &str) -> Result<Redacted, Error> {
-        let call = self.client.get_secret_value().secret_id(secret);
-        let call = call.version_stage(CURRENT);
-        let told = call.customize().config_override(self.limited()).send();
-        let told = told
-            .await
-            .map_err(|error| explain("GetSecretValue", secret, &error))?;
-        text(secret, told)
+        let call = self.client.get_secret_value().version_stage(CURRENT);
+        text(secret, self.get(secret, call).await?)
+    }
+
+    async fn get(
+        &self,
+        secret: &str,
+        call: GetSecretValueFluentBuilder,
+    ) -> Result<GetSecretValueOutput, Error> {
+        let call = call.secret_id(secret).customize();
+        let told = call.config_override(self.limited()).send().await;
+        told.map_err(|error| explain("GetSecretValue", secret, &error))
     }
 
     /// Writes the value of version `token` and labels it `AWSPENDING`. Written twice, the same value is
@@ -348,6 +371,15 @@ impl Store {
         aws_sdk_secretsmanager::Config::builder()
             .timeout_config(timeouts)
             .retry_config(repeats)
+    }
+}
+
+/// That there is no such value is an answer.
+fn found<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Rotation, delete, find, key_in, resource};
+use super::{Opening, Rotation, delete, find, key_in, resource};
 use crate::config::CurrentKeyCheck;
 use crate::confluent::{self, Listed, NewKey};
 use crate::credential::{ApiKey, ApiKeyId, Redacted};
@@ -16,7 +16,7 @@ use crate::proof::{self, Proof};
 use crate::refusal::Meaning;
 use crate::resource::{Reference, Resource};
 use crate::signer::Signer;
-use crate::store::{CURRENT, Labels, PENDING};
+use crate::store::{CURRENT, PENDING};
 use crate::sweep::{self, Mark};
 
 /// How often a create is sent that gets no answer. Each time the keys it may have made are deleted first.
@@ -26,58 +26,76 @@ const MOST_CREATIONS: u32 = 3;
 const TO_STAGE: Duration = Duration::from_secs(5);
 
 impl Rotation<'_> {
-    pub(super) async fn create_secret(&self, labels: &Labels) -> Result<&'static str, Error> {
-        let staged = self
-            .store
-            .value(&labels.arn, &self.event.token, PENDING)
-            .await?;
-        if staged.is_some() {
+    pub(super) async fn create_secret(&self, opening: Opening) -> Result<&'static str, Error> {
+        let Opening {
+            labels,
+            pending,
+            current,
+            admin,
+        } = opening;
+        if pending?.is_some() {
             return Ok("nothing to do: the pending version has a value");
         }
-        let current = self.current(labels).await?;
+        let current = self.current(&labels, current).await?;
         for warning in current.warnings() {
             tracing::warn!("{warning}");
         }
         let mut resource = resource(&current)?;
         ensure_another_key_fits(&current)?;
-        let previous = self.previous(labels, &current).await?;
-        let mut signer = self.signer(labels, &current, current.api_key()).await?;
+        let own = current.api_key();
+        let signer = self.signer(&labels, &current, admin, own).await?;
 
-        let keys = signer.list(current.owner()).await?;
+        let checked = self.key_to_check(&current);
+        let (previous, keys, endpoint) = tokio::join!(
+            biased;
+            self.previous(&labels, &current),
+            signer.list(current.owner()),
+            self.look_up_ahead(&signer, &current, checked, &resource),
+        );
+        let (previous, keys) = (previous?, keys?);
         self.count_keys(current.owner(), &resource, &keys);
-        let mut is_proven = false;
-        let mut listed = None;
-        if let Some(key) = current.api_key() {
-            listed = find(&mut signer, &key.id, &keys).await?;
-            if self.config.current_key_check == CurrentKeyCheck::Required {
-                is_proven = self
-                    .check_current_key(&mut signer, &current, key, &resource, listed.clone(), &keys)
-                    .await?;
-            }
+        let listed = match own {
+            Some(key) => find(&signer, &key.id, &keys).await?,
+            None => None,
+        };
+        if let Some(key) = checked {
+            check_listed(key, &current, &resource, listed.as_ref(), &keys)?;
         }
-        complete_environment(&mut resource, listed.as_ref())?;
         // Labels that still stand after the list was made show that no later rotation had begun by then: none
         // of the keys in the list is a later rotation's, and what was current still is.
-        let now = self.store.describe(&labels.arn).await?;
+        let (is_proven, now) = tokio::join!(
+            biased;
+            self.prove_current(
+                checked,
+                &signer,
+                &current,
+                &resource,
+                listed.as_ref(),
+                endpoint
+            ),
+            self.store.describe(&labels.arn),
+        );
+        let (is_proven, now) = (is_proven?, now?);
+        complete_environment(&mut resource, listed.as_ref())?;
         if self.guard(&now)? {
             return Ok("nothing to do: another invocation finished the rotation");
         }
         if now.version_with(CURRENT) != labels.version_with(CURRENT) {
             return Err(Error::CurrentVersionMoved);
         }
-        let mark = self.mark(labels);
+
+        let mark = self.mark(&labels);
         let (kept, replaced) = split_previous(&current, previous.as_ref(), is_proven);
         for key in sweep::before_creation(&keys, &mark, &kept, replaced, epoch_seconds()) {
-            delete(&mut signer, key, current.owner(), id_in(&current)).await?;
+            delete(&signer, key, current.owner(), id_in(&current)).await?;
             self.count_swept();
         }
-
         if self.deadline.remaining() < TO_STAGE {
             let purpose = "make a key and store it";
             return Err(Error::OutOfTime { purpose });
         }
         let key = self
-            .create_key(&mut signer, &current, &resource, &labels.arn, &mark)
+            .create_key(&signer, &current, &resource, &labels.arn, &mark)
             .await?;
         // An answer that names a key which was there before names one that is in use, not the one it made.
         if keys.iter().any(|listed| listed.id == key.id.as_str()) {
@@ -86,39 +104,49 @@ impl Rotation<'_> {
             });
         }
         tracing::Span::current().record("new_key_id", key.id.as_str());
-        self.stage(&mut signer, &current, &labels.arn, &key).await
+        self.stage(&signer, &current, &labels.arn, &key).await
     }
 
-    /// Checks that the current key is what the secret says: one of the owner's, for the resource, and held by
-    /// whoever wrote the secret. Otherwise a secret could be used to obtain a key of somebody else's account.
-    ///
-    /// Tells whether it is as good as the configuration asks for.
-    async fn check_current_key(
+    /// The current key, if there is one and the configuration wants it checked.
+    fn key_to_check<'d>(&self, current: &'d Document) -> Option<&'d ApiKey> {
+        let is_required = self.config.current_key_check == CurrentKeyCheck::Required;
+        current.api_key().filter(|_| is_required)
+    }
+
+    /// Asks for the endpoint at which the current key will be tried, while its owner's keys are listed.
+    async fn look_up_ahead(
         &self,
-        signer: &mut Signer<'_>,
+        signer: &Signer<'_>,
         current: &Document,
-        key: &ApiKey,
+        checked: Option<&ApiKey>,
         resource: &Resource,
-        listed: Option<Listed>,
-        keys: &[Listed],
+    ) -> Option<Result<String, Error>> {
+        checked.filter(|_| self.prover().tries(resource))?;
+        proof::look_up_ahead(signer, current, resource).await
+    }
+
+    /// Tries the current key, which shows that whoever wrote the secret holds it. Tells whether it is as good as the
+    /// configuration asks for.
+    async fn prove_current(
+        &self,
+        checked: Option<&ApiKey>,
+        signer: &Signer<'_>,
+        current: &Document,
+        resource: &Resource,
+        listed: Option<&Listed>,
+        endpoint: Option<Result<String, Error>>,
     ) -> Result<bool, Error> {
-        let owner = current.owner();
-        let not_of_owner = |listed| Error::not_of_owner(&key.id, owner, listed, keys);
-        let listed = listed.ok_or_else(|| not_of_owner(None))?;
-        if listed.owner.as_deref() != Some(owner) {
-            return Err(not_of_owner(Some(&listed)));
-        }
-        if !resource.is_named_by(listed.resource.as_deref(), listed.environment.as_deref()) {
-            return Err(Error::CurrentKeyOfOtherResource {
-                key: key.id.to_string(),
-            });
-        }
         let prover = self.prover();
+        let Some(key) = checked else {
+            return Ok(false);
+        };
         if !prover.tries(resource) {
             return Ok(true);
         }
-        let listed = Some(listed);
-        let target = proof::target(self.confluent, signer, current, resource, listed, &[]).await?;
+        let listed = listed.cloned();
+        let confluent = self.confluent;
+        let target =
+            proof::target(confluent, signer, current, resource, listed, &[], endpoint).await?;
         match prover.current(key, &target, self.deadline).await? {
             Proof::Accepted => Ok(true),
             Proof::Unreachable => {
@@ -150,7 +178,7 @@ impl Rotation<'_> {
     /// have been looked for and deleted.
     async fn create_key(
         &self,
-        signer: &mut Signer<'_>,
+        signer: &Signer<'_>,
         current: &Document,
         resource: &Resource,
         arn: &str,
@@ -196,7 +224,7 @@ impl Rotation<'_> {
     /// Stages the new key. If that is refused for good, the key is deleted again: nobody could ever use it.
     async fn stage(
         &self,
-        signer: &mut Signer<'_>,
+        signer: &Signer<'_>,
         current: &Document,
         arn: &str,
         key: &ApiKey,
@@ -298,6 +326,28 @@ fn epoch_seconds() -> i64 {
     i64::try_from(since_epoch.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
 }
 
+/// Checks that the current key is what the secret says: one of the owner's, for the resource. With the trial of its
+/// secret this keeps a secret from being used to obtain a key of somebody else's account.
+fn check_listed(
+    key: &ApiKey,
+    current: &Document,
+    resource: &Resource,
+    listed: Option<&Listed>,
+    keys: &[Listed],
+) -> Result<(), Error> {
+    let owner = current.owner();
+    let Some(theirs) = listed.filter(|listed| listed.owner.as_deref() == Some(owner)) else {
+        return Err(Error::not_of_owner(&key.id, owner, listed, keys));
+    };
+    if resource.is_named_by(theirs.resource.as_deref(), theirs.environment.as_deref()) {
+        Ok(())
+    } else {
+        Err(Error::CurrentKeyOfOtherResource {
+            key: key.id.to_string(),
+        })
+    }
+}
+
 /// Takes the environment from the current key where the secret does not name it, and making a key needs it.
 fn complete_environment(resource: &mut Resource, current: Option<&Listed>) -> Result<(), Error> {
     if resource.kind.reference != Reference::IdAndEnvironment || resource.environment.is_some() {
@@ -331,7 +381,7 @@ fn ensure_another_key_fits(current: &Document) -> Result<(), Error> {
 
 /// Adds to a refused create how many keys there are.
 async fn quota_exceeded(
-    signer: &mut Signer<'_>,
+    signer: &Signer<'_>,
     current: &Document,
     resource: &Resource,
     mark: &Mark,

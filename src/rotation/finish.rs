@@ -2,7 +2,7 @@
 //!
 //! Asked again after a crash, the version is current already, and the retiring goes on.
 
-use super::{Rotation, delete, find, key_in, parsed, record_kind};
+use super::{Opening, Rotation, delete, find, key_in, parsed, record_kind};
 use crate::config::OldKeyPolicy;
 use crate::confluent::Listed;
 use crate::credential::ApiKeyId;
@@ -13,45 +13,61 @@ use crate::store::{CURRENT, Labels, PENDING, PREVIOUS};
 use crate::sweep::{self, Mark};
 
 impl Rotation<'_> {
-    pub(super) async fn finish_secret(&self, labels: &Labels) -> Result<&'static str, Error> {
-        let (new, key) = self.pending(labels).await?;
-        let old = self.current(labels).await?;
+    pub(super) async fn finish_secret(&self, opening: Opening) -> Result<&'static str, Error> {
+        let Opening {
+            labels,
+            pending,
+            current,
+            admin,
+        } = opening;
+        let (new, key) = self.pending(&labels, pending).await?;
+        let old = self.current(&labels, current).await?;
         self.check_pending(&new, &old)?;
-        let mut signer = self.signer(labels, &new, Some(&key)).await?;
-        let keys = keys_with(&mut signer, new.owner(), &key.id).await?;
-        self.promote(labels).await?;
+        let signer = self.signer(&labels, &new, admin, Some(&key)).await?;
+        let keys = keys_with(&signer, new.owner(), &key.id).await?;
+        self.promote(&labels).await?;
         let replacement = Replacement {
             owner: new.owner(),
             new: &key.id,
             old: Some(&old),
             keys: &keys,
         };
-        self.retire(&mut signer, labels, &replacement).await?;
+        self.retire(&signer, &labels, &replacement).await?;
         Ok("the pending version is current")
     }
 
     /// The part of finishSecret that comes after the version is current, which may be all that is left to do.
-    pub(super) async fn finish_again(&self, labels: &Labels) -> Result<&'static str, Error> {
+    pub(super) async fn finish_again(&self, opening: Opening) -> Result<&'static str, Error> {
+        let Opening {
+            labels,
+            current,
+            admin,
+            ..
+        } = opening;
         let version = &self.event.token;
-        let value = self.store.value(&labels.arn, version, CURRENT).await?;
+        let value = self.current_value(&labels, version, current).await?;
         let new = parsed(CURRENT, version, value)?;
         let key = key_in(CURRENT, &new)?;
         let span = tracing::Span::current();
         span.record("new_key_id", key.id.as_str());
         record_kind(&new);
-        let old = self.previous(labels, &new).await?;
+        let (old, signer) = tokio::join!(
+            biased;
+            self.previous(&labels, &new),
+            self.signer(&labels, &new, admin, Some(&key)),
+        );
+        let (old, signer) = (old?, signer?);
         if let Some(old) = old.as_ref().and_then(Document::api_key) {
             span.record("old_key_id", old.id.as_str());
         }
-        let mut signer = self.signer(labels, &new, Some(&key)).await?;
-        let keys = keys_with(&mut signer, new.owner(), &key.id).await?;
+        let keys = keys_with(&signer, new.owner(), &key.id).await?;
         let replacement = Replacement {
             owner: new.owner(),
             new: &key.id,
             old: old.as_ref(),
             keys: &keys,
         };
-        self.retire(&mut signer, labels, &replacement).await?;
+        self.retire(&signer, &labels, &replacement).await?;
         Ok("the version was current already")
     }
 
@@ -76,7 +92,7 @@ impl Rotation<'_> {
     /// abandoned and, if the policy says so, the one it replaces.
     async fn retire(
         &self,
-        signer: &mut Signer<'_>,
+        signer: &Signer<'_>,
         labels: &Labels,
         replacement: &Replacement<'_>,
     ) -> Result<(), Error> {
@@ -147,11 +163,7 @@ impl<'a> Replacement<'a> {
 
 /// The owner's keys, among which the new one must be: somebody may have deleted it since it was tested, and
 /// nothing is retired for a key that is not there.
-async fn keys_with(
-    signer: &mut Signer<'_>,
-    owner: &str,
-    id: &ApiKeyId,
-) -> Result<Vec<Listed>, Error> {
+async fn keys_with(signer: &Signer<'_>, owner: &str, id: &ApiKeyId) -> Result<Vec<Listed>, Error> {
     let keys = signer.list(owner).await?;
     match find(signer, id, &keys).await? {
         Some(_) => Ok(keys),
@@ -164,7 +176,7 @@ async fn keys_with(
 /// The old key as Confluent describes it; none if it is gone, which only a list that shows `witness` tells from
 /// a key that may not be seen.
 async fn find_old(
-    signer: &mut Signer<'_>,
+    signer: &Signer<'_>,
     keys: &[Listed],
     old: &ApiKeyId,
     witness: &ApiKeyId,

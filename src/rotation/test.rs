@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Rotation, resource};
+use super::{Opening, Rotation, resource};
 use crate::credential::{ApiKey, ApiKeyId};
 use crate::document::Document;
 use crate::error::Error;
@@ -24,27 +24,34 @@ const AFTER_TRYING: Duration = Duration::from_secs(10);
 const FOR_TRYING: Duration = Duration::from_mins(1);
 
 impl Rotation<'_> {
-    pub(super) async fn test_secret(&self, labels: &Labels) -> Result<&'static str, Error> {
-        let current = self.current(labels).await?;
-        let (pending, key) = match self.pending(labels).await {
+    pub(super) async fn test_secret(&self, opening: Opening) -> Result<&'static str, Error> {
+        let Opening {
+            labels,
+            pending,
+            current,
+            admin,
+        } = opening;
+        let current = self.current(&labels, current).await?;
+        let (pending, key) = match self.pending(&labels, pending).await {
             // Without a rotation, a copy of the current value is tested.
             Err(Error::KeyMissing { .. }) if current.api_key().is_none() => {
-                self.log_preflight(labels).await;
+                self.log_preflight(&labels).await;
                 return Ok("nothing to try yet: the first rotation makes the key");
             }
             pending => pending?,
         };
         if current.api_key() == Some(&key) {
-            self.log_preflight(labels).await;
+            self.log_preflight(&labels).await;
         }
         let resource = resource(&pending)?;
-        let mut signer = self.signer(labels, &current, current.api_key()).await?;
+        let own = current.api_key();
+        let signer = self.signer(&labels, &current, admin, own).await?;
 
         let tested = if self.prover().tries(&resource) {
-            self.try_pending(&mut signer, &pending, &key, &current, &resource)
+            self.try_pending(&signer, &pending, &key, &current, &resource)
                 .await
         } else {
-            self.check_listed(&mut signer, pending.owner(), &key.id, &resource)
+            self.check_listed(&signer, pending.owner(), &key.id, &resource)
                 .await
         };
         let error = match tested {
@@ -52,11 +59,11 @@ impl Rotation<'_> {
             Err(error) => error,
         };
         // Asking why may fail too; the error that was seen first stands.
-        let judged = is_gone(&mut signer, &key.id, &current, &error).await;
+        let judged = is_gone(&signer, &key.id, &current, &error).await;
         if !judged.unwrap_or(false) {
             return Err(error);
         }
-        self.drop_pending(labels).await?;
+        self.drop_pending(&labels).await?;
         Err(Error::NewKeyDeleted {
             key: key.id.to_string(),
             version: self.event.token.clone(),
@@ -93,7 +100,7 @@ impl Rotation<'_> {
     /// plane. It may know a new key late.
     async fn check_listed(
         &self,
-        signer: &mut Signer<'_>,
+        signer: &Signer<'_>,
         owner: &str,
         id: &ApiKeyId,
         resource: &Resource,
@@ -121,7 +128,7 @@ impl Rotation<'_> {
     /// Tries the pending key at its resource.
     async fn try_pending(
         &self,
-        signer: &mut Signer<'_>,
+        signer: &Signer<'_>,
         pending: &Document,
         key: &ApiKey,
         current: &Document,
@@ -130,7 +137,8 @@ impl Rotation<'_> {
         // What one key tells of the resource, the other tells too, if the first is gone or not listed yet.
         let keys = [Some(key), current.api_key()].into_iter().flatten();
         let keys: Vec<&ApiKeyId> = keys.map(|key| &key.id).collect();
-        let target = proof::target(self.confluent, signer, pending, resource, None, &keys).await?;
+        let target =
+            proof::target(self.confluent, signer, pending, resource, None, &keys, None).await?;
         let deadline = self.deadline.keeping(AFTER_TRYING);
         let prover = self.prover();
         let proof = prover.new_key(key, current.api_key(), &target, deadline);
@@ -151,7 +159,7 @@ impl Rotation<'_> {
 /// it, and asking for it by its id finds nothing. A copy of the current value is never judged, nor is the first key,
 /// since there is no other to tell a list that is complete from one that is not.
 async fn is_gone(
-    signer: &mut Signer<'_>,
+    signer: &Signer<'_>,
     id: &ApiKeyId,
     current: &Document,
     error: &Error,

@@ -1,7 +1,8 @@
 //! Several invocations at once, stopped and let go between any two of their requests.
 //!
 //! Every request waits at the simulator until its invocation's turn comes, so one invocation at most is under way, and
-//! a [`Turns`] says exactly who gets how far. Afterwards attempts go on as Secrets Manager makes them, until the secret
+//! a [`Turns`] says exactly who gets how far. Of requests that an invocation sends together, each is let go by itself:
+//! somebody else may come in between. Afterwards attempts go on as Secrets Manager makes them, until the secret
 //! has been rotated, and what is asserted is the state that is left.
 //!
 //! [`at_once`] is one step several times over, [`late`] an invocation that goes on when its rotation has left it behind,
@@ -11,6 +12,7 @@ mod at_once;
 mod late;
 mod two_secrets;
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
@@ -46,12 +48,16 @@ const SHORT: Duration = Duration::from_millis(11_300);
 /// The first request that somebody is let go for is only held: `n` is "up to before its `n`-th request".
 type Turns = Vec<usize>;
 
+/// So many times everything that can go on goes on before it is known that no further request is on its way. From being
+/// sent to being held a request takes a tenth of it.
+const QUIET: usize = 64;
+
 /// Somebody whose requests are let go one by one.
 struct Runner<'a> {
     simulator: &'a Simulator,
     running: Pin<Box<dyn Future<Output = ()> + 'a>>,
-    /// Where the next request waits.
-    held: Option<Hold>,
+    /// Where requests wait, in the order in which they arrived.
+    held: VecDeque<Hold>,
     is_done: bool,
 }
 
@@ -60,31 +66,51 @@ impl<'a> Runner<'a> {
         Self {
             simulator,
             running: Box::pin(running),
-            held: None,
+            held: VecDeque::new(),
             is_done: false,
         }
     }
 
-    /// Lets the request that waits be carried out, and holds the next one. Everybody else's requests wait already, so
-    /// the next to arrive is this one's.
+    /// Lets the request that has waited longest be carried out, and holds what comes then. Everybody else's requests wait
+    /// already, so those that arrive are this one's.
     async fn advance(&mut self) {
-        let is_next = AtomicBool::new(true);
-        let next = self
-            .simulator
-            .hold_requests(move |_| is_next.swap(false, Relaxed));
-        self.held = None;
-        tokio::select! {
-            () = &mut self.running => self.is_done = true,
-            () = next.arrived(1) => self.held = Some(next),
+        let mut next = self.hold_next();
+        self.held.pop_front();
+        loop {
+            tokio::select! {
+                biased;
+                () = next.arrived(1) => {
+                    let arrived = std::mem::replace(&mut next, self.hold_next());
+                    self.held.push_back(arrived);
+                }
+                () = &mut self.running => {
+                    self.is_done = true;
+                    return;
+                }
+                () = quiet(), if !self.held.is_empty() => return,
+            }
         }
     }
 
+    fn hold_next(&self) -> Hold {
+        let is_next = AtomicBool::new(true);
+        self.simulator
+            .hold_requests(move |_| is_next.swap(false, Relaxed))
+    }
+
     async fn finish(&mut self) {
-        self.held = None;
+        self.held.clear();
         if !self.is_done {
             (&mut self.running).await;
             self.is_done = true;
         }
+    }
+}
+
+/// Resolves when nothing more can happen without somebody's leave.
+async fn quiet() {
+    for _ in 0..QUIET {
+        tokio::task::yield_now().await;
     }
 }
 

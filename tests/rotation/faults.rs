@@ -77,7 +77,9 @@ impl World {
 #[derive(Clone, Debug)]
 struct Case {
     setting: Setting,
-    /// What happens to which request, counted from 0 over the rotation and what follows it.
+    /// What happens to which request, counted from 0 over the rotation and what follows it. Of requests that go out
+    /// together it is the one that arrives first which counts first. They are sent in the order of the code, over
+    /// connections of their own; should two of them ever change places, both are reads, and meet each fault all the same.
     faults: Vec<(usize, Fault)>,
     recovery: Recovery,
 }

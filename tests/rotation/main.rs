@@ -27,6 +27,7 @@ mod preflight;
 mod readme;
 mod steps;
 mod teaching;
+mod waits;
 
 use std::fmt::Debug;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -194,7 +195,8 @@ impl World {
         context.request_id = format!("request-{}", fastrand::u64(..));
         context.deadline = u64::try_from(deadline.as_millis()).unwrap();
         let invocation = LambdaEvent::new(event, context);
-        let answer = self.function.handle(invocation).await;
+        // On the heap: a test holds several of them.
+        let answer = Box::pin(self.function.handle(invocation)).await;
         answer.map_err(Diagnostic::from)
     }
 

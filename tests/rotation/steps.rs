@@ -104,6 +104,17 @@ impl World {
         tokio::join!(self.invoke(event), interfering).0
     }
 
+    /// Asserts that nothing else was asked for than what every step begins with.
+    fn assert_only_read_the_secret(&self, case: &dyn Debug) {
+        let mut requests = self.requests();
+        requests.sort_unstable();
+        assert_eq!(
+            requests,
+            ["DescribeSecret", "GetSecretValue", "GetSecretValue"],
+            "{case:?}"
+        );
+    }
+
     /// The version that a label is on.
     fn version(&self, label: &str) -> Option<String> {
         let state = self.simulator.state();

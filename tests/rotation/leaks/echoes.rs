@@ -47,7 +47,8 @@ async fn a_refusal_that_repeats_what_signed_the_request_is_not_printed() {
             for (nth, echo) in echoes(status, &secret).into_iter().enumerate() {
                 let on_control_plane =
                     |request: &simulator::Request| request.plane == Plane::ControlPlane;
-                world.simulator.answer(6, on_control_plane, echo);
+                // Two requests go out together, and each is repeated five times.
+                world.simulator.answer(12, on_control_plane, echo);
                 let case = format!("{status}, the {nth}th answer");
 
                 let outcome = world.rotate_searched(true, &case).await;

@@ -28,7 +28,7 @@ async fn a_pending_value_that_is_there_already_is_kept_and_nothing_asked_of_conf
     world.pass(&["createSecret"]).await;
 
     assert_eq!(world.key("AWSPENDING"), pending);
-    assert_eq!(world.requests(), ["DescribeSecret", "GetSecretValue"]);
+    world.assert_only_read_the_secret(&"createSecret again");
 }
 
 #[tokio::test]

@@ -225,7 +225,7 @@ async fn an_admin_key_that_is_refused_and_not_replaced_ends_the_step() {
         "{}",
         error.error_message
     );
-    assert_eq!(world.asked_of_confluent(), 1);
+    assert_eq!(world.asked_of_confluent(), 2, "the list and the look-up");
 }
 
 #[tokio::test]
@@ -248,7 +248,32 @@ async fn a_fresh_admin_key_that_is_refused_too_ends_the_step() {
     let (outcome, ()) = tokio::join!(world.invoke(event), rotating);
 
     assert_eq!(outcome.unwrap_err().error_type, "ConfluentUnauthenticated");
-    assert_eq!(world.asked_of_confluent(), 2);
+    let lists = world.count(lists_keys);
+    assert_eq!(lists, 2, "of {}", world.asked_of_confluent());
+}
+
+/// The list and the look-up go out together, and are refused together.
+#[tokio::test]
+async fn an_admin_key_that_is_refused_twice_at_once_is_read_once_more_for_both() {
+    let (mut world, admin, _) = unnamed(Kind::Kafka).await;
+    world.name("metadata", &admin);
+    let event = world
+        .simulator
+        .event(&world.arn, &world.token(), "createSecret");
+    let hold = world.simulator.hold_requests(|request| {
+        lists_keys(request) || request.target.starts_with("/cmk/v2/clusters")
+    });
+    let rotating = async {
+        hold.arrived(2).await;
+        rotate_admin(&world, &admin);
+        hold.release();
+    };
+
+    let (outcome, ()) = tokio::join!(world.invoke(event), rotating);
+
+    assert!(outcome.is_ok(), "{outcome:?}");
+    // The pending, the current and the admin's value; and the admin's again.
+    assert_eq!(world.count(is_operation("GetSecretValue")), 4);
 }
 
 #[tokio::test]

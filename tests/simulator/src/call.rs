@@ -41,6 +41,8 @@ pub struct Request {
     pub status: Option<u16>,
     /// When it arrived.
     pub at: SystemTime,
+    /// When its answer left; none while there is no answer.
+    pub answered_at: Option<SystemTime>,
 }
 
 impl Request {
@@ -130,6 +132,7 @@ impl Call {
             key_id: self.basic().map(|(id, _)| id),
             status: None,
             at: SystemTime::now(),
+            answered_at: None,
         }
     }
 

@@ -199,6 +199,7 @@ impl State {
     fn finish(&mut self, index: usize, call: &Call, mut answer: Answer) -> Answer {
         if let Some(request) = self.requests.get_mut(index) {
             request.status = Some(answer.status);
+            request.answered_at = Some(std::time::SystemTime::now());
         }
         if call.plane != Plane::SecretsManager {
             // On every answer: https://docs.confluent.io/cloud/current/api.html#section/Errors

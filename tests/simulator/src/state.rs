@@ -65,6 +65,25 @@ pub struct Resource {
 }
 
 impl State {
+    /// How many requests had to wait for the answer to one before: the longest chain in which each arrived after the one
+    /// before it was answered. With a [latency](crate::Knobs::latency) longer than the client needs in between, it is
+    /// what a rotation costs in round trips.
+    #[must_use]
+    pub fn serial_waits(&self) -> usize {
+        let times = |request: &Request| Some((request.answered_at?, request.at));
+        let mut times: Vec<_> = self.requests.iter().filter_map(times).collect();
+        times.sort_unstable();
+        let mut last_answer = None;
+        let mut chain = 0;
+        for (answered_at, at) in times {
+            if last_answer.is_none_or(|last_answer| at >= last_answer) {
+                last_answer = Some(answered_at);
+                chain += 1;
+            }
+        }
+        chain
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             organization: mint::uuid(0),
