@@ -63,20 +63,14 @@ impl Rotation<'_> {
         }
         // Labels that still stand after the list was made show that no later rotation had begun by then: none
         // of the keys in the list is a later rotation's, and what was current still is.
+        let listed = listed.as_ref();
         let (is_proven, now) = tokio::join!(
             biased;
-            self.prove_current(
-                checked,
-                &signer,
-                &current,
-                &resource,
-                listed.as_ref(),
-                endpoint
-            ),
+            self.prove_current(checked, &signer, &current, &resource, listed, endpoint),
             self.store.describe(&labels.arn),
         );
         let (is_proven, now) = (is_proven?, now?);
-        complete_environment(&mut resource, listed.as_ref())?;
+        complete_environment(&mut resource, listed)?;
         if self.guard(&now)? {
             return Ok("nothing to do: another invocation finished the rotation");
         }
@@ -90,20 +84,14 @@ impl Rotation<'_> {
             delete(&signer, key, current.owner(), id_in(&current)).await?;
             self.count_swept();
         }
-        if self.deadline.remaining() < TO_STAGE {
-            let purpose = "make a key and store it";
-            return Err(Error::OutOfTime { purpose });
-        }
         let key = self
             .create_key(&signer, &current, &resource, &labels.arn, &mark)
             .await?;
         // An answer that names a key which was there before names one that is in use, not the one it made.
         if keys.iter().any(|listed| listed.id == key.id.as_str()) {
-            return Err(Error::CreationUnknown {
-                source: confluent::Error::names_another_key(),
-            });
+            let source = confluent::Error::names_another_key();
+            return Err(Error::CreationUnknown { source });
         }
-        tracing::Span::current().record("new_key_id", key.id.as_str());
         self.stage(&signer, &current, &labels.arn, &key).await
     }
 
@@ -190,6 +178,10 @@ impl Rotation<'_> {
             display_name: &sweep::display_name(arn),
             description: &mark.description(),
         };
+        if self.deadline.remaining() < TO_STAGE {
+            let purpose = "make a key and store it";
+            return Err(Error::OutOfTime { purpose });
+        }
         let mut sent = 0;
         loop {
             let source = match signer.create(&new).await {
@@ -229,6 +221,7 @@ impl Rotation<'_> {
         arn: &str,
         key: &ApiKey,
     ) -> Result<&'static str, Error> {
+        tracing::Span::current().record("new_key_id", key.id.as_str());
         let Err(error) = self.put(current, arn, key).await else {
             return Ok("made a key and staged it");
         };
