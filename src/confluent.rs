@@ -234,6 +234,9 @@ const MOST_PAGES: usize = 100;
 const MOST_KEYS: usize = 10_000;
 const LONGEST_LIST: usize = 16 << 20;
 
+/// Kept back from a create: a key whose secret cannot be stored any more is lost.
+const TO_STORE: Duration = Duration::from_secs(5);
+
 const KEYS: [&str; 3] = ["iam", "v2", "api-keys"];
 
 impl Confluent {
@@ -244,6 +247,15 @@ impl Confluent {
             http,
             control_plane,
             deadline,
+        }
+    }
+
+    /// The same, asked no longer than until `deadline`.
+    #[must_use]
+    pub fn until(&self, deadline: Deadline) -> Self {
+        Self {
+            deadline,
+            ..self.clone()
         }
     }
 
@@ -329,7 +341,7 @@ impl Confluent {
         };
         let answer = self
             .http
-            .send(&request, self.deadline)
+            .send(&request, self.deadline.keeping(TO_STORE))
             .await
             .map_err(|error| Error::of(OPERATION, signer, error))?;
         let key: WireKey = decoded(OPERATION, &answer)?;

@@ -106,6 +106,7 @@ impl Function {
                 };
                 let report = preflight.run(&secret_id, None).await;
                 report.log();
+                tracing::info!(outcome = "succeeded", "reported what a rotation needs");
                 Ok(Some(report))
             }
             Request::Step(event) => {

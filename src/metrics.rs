@@ -22,7 +22,8 @@ pub struct Counts {
     pub requests: u64,
     /// Those sent again.
     pub retries: u64,
-    /// Keys of this secret that were deleted because no version names them any more.
+    /// Keys of this secret that were deleted before or after another was made, but for the one that was replaced: what was
+    /// left over, and under `keep-until-next-rotation` the key two rotations old.
     pub swept: u64,
     /// For how many seconds the new key was tried before it was accepted.
     pub propagation: Option<f64>,

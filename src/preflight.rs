@@ -6,7 +6,7 @@
 mod report;
 
 use crate::config::{Config, CurrentKeyCheck, FirstKey};
-use crate::confluent::{self, Confluent, Listed};
+use crate::confluent::{self, Confluent, Listed, Target};
 use crate::credential::{ApiKey, ApiKeyId};
 use crate::deadline::Deadline;
 use crate::document::Document;
@@ -33,6 +33,10 @@ pub struct Preflight<'a> {
     /// When the invocation must have ended.
     pub deadline: Deadline,
 }
+
+/// The names of the checks that two functions fill in.
+const ENDPOINT: &str = "endpoint";
+const ACCEPTANCE: &str = "acceptance";
 
 /// This share of a quota, in percent, is worth a warning.
 const MUCH: u64 = 90;
@@ -81,7 +85,8 @@ impl Preflight<'_> {
             Err(error) => return report.add_error("credential", outcome_of(&error), &error),
         };
         check_owner(report, &signer, document.owner(), &keys).await;
-        check_quota(report, &signer, document.owner(), &resource, &keys).await;
+        let may_free_one = labels.version_with(PREVIOUS).is_some();
+        check_quota(report, &signer, &document, &resource, &keys, may_free_one).await;
         let seen = "the key that signs may list the owner's keys; whether it may make one is not known before it does";
         report.add("creation", Unknown, seen, None);
         self.check_left_over(report, labels, &document, &keys).await;
@@ -203,7 +208,9 @@ impl Preflight<'_> {
         let Some(listed) = listed.as_ref().filter(is_of_owner).cloned() else {
             let error = Error::not_of_owner(id, owner, listed.as_ref(), keys);
             report.add_error(NAME, failed, &error);
-            return None;
+            // A dead key may be tried all the same: it shows whether the endpoint is in reach.
+            let is_gone = listed.is_none() && failed == Warning;
+            return is_gone.then(Listed::default);
         };
         if !resource.is_named_by(listed.resource.as_deref(), listed.environment.as_deref()) {
             report.add_error(NAME, failed, &Error::CurrentKeyOfOtherResource { key });
@@ -263,7 +270,6 @@ impl Preflight<'_> {
         resource: &Resource,
         listed: Listed,
     ) {
-        const TRIED: &str = "acceptance";
         let prover = Prover {
             confluent: self.confluent,
             verification: self.config.key_verification,
@@ -271,67 +277,64 @@ impl Preflight<'_> {
         };
         if !prover.tries(resource) {
             let seen = "not asked: KEY_VERIFICATION=control-plane";
-            report.add("endpoint", Fine, seen, None);
-            return report.add(TRIED, Fine, seen, None);
+            report.add(ENDPOINT, Fine, seen, None);
+            return report.add(ACCEPTANCE, Fine, seen, None);
         }
-        let listed = Some(listed);
-        let target = proof::target(
-            self.confluent,
-            signer,
-            document,
-            resource,
-            listed,
-            &[],
-            None,
-        )
-        .await;
-        let target = match target {
-            Ok(target) => target,
-            Err(Error::OrganizationUnknown) if document.api_key().is_none() => {
-                let seen = "not known before there is a key";
-                return report.add("endpoint", Unknown, seen, None);
-            }
-            Err(error) => return report.add_error("endpoint", outcome_of(&error), &error),
-        };
-        if let Err(source) = self.confluent.check_host(&target.endpoint) {
-            let source_of_it = target.source_of_endpoint();
-            let error = Error::EndpointNotAllowed {
-                source_of_it,
+        let (confluent, listed) = (self.confluent, Some(listed));
+        let found = proof::target(confluent, signer, document, resource, listed, &[], None).await;
+        let checked = found.and_then(|target| match confluent.check_host(&target.endpoint) {
+            Ok(()) => Ok(target),
+            Err(source) => Err(Error::EndpointNotAllowed {
+                source_of_it: target.source_of_endpoint(),
                 source,
-            };
-            return report.add_error("endpoint", Failed, &error);
+            }),
+        });
+        match (checked, document.api_key()) {
+            (Ok(target), Some(key)) => self.check_acceptance(report, prover, key, &target).await,
+            (Ok(target), None) => {
+                report.add(ENDPOINT, Fine, target.endpoint.as_str(), None);
+                report.add(ACCEPTANCE, Unknown, "there is no key to try yet", None);
+            }
+            (Err(Error::OrganizationUnknown), None) => {
+                let seen = "not known before there is a key";
+                report.add(ENDPOINT, Unknown, seen, None);
+            }
+            (Err(error), _) => report.add_error(ENDPOINT, outcome_of(&error), &error),
         }
-        let Some(key) = document.api_key() else {
-            report.add("endpoint", Fine, target.endpoint.as_str(), None);
-            return report.add(TRIED, Unknown, "there is no key to try yet", None);
-        };
-        let tried = prover.current(key, &target, self.deadline).await;
-        match &tried {
-            Err(error @ Error::EndpointUnreachable { .. }) => {
-                report.add_error("endpoint", Failed, error);
-                return report.add(TRIED, Unknown, "it cannot be tried from here", None);
+    }
+
+    async fn check_acceptance(
+        &self,
+        report: &mut Report,
+        prover: Prover<'_>,
+        key: &ApiKey,
+        target: &Target<'_>,
+    ) {
+        let endpoint = target.endpoint.as_str();
+        match prover.current(key, target, self.deadline).await {
+            Ok(Proof::Accepted) => {
+                report.add(ENDPOINT, Fine, endpoint, None);
+                report.add(ACCEPTANCE, Fine, "the current key opens the resource", None);
             }
             Ok(Proof::Unreachable) => {
-                let seen = format!("{} cannot be reached from here", target.endpoint);
-                report.add(
-                    "endpoint",
-                    Warning,
-                    seen,
-                    Some("Attach the function to a network that reaches it"),
-                );
+                let seen = format!("{endpoint} cannot be reached from here");
+                let remedy = "Attach the function to a network that reaches it";
+                report.add(ENDPOINT, Warning, seen, Some(remedy));
                 let seen = "it is not tried, which KEY_VERIFICATION=best-effort lets pass";
-                return report.add(TRIED, Warning, seen, None);
+                report.add(ACCEPTANCE, Warning, seen, Some(remedy));
             }
-            Ok(Proof::Accepted) | Err(_) => {
-                report.add("endpoint", Fine, target.endpoint.as_str(), None);
+            Err(error @ Error::EndpointUnreachable { .. }) => {
+                report.add_error(ENDPOINT, Failed, &error);
+                report.add(ACCEPTANCE, Unknown, "it cannot be tried from here", None);
             }
-        }
-        match tried {
-            Ok(_) => report.add(TRIED, Fine, "the current key opens the resource", None),
-            Err(error) if self.config.current_key_check == CurrentKeyCheck::Off => {
-                report.add_error(TRIED, Warning, &error);
+            Err(error) => {
+                report.add(ENDPOINT, Fine, endpoint, None);
+                let outcome = match self.config.current_key_check {
+                    CurrentKeyCheck::Off => Warning,
+                    CurrentKeyCheck::Required => outcome_of(&error),
+                };
+                report.add_error(ACCEPTANCE, outcome, &error);
             }
-            Err(error) => report.add_error(TRIED, outcome_of(&error), &error),
         }
     }
 }
@@ -428,11 +431,13 @@ async fn check_owner(report: &mut Report, signer: &Signer<'_>, owner: &str, keys
 async fn check_quota(
     report: &mut Report,
     signer: &Signer<'_>,
-    owner: &str,
+    document: &Document,
     resource: &Resource,
     keys: &[Listed],
+    may_free_one: bool,
 ) {
     const NAME: &str = "quota";
+    let owner = document.owner();
     let Some(quota) = resource.kind.quota else {
         return report.add(
             NAME,
@@ -456,7 +461,8 @@ async fn check_quota(
     };
     let seen = format!("{used} of {limit} keys ({id})");
     let remedy = Some("Delete keys that nobody uses, or have the quota raised");
-    if used >= limit {
+    // A rotation begins with deleting the key that AWSPREVIOUS names.
+    if used >= limit.saturating_add(u64::from(may_free_one)) {
         report.add(NAME, Failed, seen, remedy);
     } else if used.saturating_mul(100) >= limit.saturating_mul(MUCH) {
         report.add(NAME, Warning, seen, remedy);

@@ -159,6 +159,10 @@ impl Prover<'_> {
                     Some(current) => self.try_key(current, target, deadline).await? == verdict,
                     None => self.refuses_a_wrong_secret(key, target, deadline).await?,
                 },
+                // Anybody can answer so at an endpoint of their own.
+                Verdict::Accepted if current.is_none() && target.given => {
+                    self.refuses_a_wrong_secret(key, target, deadline).await?
+                }
                 _ => verdict == Verdict::Accepted,
             };
             tries += 1;

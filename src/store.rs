@@ -198,6 +198,15 @@ impl Store {
         }
     }
 
+    /// The same, asked no longer than until `deadline`.
+    #[must_use]
+    pub fn until(&self, deadline: Deadline) -> Self {
+        Self {
+            deadline,
+            ..self.clone()
+        }
+    }
+
     /// Describes a secret.
     ///
     /// # Errors

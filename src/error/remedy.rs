@@ -59,7 +59,13 @@ impl Error {
             Self::CreationUnknown { .. } => LEFT_TO_THE_SWEEP,
             Self::OldKeyUnknown { .. } => OLD_KEY_UNKNOWN,
             Self::KeyNotDeleted { source, .. } => {
-                return format!("The next attempt tries again. {}", of_confluent(source));
+                let remedy = of_confluent(source);
+                let says_so = remedy.starts_with("The next attempt");
+                return if says_so {
+                    remedy.to_owned()
+                } else {
+                    format!("The next attempt tries again. {remedy}")
+                };
             }
             Self::Confluent(source) => of_confluent(source),
             Self::SecretsManager(source) => return of_store(source),

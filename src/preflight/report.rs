@@ -1,5 +1,7 @@
 //! What a preflight says: one line for each check, and a verdict. It never holds a secret.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::error::{Error, joined};
@@ -10,12 +12,23 @@ use crate::error::{Error, joined};
 pub enum Outcome {
     /// As a rotation needs it.
     Ok,
-    /// It could not be found out. That alone does not spoil the verdict: what it was about is said.
+    /// It could not be found out.
     Unknown,
     /// A rotation would pass, and somebody should look.
     Warning,
     /// A rotation would fail.
     Failed,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "ok",
+            Self::Unknown => "unknown",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+        })
+    }
 }
 
 /// One check.
@@ -51,12 +64,15 @@ pub const CHECKS: [&str; 15] = [
     "acceptance",
 ];
 
+/// What nobody can know before a rotation, or needs permissions that a rotation does not.
+const NEED_NOT_BE_KNOWN: [&str; 3] = ["creation", "quota", "owner"];
+
 /// All checks of one secret.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The secret: its ARN, or what was asked for if it could not be described.
     pub secret: String,
-    /// The worst of the outcomes, of which `unknown` counts as `ok`.
+    /// The worst of the outcomes. That something is `unknown` which [need not be known](NEED_NOT_BE_KNOWN) counts as `ok`.
     pub verdict: Outcome,
     /// One for each of [`CHECKS`], in their order.
     pub checks: Vec<Check>,
@@ -81,7 +97,7 @@ impl Report {
         remedy: Option<&str>,
     ) {
         let (seen, remedy) = (seen.into(), remedy.map(str::to_owned));
-        if outcome != Outcome::Unknown {
+        if outcome != Outcome::Unknown || !NEED_NOT_BE_KNOWN.contains(&name) {
             self.verdict = self.verdict.max(outcome);
         }
         self.checks.push(Check {
@@ -121,12 +137,11 @@ impl Report {
             } = check;
             if matches!(outcome, Outcome::Warning | Outcome::Failed) {
                 let remedy = remedy.as_deref().unwrap_or_default();
-                tracing::warn!(check = name, check_outcome = ?outcome, remedy, "{seen}");
+                tracing::warn!(check = name, check_outcome = %outcome, remedy, "{seen}");
             }
         }
         let count = |outcome| self.checks.iter().filter(|c| c.outcome == outcome).count();
         let (failed, warnings) = (count(Outcome::Failed), count(Outcome::Warning));
-        let outcome = "succeeded";
-        tracing::info!(outcome, verdict = ?self.verdict, failed, warnings, "preflight");
+        tracing::info!(verdict = %self.verdict, failed, warnings, "preflight");
     }
 }

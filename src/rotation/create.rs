@@ -80,7 +80,15 @@ impl Rotation<'_> {
 
         let mark = self.mark(&labels);
         let (kept, replaced) = split_previous(&current, previous.as_ref(), is_proven);
-        for key in sweep::before_creation(&keys, &mark, &kept, replaced, epoch_seconds()) {
+        let going = sweep::before_creation(&keys, &mark, &kept, replaced, epoch_seconds());
+        if !going.is_empty() {
+            // The trial may have taken long, and somebody may use the previous key again by now.
+            let now = self.store.describe(&labels.arn).await?;
+            if self.guard(&now)? || now.version_with(CURRENT) != labels.version_with(CURRENT) {
+                return Err(Error::CurrentVersionMoved);
+            }
+        }
+        for key in going {
             delete(&signer, key, current.owner(), id_in(&current)).await?;
             self.count_swept();
         }
@@ -178,12 +186,12 @@ impl Rotation<'_> {
             display_name: &sweep::display_name(arn),
             description: &mark.description(),
         };
-        if self.deadline.remaining() < TO_STAGE {
-            let purpose = "make a key and store it";
-            return Err(Error::OutOfTime { purpose });
-        }
         let mut sent = 0;
         loop {
+            if self.deadline.remaining() < TO_STAGE {
+                let purpose = "make a key and store it";
+                return Err(Error::OutOfTime { purpose });
+            }
             let source = match signer.create(&new).await {
                 Err(Error::Confluent(source)) => source,
                 made => return made,

@@ -72,11 +72,12 @@ impl Rotation<'_> {
 
     /// Logs what a rotation would find, for whoever attaches a secret without rotating it at once.
     async fn log_preflight(&self, labels: &Labels) {
+        let deadline = self.deadline.keeping(FOR_TRYING);
         let preflight = Preflight {
             config: self.config,
-            store: self.store,
-            confluent: self.confluent,
-            deadline: self.deadline.keeping(FOR_TRYING),
+            store: &self.store.until(deadline),
+            confluent: &self.confluent.until(deadline),
+            deadline,
         };
         let report = preflight.run(&labels.arn, Some(&self.event.token)).await;
         report.log();

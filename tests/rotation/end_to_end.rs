@@ -111,11 +111,14 @@ impl Process {
         fs::read_to_string(&self.stderr).unwrap()
     }
 
-    /// The lines on stdout, each of which must be an object.
+    /// The lines on stdout, each of which must be an object. Those with metrics are CloudWatch's and left out.
     fn lines(&self) -> Vec<Map<String, Value>> {
         let stdout = self.stdout();
         let object = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
-        stdout.lines().map(object).collect()
+        let lines = stdout.lines().map(object);
+        lines
+            .filter(|line: &Map<String, Value>| !line.contains_key("_aws"))
+            .collect()
     }
 
     /// The lines that tell how an invocation ended.
@@ -472,9 +475,10 @@ async fn lines_are_text_where_lambda_asks_for_text() {
     lambda.fail(&world).await;
 
     let stdout = lambda.process.stdout();
-    let [line] = stdout.lines().collect::<Vec<_>>()[..] else {
+    let [line, metrics] = stdout.lines().collect::<Vec<_>>()[..] else {
         panic!("{stdout}");
     };
+    assert!(metrics.contains("\"_aws\""), "{metrics}");
     for part in [
         "ERROR",
         "createSecret",

@@ -292,9 +292,10 @@ async fn every_check_says_what_it_sees_and_what_to_do() {
         assert_eq!(check.outcome, case.outcome, "{name}: {report:#?}");
         assert!(check.seen.contains(case.says), "{name}: {report:#?}");
         let calls_for_action = matches!(case.outcome, Warning | Failed);
-        let is_explained = check.remedy.is_some() || case.says == "lets pass";
+        let is_explained = check.remedy.is_some();
         assert!(!calls_for_action || is_explained, "{name}: {report:#?}");
-        if calls_for_action {
+        let may_be_unknown = ["creation", "quota", "owner"].contains(&case.check);
+        if calls_for_action || (case.outcome == Unknown && !may_be_unknown) {
             assert!(report.verdict >= case.outcome, "{name}: {report:#?}");
         }
     }
@@ -385,7 +386,12 @@ async fn a_preflight_of_every_kind_finds_a_rotation_ready() {
 
         let report = world.preflight().await;
 
-        assert_eq!(report.verdict, Fine, "{setting:?}: {report:#?}");
+        // How a key is taken that is still to be made cannot be known.
+        let best = match setting.mode {
+            Mode::FirstKey => Unknown,
+            Mode::Admin | Mode::Own => Fine,
+        };
+        assert_eq!(report.verdict, best, "{setting:?}: {report:#?}");
         assert_eq!(world.rotate().await, Outcome::Succeeded, "{setting:?}");
     }
 }
@@ -427,7 +433,10 @@ async fn a_test_without_a_rotation_logs_what_a_rotation_would_find() {
         assert_eq!(outcome, Outcome::Succeeded, "{mode:?}");
         let line = |message: &str| lines.iter().find(|line| line["message"] == message);
         let verdict = line("preflight").unwrap_or_else(|| panic!("{lines:#?}"));
-        assert_eq!(verdict["verdict"], "Warning", "{mode:?}");
+        assert!(
+            verdict["verdict"] == "warning" || mode == Mode::FirstKey,
+            "{verdict}"
+        );
         let warnings = lines.iter().filter(|line| line["check"] == "aliases");
         assert_eq!(warnings.count(), 1, "{mode:?}: {lines:#?}");
     }

@@ -13,6 +13,7 @@ PARAMETERS = {
     "CURRENT_KEY_CHECK": ("CurrentKeyCheck", "off"),
     "FIRST_KEY": ("FirstKey", "allow"),
     "HTTPS_PROXY": ("HttpsProxy", "http://proxy.example.com:3128"),
+    "NO_PROXY": ("NoProxy", "vpce-1.example.com"),
     "KEY_VERIFICATION": ("KeyVerification", "best-effort"),
     "OLD_KEY_POLICY": ("OldKeyPolicy", "keep-until-next-rotation"),
     "PROBE_INTERVAL_MS": ("ProbeIntervalMs", "500"),
@@ -41,7 +42,8 @@ def function_of(made):
 
 
 def test_every_variable_that_the_function_reads_has_a_parameter():
-    read = variables_in((ROOT / "src/config.rs").read_text())
+    sources = [ROOT / "src/config.rs", *(ROOT / "src/config").glob("*.rs")]
+    read = set().union(*(variables_in(path.read_text()) for path in sources))
     assert len(read) >= 10, read
     assert read <= PARAMETERS.keys() | FROM_LOGGING_CONFIG.keys() | NOT_NEEDED | IN_TEXT
 
