@@ -492,7 +492,10 @@ fn of_services_and_networks() -> Vec<Case> {
         ),
         case(
             "too many requests to Confluent",
-            |world| answer_all(world, Answer::empty(429)),
+            |world| {
+                world.time_limit = Duration::from_secs(5);
+                answer_all(world, Answer::empty(429));
+            },
             "ConfluentRateLimited",
             "Confluent Cloud did not let the key SIGNER list the owner's API keys: status 429 (request id ID). The next \
              attempt asks again; if it goes on, spread the rotations over the day",
