@@ -72,7 +72,7 @@ const NEED_NOT_BE_KNOWN: [&str; 3] = ["creation", "quota", "owner"];
 pub struct Report {
     /// The secret: its ARN, or what was asked for if it could not be described.
     pub secret: String,
-    /// The worst of the outcomes. That something is `unknown` which [need not be known](NEED_NOT_BE_KNOWN) counts as `ok`.
+    /// The worst of the outcomes. That something is `unknown` which need not be known counts as `ok`.
     pub verdict: Outcome,
     /// One for each of [`CHECKS`], in their order.
     pub checks: Vec<Check>,
