@@ -235,7 +235,7 @@ const MOST_KEYS: usize = 10_000;
 const LONGEST_LIST: usize = 16 << 20;
 
 /// Kept back from a create: a key whose secret cannot be stored any more is lost.
-const TO_STORE: Duration = Duration::from_secs(5);
+pub const TO_STORE: Duration = Duration::from_secs(5);
 
 const KEYS: [&str; 3] = ["iam", "v2", "api-keys"];
 

@@ -321,8 +321,9 @@ pub struct Http {
     metrics: Arc<Metrics>,
 }
 
-/// Kept back from the time for being refused as one too many: to store what the request made.
-const AFTER_WAITING: Duration = Duration::from_secs(2);
+/// Kept back from waiting after a refusal for being one too many, so that the last try gets an answer: the refusal is
+/// what is reported then, not that no time was left.
+const FOR_AN_ANSWER: Duration = Duration::from_secs(2);
 
 impl Http {
     /// Sends with `client`, which must not follow redirects, to the `allowed` hosts only.
@@ -385,7 +386,7 @@ impl Http {
             let (delay, deadline) = if error.is_one_too_many() {
                 let unit = self.limits.repeats.first;
                 let delay = error.asked_wait().unwrap_or(unit) + self.crowd.grows(unit);
-                (delay, deadline.keeping(AFTER_WAITING))
+                (delay, deadline.keeping(FOR_AN_ANSWER))
             } else if let Some(delay) = delays.next() {
                 (error.asked_wait().map_or(delay, at_least), deadline)
             } else {

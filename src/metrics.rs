@@ -28,7 +28,7 @@ pub struct Counts {
     /// For how many seconds the new key was tried before it was accepted.
     pub propagation: Option<f64>,
     /// How many keys the owner has, and how many it may have by default.
-    pub owner_keys: Option<(u64, Option<u64>)>,
+    pub owner_keys: Option<(u64, u64)>,
 }
 
 /// The counts of an invocation that is under way.
@@ -67,9 +67,8 @@ fn line(counts: &Counts, function: &str, step: &str, error: Option<&str>) -> Val
     }
     if let Some((keys, quota)) = counts.owner_keys {
         metrics.push(("OwnerKeys", "Count", json!(keys)));
-        let percent = quota.and_then(|quota| keys.saturating_mul(100).checked_div(quota));
-        metrics
-            .extend(percent.map(|percent| ("OwnerKeysPercentOfQuota", "Percent", json!(percent))));
+        let percent = keys.saturating_mul(100) / quota.max(1);
+        metrics.push(("OwnerKeysPercentOfQuota", "Percent", json!(percent)));
     }
     let named = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
     let of_function: Vec<Value> = metrics
@@ -116,7 +115,7 @@ mod tests {
     fn a_line_declares_every_metric_that_it_holds_and_no_other() {
         let counts = Counts {
             propagation: Some(1.5),
-            owner_keys: Some((9, Some(10))),
+            owner_keys: Some((9, 10)),
             ..Counts::default()
         };
 

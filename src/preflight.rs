@@ -188,37 +188,27 @@ impl Preflight<'_> {
                 ..Listed::default()
             });
         };
-        let listed = match keys.iter().find(|key| key.id == id.as_str()) {
-            Some(listed) => Some(listed.clone()),
-            None => match signer.read(id).await {
-                Ok(listed) => listed,
-                Err(error) => {
-                    report.add_error(NAME, outcome_of(&error), &error);
-                    return None;
-                }
-            },
+        let listed = match signer.find(id, keys).await {
+            Ok(listed) => listed,
+            Err(error) => {
+                report.add_error(NAME, outcome_of(&error), &error);
+                return None;
+            }
         };
-        let failed = match self.config.current_key_check {
-            CurrentKeyCheck::Required => Failed,
-            CurrentKeyCheck::Off => Warning,
-        };
-        let key = id.to_string();
-        let owner = document.owner();
-        let is_of_owner = |listed: &&Listed| listed.owner.as_deref() == Some(owner);
-        let Some(listed) = listed.as_ref().filter(is_of_owner).cloned() else {
-            let error = Error::not_of_owner(id, owner, listed.as_ref(), keys);
-            report.add_error(NAME, failed, &error);
-            // A dead key may be tried all the same: it shows whether the endpoint is in reach.
-            let is_gone = listed.is_none() && failed == Warning;
-            return is_gone.then(Listed::default);
-        };
-        if !resource.is_named_by(listed.resource.as_deref(), listed.environment.as_deref()) {
-            report.add_error(NAME, failed, &Error::CurrentKeyOfOtherResource { key });
-            return None;
+        let checked = proof::check_listed(id, document, resource, listed.as_ref(), keys);
+        let is_off = self.config.current_key_check == CurrentKeyCheck::Off;
+        match checked {
+            Ok(()) => {
+                let seen = format!("{id} is the owner's, for the resource that the secret names");
+                report.add(NAME, Fine, seen, None);
+                listed
+            }
+            Err(error) => {
+                report.add_error(NAME, if is_off { Warning } else { Failed }, &error);
+                // A dead key may be tried all the same: it shows whether the endpoint is in reach.
+                (is_off && listed.is_none()).then(Listed::default)
+            }
         }
-        let seen = format!("{key} is the owner's, for the resource that the secret names");
-        report.add(NAME, Fine, seen, None);
-        Some(listed)
     }
 
     /// Looks for keys that bear our mark and that no version names.

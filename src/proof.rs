@@ -218,6 +218,32 @@ impl Prover<'_> {
     }
 }
 
+/// Checks that the current key is what the secret says: one of the owner's, for the resource. With the trial of its
+/// secret this keeps a secret from being used to obtain a key of somebody else's account. `listed` is how Confluent
+/// describes the key, `keys` are the owner's.
+///
+/// # Errors
+/// [`Error::CurrentKeyNotOfOwner`], [`Error::CurrentKeyOfOtherResource`]
+pub fn check_listed(
+    key: &ApiKeyId,
+    current: &Document,
+    resource: &Resource,
+    listed: Option<&Listed>,
+    keys: &[Listed],
+) -> Result<(), Error> {
+    let owner = current.owner();
+    let Some(theirs) = listed.filter(|listed| listed.owner.as_deref() == Some(owner)) else {
+        return Err(Error::not_of_owner(key, owner, listed, keys));
+    };
+    if resource.is_named_by(theirs.resource.as_deref(), theirs.environment.as_deref()) {
+        Ok(())
+    } else {
+        Err(Error::CurrentKeyOfOtherResource {
+            key: key.to_string(),
+        })
+    }
+}
+
 /// Where keys of `resource` are tried: the control plane, the secret's `endpoint`, or what the control plane
 /// names. Where the secret does not tell the environment, or the kind needs the organization, a key for the same
 /// resource does: `listed`, or the first of `keys` that is still there. What the control plane names may have been

@@ -261,8 +261,20 @@ impl Rotation<'_> {
         }
     }
 
-    fn count_swept(&self) {
-        self.confluent.metrics().count(|counts| counts.swept += 1);
+    /// Deletes what a sweep has chosen.
+    async fn sweep(
+        &self,
+        signer: &Signer<'_>,
+        keys: Vec<&Listed>,
+        owner: &str,
+        witness: Option<&ApiKeyId>,
+    ) -> Result<(), Error> {
+        for key in keys {
+            let is_deleted = delete(signer, key, owner, witness).await?;
+            let metrics = self.confluent.metrics();
+            metrics.count(|counts| counts.swept += u64::from(is_deleted));
+        }
+        Ok(())
     }
 
     /// The mark of the keys that this invocation makes.
@@ -301,29 +313,16 @@ fn key_in(label: &'static str, document: &Document) -> Result<ApiKey, Error> {
     key.ok_or(Error::KeyMissing { label })
 }
 
-/// A key as Confluent describes it; none if it is gone, or may not be seen. A list may lag, and leaves out what
-/// the signer may not see, so a key that is not in it is asked for.
-async fn find(
-    signer: &Signer<'_>,
-    id: &ApiKeyId,
-    keys: &[Listed],
-) -> Result<Option<Listed>, Error> {
-    match keys.iter().find(|listed| listed.id == id.as_str()) {
-        Some(listed) => Ok(Some(listed.clone())),
-        None => signer.read(id).await,
-    }
-}
-
-/// Deletes a key that is no longer needed, and says so.
+/// Deletes a key that is no longer needed, and says so. Tells whether it was deleted.
 async fn delete(
     signer: &Signer<'_>,
     key: &Listed,
     owner: &str,
     witness: Option<&ApiKeyId>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     if key.owner.as_deref() != Some(owner) {
         tracing::warn!(key_id = key.id, "a key stays: it is not the owner's");
-        return Ok(());
+        return Ok(false);
     }
     let id = ApiKeyId::new(key.id.clone());
     signer.delete(&id, owner, witness).await?;
@@ -331,5 +330,5 @@ async fn delete(
         deleted_key_id = key.id,
         "deleted a key that is no longer needed"
     );
-    Ok(())
+    Ok(true)
 }

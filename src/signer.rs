@@ -121,6 +121,18 @@ impl<'a> Signer<'a> {
         }
     }
 
+    /// A key as Confluent describes it; none if it is gone, or may not be seen. A list may lag, and leaves out what the
+    /// signer may not see, so a key that is not in `keys` is asked for.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn find(&self, id: &ApiKeyId, keys: &[Listed]) -> Result<Option<Listed>, Error> {
+        match keys.iter().find(|listed| listed.id == id.as_str()) {
+            Some(listed) => Ok(Some(listed.clone())),
+            None => self.read(id).await,
+        }
+    }
+
     /// [`Confluent::has_owner`]
     ///
     /// # Errors

@@ -3,11 +3,11 @@
 //! Confluent shows a key's secret once, so a crash between the create and the put leaves a key nobody can use.
 //! It bears our mark, by which finishSecret or the next rotation finds and deletes it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Opening, Rotation, delete, find, key_in, resource};
+use super::{Opening, Rotation, key_in, resource};
 use crate::config::CurrentKeyCheck;
-use crate::confluent::{self, Listed, NewKey};
+use crate::confluent::{self, Listed, NewKey, TO_STORE};
 use crate::credential::{ApiKey, ApiKeyId, Redacted};
 use crate::document::Document;
 use crate::error::Error;
@@ -16,14 +16,14 @@ use crate::proof::{self, Proof};
 use crate::refusal::Meaning;
 use crate::resource::{Reference, Resource};
 use crate::signer::Signer;
-use crate::store::{CURRENT, PENDING};
+use crate::store::{CURRENT, Labels, PENDING};
 use crate::sweep::{self, Mark};
 
 /// How often a create is sent that gets no answer. Each time the keys it may have made are deleted first.
 const MOST_CREATIONS: u32 = 3;
 
-/// No key is made with less time left: its secret has to be stored, or the key is lost.
-const TO_STAGE: Duration = Duration::from_secs(5);
+/// What is done if the version became current during the step.
+const FINISHED: &str = "nothing to do: another invocation finished the rotation";
 
 impl Rotation<'_> {
     pub(super) async fn create_secret(&self, opening: Opening) -> Result<&'static str, Error> {
@@ -55,11 +55,11 @@ impl Rotation<'_> {
         let (previous, keys) = (previous?, keys?);
         self.count_keys(current.owner(), &resource, &keys);
         let listed = match own {
-            Some(key) => find(&signer, &key.id, &keys).await?,
+            Some(key) => signer.find(&key.id, &keys).await?,
             None => None,
         };
         if let Some(key) = checked {
-            check_listed(key, &current, &resource, listed.as_ref(), &keys)?;
+            proof::check_listed(&key.id, &current, &resource, listed.as_ref(), &keys)?;
         }
         // Labels that still stand after the list was made show that no later rotation had begun by then: none
         // of the keys in the list is a later rotation's, and what was current still is.
@@ -71,11 +71,8 @@ impl Rotation<'_> {
         );
         let (is_proven, now) = (is_proven?, now?);
         complete_environment(&mut resource, listed)?;
-        if self.guard(&now)? {
-            return Ok("nothing to do: another invocation finished the rotation");
-        }
-        if now.version_with(CURRENT) != labels.version_with(CURRENT) {
-            return Err(Error::CurrentVersionMoved);
+        if !self.stands(&labels, &now)? {
+            return Ok(FINISHED);
         }
 
         let mark = self.mark(&labels);
@@ -84,14 +81,12 @@ impl Rotation<'_> {
         if !going.is_empty() {
             // The trial may have taken long, and somebody may use the previous key again by now.
             let now = self.store.describe(&labels.arn).await?;
-            if self.guard(&now)? || now.version_with(CURRENT) != labels.version_with(CURRENT) {
-                return Err(Error::CurrentVersionMoved);
+            if !self.stands(&labels, &now)? {
+                return Ok(FINISHED);
             }
         }
-        for key in going {
-            delete(&signer, key, current.owner(), id_in(&current)).await?;
-            self.count_swept();
-        }
+        self.sweep(&signer, going, current.owner(), id_in(&current))
+            .await?;
         let key = self
             .create_key(&signer, &current, &resource, &labels.arn, &mark)
             .await?;
@@ -101,6 +96,17 @@ impl Rotation<'_> {
             return Err(Error::CreationUnknown { source });
         }
         self.stage(&signer, &current, &labels.arn, &key).await
+    }
+
+    /// Whether the rotation is still to be made, by `now`'s labels as by those that the step began with.
+    fn stands(&self, labels: &Labels, now: &Labels) -> Result<bool, Error> {
+        if self.guard(now)? {
+            return Ok(false);
+        }
+        if now.version_with(CURRENT) != labels.version_with(CURRENT) {
+            return Err(Error::CurrentVersionMoved);
+        }
+        Ok(true)
     }
 
     /// The current key, if there is one and the configuration wants it checked.
@@ -167,7 +173,7 @@ impl Rotation<'_> {
         );
         let limit = quota.default_limit(owner);
         let metrics = self.confluent.metrics();
-        metrics.count(|counts| counts.owner_keys = Some((used, Some(limit))));
+        metrics.count(|counts| counts.owner_keys = Some((used, limit)));
     }
 
     /// Makes a key. A request that may have been carried out is not sent again before the keys it may have made
@@ -188,7 +194,7 @@ impl Rotation<'_> {
         };
         let mut sent = 0;
         loop {
-            if self.deadline.remaining() < TO_STAGE {
+            if self.deadline.remaining() < TO_STORE {
                 let purpose = "make a key and store it";
                 return Err(Error::OutOfTime { purpose });
             }
@@ -214,10 +220,9 @@ impl Rotation<'_> {
             let Ok(keys) = signer.list(current.owner()).await else {
                 return Err(Error::CreationUnknown { source });
             };
-            for key in sweep::of_invocation(&keys, mark) {
-                delete(signer, key, current.owner(), id_in(current)).await?;
-                self.count_swept();
-            }
+            let made = sweep::of_invocation(&keys, mark);
+            self.sweep(signer, made, current.owner(), id_in(current))
+                .await?;
         }
     }
 
@@ -325,28 +330,6 @@ fn id_in(document: &Document) -> Option<&ApiKeyId> {
 fn epoch_seconds() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     i64::try_from(since_epoch.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
-}
-
-/// Checks that the current key is what the secret says: one of the owner's, for the resource. With the trial of its
-/// secret this keeps a secret from being used to obtain a key of somebody else's account.
-fn check_listed(
-    key: &ApiKey,
-    current: &Document,
-    resource: &Resource,
-    listed: Option<&Listed>,
-    keys: &[Listed],
-) -> Result<(), Error> {
-    let owner = current.owner();
-    let Some(theirs) = listed.filter(|listed| listed.owner.as_deref() == Some(owner)) else {
-        return Err(Error::not_of_owner(&key.id, owner, listed, keys));
-    };
-    if resource.is_named_by(theirs.resource.as_deref(), theirs.environment.as_deref()) {
-        Ok(())
-    } else {
-        Err(Error::CurrentKeyOfOtherResource {
-            key: key.id.to_string(),
-        })
-    }
 }
 
 /// Takes the environment from the current key where the secret does not name it, and making a key needs it.

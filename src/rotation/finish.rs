@@ -2,7 +2,7 @@
 //!
 //! Asked again after a crash, the version is current already, and the retiring goes on.
 
-use super::{Opening, Rotation, delete, find, key_in, parsed, record_kind};
+use super::{Opening, Rotation, delete, key_in, parsed, record_kind};
 use crate::config::OldKeyPolicy;
 use crate::confluent::Listed;
 use crate::credential::ApiKeyId;
@@ -104,19 +104,17 @@ impl Rotation<'_> {
         let Replacement {
             owner, new, keys, ..
         } = *replacement;
-        for key in self.left_over(&now, &self.mark(labels), replacement) {
-            delete(signer, key, owner, Some(new)).await?;
-            self.count_swept();
-        }
+        let left_over = self.left_over(&now, &self.mark(labels), replacement);
+        self.sweep(signer, left_over, owner, Some(new)).await?;
         match replacement.old_key() {
             Some(old) if self.config.old_key_policy == OldKeyPolicy::Delete && old != new => {
-                match find_old(signer, keys, old, new).await? {
-                    Some(old) => delete(signer, &old, owner, Some(new)).await,
-                    None => Ok(()),
+                if let Some(old) = find_old(signer, keys, old, new).await? {
+                    delete(signer, &old, owner, Some(new)).await?;
                 }
             }
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(())
     }
 
     /// The keys of this secret that neither version names, and that can become no version's value any more.
@@ -165,7 +163,7 @@ impl<'a> Replacement<'a> {
 /// nothing is retired for a key that is not there.
 async fn keys_with(signer: &Signer<'_>, owner: &str, id: &ApiKeyId) -> Result<Vec<Listed>, Error> {
     let keys = signer.list(owner).await?;
-    match find(signer, id, &keys).await? {
+    match signer.find(id, &keys).await? {
         Some(_) => Ok(keys),
         None => Err(Error::NewKeyNotListed {
             key: id.to_string(),
@@ -181,7 +179,7 @@ async fn find_old(
     old: &ApiKeyId,
     witness: &ApiKeyId,
 ) -> Result<Option<Listed>, Error> {
-    match find(signer, old, keys).await? {
+    match signer.find(old, keys).await? {
         None if !keys.iter().any(|key| key.id == witness.as_str()) => Err(Error::OldKeyUnknown {
             key: old.to_string(),
         }),
