@@ -10,7 +10,7 @@ use crate::confluent::{self, Confluent, Listed, Target};
 use crate::credential::{ApiKey, ApiKeyId};
 use crate::deadline::Deadline;
 use crate::document::Document;
-use crate::error::Error;
+use crate::error::{Error, joined};
 use crate::proof::{self, Proof, Prover};
 use crate::refusal::Meaning;
 use crate::resource::Resource;
@@ -413,7 +413,8 @@ async fn check_owner(report: &mut Report, signer: &Signer<'_>, owner: &str, keys
             let remedy = "Correct serviceAccountId in the secret";
             report.add(NAME, Failed, seen, Some(remedy));
         }
-        Err(error) => report.add_error(NAME, Unknown, &error),
+        // A rotation does without, so nobody is told to grant more for it.
+        Err(error) => report.add(NAME, Unknown, joined(&error), None),
     }
 }
 
@@ -447,7 +448,7 @@ async fn check_quota(
             let seen = format!("{used} keys; Confluent Cloud does not tell how many there may be");
             return report.add(NAME, Unknown, seen, None);
         }
-        Err(error) => return report.add_error(NAME, Unknown, &error),
+        Err(error) => return report.add(NAME, Unknown, joined(&error), None),
     };
     let seen = format!("{used} of {limit} keys ({id})");
     let remedy = Some("Delete keys that nobody uses, or have the quota raised");
