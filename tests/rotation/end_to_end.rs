@@ -3,6 +3,7 @@
 //! The binary is built here, so that `cargo test` never passes on yesterday's, unless `ROTATION_BINARY` names one: what
 //! SAM has built, in CI.
 
+mod credentials;
 mod memory;
 mod moto;
 
