@@ -357,11 +357,17 @@ impl Confluent {
         })
     }
 
-    /// Deletes a key. A key that is gone (404) is a success.
+    /// Deletes a key; asks for it again, where that may help, only while the key is `unused`. A key that is gone (404)
+    /// is a success.
     ///
     /// # Errors
     /// [`Error`]. [`Meaning::Forbidden`] is also what Confluent answers for a key that is gone.
-    pub async fn delete(&self, signer: &ApiKey, id: &ApiKeyId) -> Result<(), Error> {
+    pub async fn delete(
+        &self,
+        signer: &ApiKey,
+        id: &ApiKeyId,
+        unused: impl AsyncFn() -> bool,
+    ) -> Result<(), Error> {
         const OPERATION: &str = "delete an API key";
         let request = Request {
             method: Method::DELETE,
@@ -370,7 +376,8 @@ impl Confluent {
             media_type: "application/json",
             body: None,
         };
-        match self.http.send(&request, self.deadline).await {
+        let sent = self.http.send_while(&request, self.deadline, unused);
+        match sent.await {
             Ok(_) => Ok(()),
             Err(http::Error::Refused(answer)) if answer.status == StatusCode::NOT_FOUND => Ok(()),
             Err(error) => Err(Error::of(OPERATION, signer, error)),

@@ -59,9 +59,11 @@ pub enum Error {
     /// No version is current.
     #[error("no version of the secret bears AWSCURRENT")]
     NoCurrentVersion,
-    /// Somebody moved `AWSCURRENT` while the step was under way.
-    #[error("AWSCURRENT moved to another version during this step, so nothing was made or deleted")]
-    CurrentVersionMoved,
+    /// Somebody moved `AWSCURRENT`, or another label, while the step was under way.
+    #[error(
+        "a label moved to another version during this step, so no further key was made or deleted"
+    )]
+    LabelMoved,
     /// A version that a step needs has no value.
     #[error("the {label} version {version} has no value")]
     VersionWithoutValue {
@@ -306,7 +308,7 @@ impl Error {
             Self::NoKeyYet => "NoKeyYet",
             Self::FirstKeyNeedsAdmin => "FirstKeyNeedsAdmin",
             Self::NoCurrentVersion => "NoCurrentVersion",
-            Self::CurrentVersionMoved => "CurrentVersionMoved",
+            Self::LabelMoved => "LabelMoved",
             Self::VersionWithoutValue { .. } => "VersionWithoutValue",
             Self::SecretValue { .. } => "SecretValue",
             Self::PendingIsCurrent { .. } => "PendingIsCurrent",

@@ -369,6 +369,19 @@ impl Http {
     /// # Errors
     /// The last try's [`Error`].
     pub async fn send(&self, request: &Request<'_>, deadline: Deadline) -> Result<Answer, Error> {
+        self.send_while(request, deadline, async || true).await
+    }
+
+    /// The same, but sends it again only while that is `wanted`: minutes may have passed since it was.
+    ///
+    /// # Errors
+    /// The last try's [`Error`].
+    pub async fn send_while(
+        &self,
+        request: &Request<'_>,
+        deadline: Deadline,
+        wanted: impl AsyncFn() -> bool,
+    ) -> Result<Answer, Error> {
         let mut delays = self.limits.repeats.delays();
         loop {
             let error = match self.send_once(request, deadline).await {
@@ -393,7 +406,7 @@ impl Http {
                 return Err(error);
             };
             tracing::info!(%error, method = %request.method, path = request.url.path(), ?delay, "trying again");
-            if deadline.wait(delay).await.is_err() {
+            if deadline.wait(delay).await.is_err() || !wanted().await {
                 return Err(error);
             }
             self.metrics.count(|counts| counts.retries += 1);

@@ -261,18 +261,55 @@ impl Rotation<'_> {
         }
     }
 
-    /// Deletes what a sweep has chosen.
+    /// Deletes what a sweep has chosen by `labels`, which have just been read.
     async fn sweep(
         &self,
         signer: &Signer<'_>,
         keys: Vec<&Listed>,
+        labels: &Labels,
         owner: &str,
         witness: Option<&ApiKeyId>,
     ) -> Result<(), Error> {
-        for key in keys {
-            let is_deleted = delete(signer, key, owner, witness).await?;
+        for (index, key) in keys.into_iter().enumerate() {
+            if index > 0 {
+                self.ensure_unmoved(labels).await?;
+            }
+            let is_deleted = self.delete(signer, key, labels, owner, witness).await?;
             let metrics = self.confluent.metrics();
             metrics.count(|counts| counts.swept += u64::from(is_deleted));
+        }
+        Ok(())
+    }
+
+    /// Deletes a key that is no longer needed as `labels` have it, and says so. Tells whether it was deleted.
+    async fn delete(
+        &self,
+        signer: &Signer<'_>,
+        key: &Listed,
+        labels: &Labels,
+        owner: &str,
+        witness: Option<&ApiKeyId>,
+    ) -> Result<bool, Error> {
+        if key.owner.as_deref() != Some(owner) {
+            tracing::warn!(key_id = key.id, "a key stays: it is not the owner's");
+            return Ok(false);
+        }
+        let unused = async || self.ensure_unmoved(labels).await.is_ok();
+        let id = ApiKeyId::new(key.id.clone());
+        signer.delete(&id, owner, witness, unused).await?;
+        tracing::info!(
+            deleted_key_id = key.id,
+            "deleted a key that is no longer needed"
+        );
+        Ok(true)
+    }
+
+    /// Checks that no label has come to another version since `labels` were read. A deletion may take minutes, if
+    /// Confluent is asked too often, and somebody may roll back meanwhile to a version that names the next key to go.
+    async fn ensure_unmoved(&self, labels: &Labels) -> Result<(), Error> {
+        let now = self.store.describe(&labels.arn).await?;
+        if now.moved_since(labels) {
+            return Err(Error::LabelMoved);
         }
         Ok(())
     }
@@ -311,24 +348,4 @@ fn parsed(label: &'static str, version: &str, value: Option<Redacted>) -> Result
 fn key_in(label: &'static str, document: &Document) -> Result<ApiKey, Error> {
     let key = document.api_key().cloned();
     key.ok_or(Error::KeyMissing { label })
-}
-
-/// Deletes a key that is no longer needed, and says so. Tells whether it was deleted.
-async fn delete(
-    signer: &Signer<'_>,
-    key: &Listed,
-    owner: &str,
-    witness: Option<&ApiKeyId>,
-) -> Result<bool, Error> {
-    if key.owner.as_deref() != Some(owner) {
-        tracing::warn!(key_id = key.id, "a key stays: it is not the owner's");
-        return Ok(false);
-    }
-    let id = ApiKeyId::new(key.id.clone());
-    signer.delete(&id, owner, witness).await?;
-    tracing::info!(
-        deleted_key_id = key.id,
-        "deleted a key that is no longer needed"
-    );
-    Ok(true)
 }

@@ -174,7 +174,7 @@ impl<'a> Signer<'a> {
             .await
     }
 
-    /// Deletes `key` of `owner`. That it is gone already is a success.
+    /// Deletes `key` of `owner`, as long as it is `unused`. That it is gone already is a success.
     ///
     /// Confluent answers 403 for a key that is gone as for one that may not be deleted. The owner's list
     /// tells them apart, if it shows `witness`, a key that is known to exist, if there is one.
@@ -186,8 +186,10 @@ impl<'a> Signer<'a> {
         key: &ApiKeyId,
         owner: &str,
         witness: Option<&ApiKeyId>,
+        unused: impl AsyncFn() -> bool,
     ) -> Result<(), Error> {
-        let sent = self.signed(async |confluent, signer| confluent.delete(signer, key).await);
+        let sent =
+            self.signed(async |confluent, signer| confluent.delete(signer, key, &unused).await);
         let source = match sent.await {
             Ok(()) => return Ok(()),
             Err(Error::Confluent(source)) => source,

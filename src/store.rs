@@ -179,6 +179,15 @@ impl Labels {
         self.stages.get(version).map(Vec::as_slice)
     }
 
+    /// Whether a label has come to a version that it was not on, as `before` has it.
+    #[must_use]
+    pub fn moved_since(&self, before: &Self) -> bool {
+        [CURRENT, PENDING, PREVIOUS].into_iter().any(|label| {
+            let version = self.version_with(label);
+            version.is_some() && version != before.version_with(label)
+        })
+    }
+
     /// Whether `version` bears `label`.
     #[must_use]
     pub fn has(&self, version: &str, label: &str) -> bool {

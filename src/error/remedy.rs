@@ -19,7 +19,7 @@ impl Error {
             Self::NoKeyYet => PUT_OR_ALLOW_A_KEY,
             Self::FirstKeyNeedsAdmin => NAME_AN_ADMIN,
             Self::NoCurrentVersion => PUT_A_VALUE,
-            Self::CurrentVersionMoved => BEGINS_ANEW,
+            Self::LabelMoved => BEGINS_ANEW,
             Self::KeyMissing { label } | Self::VersionWithoutValue { label, .. } => {
                 of_missing(label)
             }

@@ -85,10 +85,10 @@ impl Rotation<'_> {
                 return Ok(FINISHED);
             }
         }
-        self.sweep(&signer, going, current.owner(), id_in(&current))
+        self.sweep(&signer, going, &now, current.owner(), id_in(&current))
             .await?;
         let key = self
-            .create_key(&signer, &current, &resource, &labels.arn, &mark)
+            .create_key(&signer, &current, &resource, &now, &mark)
             .await?;
         // An answer that names a key which was there before names one that is in use, not the one it made.
         if keys.iter().any(|listed| listed.id == key.id.as_str()) {
@@ -104,7 +104,7 @@ impl Rotation<'_> {
             return Ok(false);
         }
         if now.version_with(CURRENT) != labels.version_with(CURRENT) {
-            return Err(Error::CurrentVersionMoved);
+            return Err(Error::LabelMoved);
         }
         Ok(true)
     }
@@ -183,13 +183,13 @@ impl Rotation<'_> {
         signer: &Signer<'_>,
         current: &Document,
         resource: &Resource,
-        arn: &str,
+        labels: &Labels,
         mark: &Mark,
     ) -> Result<ApiKey, Error> {
         let new = NewKey {
             owner: current.owner(),
             resource,
-            display_name: &sweep::display_name(arn),
+            display_name: &sweep::display_name(&labels.arn),
             description: &mark.description(),
         };
         let mut sent = 0;
@@ -221,7 +221,7 @@ impl Rotation<'_> {
                 return Err(Error::CreationUnknown { source });
             };
             let made = sweep::of_invocation(&keys, mark);
-            self.sweep(signer, made, current.owner(), id_in(current))
+            self.sweep(signer, made, labels, current.owner(), id_in(current))
                 .await?;
         }
     }
@@ -256,7 +256,7 @@ impl Rotation<'_> {
             _ => {}
         }
         signer
-            .delete(&key.id, current.owner(), id_in(current))
+            .delete(&key.id, current.owner(), id_in(current), async || true)
             .await?;
         tracing::info!(deleted_key_id = %key.id, "deleted the new key, which was not stored");
         match staged {

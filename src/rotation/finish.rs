@@ -2,7 +2,7 @@
 //!
 //! Asked again after a crash, the version is current already, and the retiring goes on.
 
-use super::{Opening, Rotation, delete, key_in, parsed, record_kind};
+use super::{Opening, Rotation, key_in, parsed, record_kind};
 use crate::config::OldKeyPolicy;
 use crate::confluent::Listed;
 use crate::credential::ApiKeyId;
@@ -99,17 +99,22 @@ impl Rotation<'_> {
         // Somebody who has moved AWSCURRENT back meanwhile uses the old key again.
         let now = self.store.describe(&labels.arn).await?;
         if !now.has(&self.event.token, CURRENT) {
-            return Err(Error::CurrentVersionMoved);
+            return Err(Error::LabelMoved);
         }
         let Replacement {
             owner, new, keys, ..
         } = *replacement;
         let left_over = self.left_over(&now, &self.mark(labels), replacement);
-        self.sweep(signer, left_over, owner, Some(new)).await?;
+        let is_first = left_over.is_empty();
+        self.sweep(signer, left_over, &now, owner, Some(new))
+            .await?;
         match replacement.old_key() {
             Some(old) if self.config.old_key_policy == OldKeyPolicy::Delete && old != new => {
                 if let Some(old) = find_old(signer, keys, old, new).await? {
-                    delete(signer, &old, owner, Some(new)).await?;
+                    if !is_first {
+                        self.ensure_unmoved(&now).await?;
+                    }
+                    self.delete(signer, &old, &now, owner, Some(new)).await?;
                 }
             }
             _ => {}

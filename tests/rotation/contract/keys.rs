@@ -297,8 +297,14 @@ async fn a_key_that_is_gone_counts_as_deleted_if_confluent_says_404() {
         world.simulator.state().knobs.gone_answer = gone_answer;
         let key = world.create(&signer, Kind::Kafka).await.unwrap();
 
-        let first = world.confluent().delete(&signer, &key.id).await;
-        let second = world.confluent().delete(&signer, &key.id).await;
+        let first = world
+            .confluent()
+            .delete(&signer, &key.id, async || true)
+            .await;
+        let second = world
+            .confluent()
+            .delete(&signer, &key.id, async || true)
+            .await;
 
         assert!(first.is_ok(), "{gone_answer:?}: {first:?}");
         assert_eq!(world.keys(), [world.first_key.as_str()], "{gone_answer:?}");
@@ -314,7 +320,11 @@ async fn an_id_cannot_lead_a_request_to_another_path() {
     world.always_answer(Answer::empty(204));
     let id = ApiKeyId::new("../../org/v2/environments?a=b#c".to_owned());
 
-    world.confluent().delete(&signer, &id).await.unwrap();
+    world
+        .confluent()
+        .delete(&signer, &id, async || true)
+        .await
+        .unwrap();
 
     let target = world.simulator.state().requests[0].target.clone();
     assert_eq!(

@@ -322,7 +322,7 @@ async fn a_rotation_that_somebody_ends_during_the_step_makes_and_deletes_nothing
                     .simulator
                     .move_label(&world.arn, "AWSPENDING", token.as_deref());
             },
-            "CurrentVersionMoved",
+            "LabelMoved",
         ),
     ];
     for (case, end, error_type) in cases {

@@ -251,13 +251,55 @@ async fn a_key_that_somebody_made_current_again_is_not_deleted() {
         .await;
 
     let error = outcome.unwrap_err();
-    assert_eq!(
-        error.error_type, "CurrentVersionMoved",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "LabelMoved", "{}", error.error_message);
     assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.first_key));
     assert_eq!(world.count(deletes_a_key), 0);
+}
+
+/// A deletion that is refused may wait for minutes before it is sent again.
+#[tokio::test]
+async fn a_key_that_somebody_makes_current_again_while_its_deletion_waits_is_not_deleted() {
+    for status in [429, 503] {
+        let world = nearly_finished(OldKeyPolicy::Delete).await;
+        let old = world.version("AWSCURRENT").unwrap();
+        let refusal = Answer::empty(status);
+        world.simulator.answer(1, deletes_a_key, refusal);
+        let roll_back = async || {
+            world
+                .simulator
+                .move_label(&world.arn, "AWSCURRENT", Some(&old));
+        };
+
+        let outcome = world
+            .step_while("finishSecret", deletes_a_key, roll_back)
+            .await;
+
+        assert_eq!(outcome.unwrap_err().error_type, "KeyNotDeleted", "{status}");
+        assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.first_key));
+        assert_eq!(world.count(deletes_a_key), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_somebody_makes_current_again_while_another_is_deleted_stays() {
+    let world = World::new(Setting::default()).await;
+    world.pass(&["createSecret"]).await;
+    world.simulator.abandon(&world.arn);
+    world.pass(&BEFORE).await;
+    let old = world.version("AWSCURRENT").unwrap();
+    let roll_back = async || {
+        world
+            .simulator
+            .move_label(&world.arn, "AWSCURRENT", Some(&old));
+    };
+
+    let outcome = world
+        .step_while("finishSecret", deletes_a_key, roll_back)
+        .await;
+
+    assert_eq!(outcome.unwrap_err().error_type, "LabelMoved");
+    assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.first_key));
+    assert_eq!(world.count(deletes_a_key), 1, "what was left over");
 }
 
 #[tokio::test]
