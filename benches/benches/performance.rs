@@ -1,6 +1,6 @@
 //! What the function costs, beside the least that a Rust function costs and beside AWS's Python template:
 //! `cargo bench --package benches --bench performance`. `-- --starts 10` is quicker, `--program <path>` measures another
-//! build, and `--write` puts the tables into `docs/performance.md`.
+//! build, and `--write` puts the tables into `docs/performance.md`, and a short one into the README.
 //!
 //! No published harness measures the start of a process under Lambda's Runtime API, so this one does. Each subject is
 //! started in turn, again and again, so that a machine that slows down slows all of them.
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use benches::machine;
 use benches::process::{Cost, Process};
-use benches::report::{Samples, number, publish, ratio, table};
+use benches::report::{self, DOCUMENT, Samples, number, ratio, table};
 use benches::subject::Subject;
 use benches::tls::Tls;
 use benches::world::{World, any_event, function_variables};
@@ -234,11 +234,12 @@ async fn main() -> Result<(), String> {
             .size
             .add_number(subject.size().unwrap_or_default() as f64 / MIB);
     }
-    publish(
-        "measured",
-        &run.report(&options, &kind, &load),
-        options.write,
-    );
+    let report = run.report(&options, &kind, &load);
+    report::print(&report);
+    if options.write {
+        report::write(DOCUMENT, "measured", &report);
+        report::write("README.md", "summary", &run.summary(&kind));
+    }
     Ok(())
 }
 
@@ -285,23 +286,52 @@ impl Run {
         )
     }
 
+    /// A figure of the function, of the floor and of the Python template; none where it was not measured.
+    fn compared(&self, (_, over_tls, pick): Row) -> [Samples; 3] {
+        let subjects = if over_tls {
+            [self.function_tls.as_ref(), None, self.python_tls.as_ref()]
+        } else {
+            [
+                Some(&self.function),
+                Some(&self.floor),
+                self.python.as_ref(),
+            ]
+        };
+        subjects.map(|subject| subject.map(pick).cloned().unwrap_or_default())
+    }
+
+    /// What the README says of it.
+    fn summary(&self, kind: &str) -> String {
+        let rows: Vec<_> = ROWS
+            .into_iter()
+            .filter(|(name, ..)| SUMMARY.contains(name))
+            .map(|row| {
+                let figures = self.compared(row);
+                let cells = figures.map(|of| of.median().map_or("–".to_owned(), number));
+                [row.0.to_owned()].into_iter().chain(cells).collect()
+            })
+            .collect();
+        let head = [
+            "",
+            "this function",
+            "least Rust function",
+            "Python template",
+        ];
+        format!(
+            "`cargo bench --package benches --bench performance` on {kind}, medians; nothing ran on AWS.\n\n{}",
+            table(&head, &rows)
+        )
+    }
+
     fn costs(&self) -> String {
-        let none = Measured::default();
         let mut rows = Vec::new();
-        for (name, over_tls, pick) in ROWS {
-            let (ours, python) = if over_tls {
-                (self.function_tls.as_ref(), self.python_tls.as_ref())
-            } else {
-                (Some(&self.function), self.python.as_ref())
-            };
-            let floor = if over_tls { &none } else { &self.floor };
-            let [ours, floor, python] =
-                [ours.unwrap_or(&none), floor, python.unwrap_or(&none)].map(pick);
+        for row in ROWS {
+            let [ours, floor, python] = self.compared(row);
             if ours.median().is_none() {
                 continue;
             }
             rows.push(vec![
-                name.to_owned(),
+                row.0.to_owned(),
                 ours.cell(),
                 floor.cell(),
                 ratio(ours.median(), floor.median()),
@@ -324,8 +354,20 @@ impl Run {
 /// One figure of a subject.
 type Pick = fn(&Measured) -> &Samples;
 
-/// The figures, whether over TLS, and where they are kept.
-const ROWS: [(&str, bool, Pick); 18] = [
+/// A figure's name, whether it is over TLS, and where it is kept.
+type Row = (&'static str, bool, Pick);
+
+/// The figures that the README shows.
+const SUMMARY: [&str; 6] = [
+    "program, MiB",
+    "init, ms",
+    "first step over TLS, CPU ms",
+    "start and rotation over TLS, CPU ms",
+    "peak memory over TLS, MiB",
+    "requests of a rotation",
+];
+
+const ROWS: [Row; 18] = [
     ("program, MiB", false, |of| &of.size),
     ("init, ms", false, |of| &of.init),
     ("init, CPU ms", false, |of| &of.init_cpu),

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::subject;
 
+/// Where all figures are.
+pub const DOCUMENT: &str = "docs/performance.md";
+
 /// So many measurements of one thing.
 #[derive(Clone, Debug, Default)]
 pub struct Samples(Vec<f64>);
@@ -90,25 +93,25 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Prints what was measured and, if the run was asked to, puts it into `docs/performance.md`, between the two
-/// comments that name this part.
+/// Prints what was measured.
+#[expect(clippy::print_stdout, reason = "it is there to be read")]
+pub fn print(text: &str) {
+    println!("{text}");
+}
+
+/// Puts what was measured into `document`, a file of this repository, between the two comments that name this `part`.
 ///
 /// # Panics
 /// If the document lacks those comments.
-#[expect(clippy::print_stdout, reason = "it is there to be read")]
-pub fn publish(part: &str, text: &str, write: bool) {
-    println!("{text}");
-    if !write {
-        return;
-    }
-    let path = subject::root().join("docs/performance.md");
-    let document = fs::read_to_string(&path).expect("docs/performance.md");
+pub fn write(document: &str, part: &str, text: &str) {
+    let path = subject::root().join(document);
+    let old = fs::read_to_string(&path).expect("the document");
     let (from, to) = (
         format!("<!-- {part}: begin -->\n"),
         format!("<!-- {part}: end -->"),
     );
-    let (before, rest) = document.split_once(&from).expect("the part's beginning");
+    let (before, rest) = old.split_once(&from).expect("the part's beginning");
     let (_, after) = rest.split_once(&to).expect("the part's end");
-    let document = format!("{before}{from}\n{}\n\n{to}{after}", text.trim());
-    fs::write(path, document).expect("docs/performance.md");
+    let new = format!("{before}{from}\n{}\n\n{to}{after}", text.trim());
+    fs::write(path, new).expect("the document");
 }

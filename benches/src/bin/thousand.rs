@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use benches::machine;
 use benches::process::Process;
-use benches::report::{number, publish, table};
+use benches::report::{self, DOCUMENT, number, table};
 use benches::subject::{Subject, root};
 use benches::world::function_variables;
 use serde_json::{Value, json};
@@ -190,12 +190,10 @@ async fn main() -> ExitCode {
 
     let course = course.borrow();
     let figures = Figures::of(&simulator, &options, &course, began_at);
-    publish(
-        "thousand",
-        &figures.report(&options, &course, *pool.started.borrow(), &load),
-        options.write,
-    );
+    let report = figures.report(&options, &course, *pool.started.borrow(), &load);
+    report::print(&report);
     if options.write {
+        report::write(DOCUMENT, "thousand", &report);
         let curve = curve(&options, &figures.made, &course.done);
         std::fs::write(root().join("docs/thousand.svg"), curve).expect("the folder docs");
     }
