@@ -5,6 +5,7 @@
 //!
 //! <https://docs.confluent.io/cloud/current/api.html#tag/API-Keys-(iamv2)>
 
+mod listed;
 mod wire;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::http::{self, Answer, Http, Request};
 use crate::metrics::Metrics;
 use crate::refusal::{Meaning, Refusal};
 use crate::resource::{LookUp, PathAndQuery, Probed, Resource};
+pub use listed::Listed;
 use wire::{WireCount, WireKey, WirePage, any_json, create_body, decoded, next_page};
 
 /// Confluent Cloud, for as long as one invocation lasts.
@@ -106,55 +108,6 @@ fn failing(refusal: &Refusal, signer: &ApiKeyId) -> String {
     match refusal.meaning {
         Meaning::ServerError => "failed to".to_owned(),
         _ => format!("did not let the key {signer}"),
-    }
-}
-
-/// An API key as Confluent Cloud describes it: everything but its secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listed {
-    /// Its id.
-    pub id: String,
-    /// The service account or user it belongs to; internal keys have none.
-    pub owner: Option<String>,
-    /// The id of the resource it opens; none for a Cloud key.
-    pub resource: Option<String>,
-    /// The environment of that resource, where the answer tells it.
-    pub environment: Option<String>,
-    /// The organization's id, where the answer tells it.
-    pub organization: Option<String>,
-    /// Free text, in which we mark our keys.
-    pub description: String,
-    /// When it was made, in seconds since the epoch.
-    pub created_at: Option<i64>,
-}
-
-impl Listed {
-    /// The environment of the resource, where the answer tells it, as a part of a path.
-    ///
-    /// # Errors
-    /// [`Error::Unusable`] if it would be more than one part.
-    pub fn environment_for_path(&self) -> Result<Option<String>, Error> {
-        for_path(self.environment.as_deref(), "an environment")
-    }
-
-    /// The organization's id, where the answer tells it, as a part of a path.
-    ///
-    /// # Errors
-    /// [`Error::Unusable`] if it would be more than one part.
-    pub fn organization_for_path(&self) -> Result<Option<String>, Error> {
-        for_path(self.organization.as_deref(), "an organization")
-    }
-}
-
-/// `id`, if it leads a path neither up nor elsewhere.
-fn for_path(id: Option<&str>, what: &'static str) -> Result<Option<String>, Error> {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    match id {
-        Some(id) if id.len() > LONGEST_ID || !id.bytes().all(is_allowed) => Err(unusable(
-            "describe an API key",
-            format!("names {what} that cannot be one"),
-        )),
-        id => Ok(id.map(str::to_owned)),
     }
 }
 

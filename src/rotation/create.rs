@@ -54,13 +54,9 @@ impl Rotation<'_> {
         );
         let (previous, keys) = (previous?, keys?);
         self.count_keys(current.owner(), &resource, &keys);
-        let listed = match own {
-            Some(key) => signer.find(&key.id, &keys).await?,
-            None => None,
-        };
-        if let Some(key) = checked {
-            proof::check_listed(&key.id, &current, &resource, listed.as_ref(), &keys)?;
-        }
+        let listed = self
+            .find_current(&signer, &current, &resource, &keys)
+            .await?;
         // Labels that still stand after the list was made show that no later rotation had begun by then: none
         // of the keys in the list is a later rotation's, and what was current still is.
         let listed = listed.as_ref();
@@ -113,6 +109,24 @@ impl Rotation<'_> {
     fn key_to_check<'d>(&self, current: &'d Document) -> Option<&'d ApiKey> {
         let is_required = self.config.current_key_check == CurrentKeyCheck::Required;
         current.api_key().filter(|_| is_required)
+    }
+
+    /// The current key as Confluent describes it, which has to be as the secret says if that is to be checked.
+    async fn find_current(
+        &self,
+        signer: &Signer<'_>,
+        current: &Document,
+        resource: &Resource,
+        keys: &[Listed],
+    ) -> Result<Option<Listed>, Error> {
+        let Some(key) = current.api_key() else {
+            return Ok(None);
+        };
+        let listed = signer.find(&key.id, keys).await?;
+        if self.key_to_check(current).is_some() {
+            proof::check_listed(&key.id, current, resource, listed.as_ref(), keys)?;
+        }
+        Ok(listed)
     }
 
     /// Asks for the endpoint at which the current key will be tried, while its owner's keys are listed.

@@ -6,17 +6,17 @@
 #![expect(clippy::print_stdout, reason = "it is there to be kept")]
 #![expect(clippy::expect_used, reason = "what it arranges itself is there")]
 
+mod function;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_sdk_secretsmanager::config::{BehaviorVersion, Credentials, Region};
-use confluent_key_rotation::config::{Config, Logging};
+use confluent_key_rotation::config::Logging;
 use confluent_key_rotation::handler::Function;
-use confluent_key_rotation::transport::{self, SdkHttpClient};
-use confluent_key_rotation::{http, logging, store};
+use confluent_key_rotation::logging;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use simulator::{Answer, Plane, Request, Role, Simulator};
@@ -51,7 +51,7 @@ async fn main() {
     simulator.add_owner("sa-admin", &[Role::OrganizationAdmin]);
     let admin = simulator.add_key("sa-admin", None, None);
     let admin = simulator.add_admin_secret("admin", &admin);
-    let function = function(&simulator);
+    let function = function::function(&simulator, &[("PROBE_INTERVAL_MS", "50")]);
     for nth in 0..SECRETS {
         rotate(&simulator, &function, &admin, nth).await;
     }
@@ -194,32 +194,5 @@ fn failures(svg: &mut String, lines: &[Value]) {
             field("step"),
             y + 18
         );
-    }
-}
-
-/// The function as `main` makes it, with the simulator's addresses and shorter waits.
-fn function(simulator: &Simulator) -> Function {
-    let config = Config::read(|name| match name {
-        "CONFLUENT_API_URL" => Some(simulator.confluent_url()),
-        "PROBE_INTERVAL_MS" => Some("50".to_owned()),
-        _ => None,
-    });
-    let config = config.expect("the configuration is right");
-    let http = transport::client(&config.network).expect("the TLS settings are right");
-    let credentials = Credentials::new("AKIAEXAMPLE", "example", None, None, "dashboard");
-    let sdk = aws_sdk_secretsmanager::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::from_static("us-east-1"))
-        .credentials_provider(credentials)
-        .endpoint_url(simulator.secrets_manager_url())
-        .http_client(SdkHttpClient(http.clone()))
-        .build();
-    Function {
-        config,
-        http,
-        secrets_manager: aws_sdk_secretsmanager::Client::from_conf(sdk),
-        http_limits: http::Limits::default(),
-        crowd: http::Crowd::default(),
-        store_limits: store::Limits::default(),
     }
 }

@@ -5,16 +5,14 @@
 #![expect(clippy::print_stdout, reason = "it is there to be read")]
 #![expect(clippy::expect_used, reason = "what it arranges itself is there")]
 
+mod function;
+
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_sdk_secretsmanager::config::{BehaviorVersion, Credentials, Region};
-use confluent_key_rotation::config::Config;
 use confluent_key_rotation::error::Error;
 use confluent_key_rotation::handler::Function;
 use confluent_key_rotation::preflight::Outcome;
-use confluent_key_rotation::transport::{self, SdkHttpClient};
-use confluent_key_rotation::{http, store};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use simulator::{Plane, Request, Role, Simulator};
@@ -162,7 +160,13 @@ impl Demo {
         simulator.state().knobs.settles_after = SETTLES_AFTER;
         simulator.state().knobs.keep_previous = options.policy != "delete";
         Self {
-            function: function(&simulator, options.policy),
+            function: function::function(
+                &simulator,
+                &[
+                    ("OLD_KEY_POLICY", options.policy),
+                    ("PROBE_INTERVAL_MS", "250"),
+                ],
+            ),
             simulator,
             arn,
             old,
@@ -332,33 +336,5 @@ impl Demo {
             println!("Violations:\n  {}", violations.join("\n  "));
         }
         violations.is_empty()
-    }
-}
-
-/// The function as `main` makes it, with the simulator's addresses and shorter waits.
-fn function(simulator: &Simulator, policy: &str) -> Function {
-    let config = Config::read(|name| match name {
-        "CONFLUENT_API_URL" => Some(simulator.confluent_url()),
-        "OLD_KEY_POLICY" => Some(policy.to_owned()),
-        "PROBE_INTERVAL_MS" => Some("250".to_owned()),
-        _ => None,
-    });
-    let config = config.expect("the configuration is right");
-    let http = transport::client(&config.network).expect("the TLS settings are right");
-    let credentials = Credentials::new("AKIAEXAMPLE", "example", None, None, "demo");
-    let sdk = aws_sdk_secretsmanager::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::from_static("us-east-1"))
-        .credentials_provider(credentials)
-        .endpoint_url(simulator.secrets_manager_url())
-        .http_client(SdkHttpClient(http.clone()))
-        .build();
-    Function {
-        config,
-        http,
-        secrets_manager: aws_sdk_secretsmanager::Client::from_conf(sdk),
-        http_limits: http::Limits::default(),
-        crowd: http::Crowd::default(),
-        store_limits: store::Limits::default(),
     }
 }

@@ -1,5 +1,8 @@
 //! Where the function finds AWS's credentials.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use super::*;
 
 /// A file for one test, which is gone when this is dropped.

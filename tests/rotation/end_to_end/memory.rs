@@ -1,5 +1,7 @@
 //! How much memory the release binary takes, whatever it is answered.
 
+use std::fs;
+
 use simulator::{Answer, Request};
 
 use super::*;
@@ -12,7 +14,7 @@ const MOST_KILOBYTES: u64 = 64 << 10;
 /// As much of a body as is read.
 const LONGEST_BODY: usize = 1 << 20;
 
-impl Process {
+impl lambda::Process {
     /// The most memory that the process has ever had, in kilobytes.
     ///
     /// <https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>

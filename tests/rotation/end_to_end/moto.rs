@@ -5,7 +5,12 @@
 //!
 //! <https://docs.getmoto.org/en/latest/docs/services/secretsmanager.html>
 
+use std::fs::{self, File};
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use simulator::rotation::STEPS;
 
