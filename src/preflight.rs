@@ -260,11 +260,7 @@ impl Preflight<'_> {
         resource: &Resource,
         listed: Listed,
     ) {
-        let prover = Prover {
-            confluent: self.confluent,
-            verification: self.config.key_verification,
-            interval: self.config.probe_interval,
-        };
+        let prover = Prover::new(self.confluent, self.config);
         if !prover.tries(resource) {
             let seen = "not asked: KEY_VERIFICATION=control-plane";
             report.add(ENDPOINT, Fine, seen, None);

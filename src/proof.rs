@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 
-use crate::config::KeyVerification;
+use crate::config::{Config, KeyVerification};
 use crate::confluent::{self, Confluent, Listed, Target, Verdict};
 use crate::credential::{ApiKey, ApiKeyId, Redacted};
 use crate::deadline::Deadline;
@@ -56,7 +56,17 @@ pub enum Proof {
     Unreachable,
 }
 
-impl Prover<'_> {
+impl<'a> Prover<'a> {
+    /// Proves keys at `confluent` as far as `config` asks for it.
+    #[must_use]
+    pub fn new(confluent: &'a Confluent, config: &Config) -> Self {
+        Self {
+            confluent,
+            verification: config.key_verification,
+            interval: config.probe_interval,
+        }
+    }
+
     /// Whether keys of this resource are tried at all.
     #[must_use]
     pub fn tries(&self, resource: &Resource) -> bool {
@@ -78,55 +88,66 @@ impl Prover<'_> {
     ) -> Result<Proof, Error> {
         let mut tries = 0;
         loop {
-            tries += 1;
-            let verdict = self.try_key(key, target, deadline).await?;
-            let is_held = match verdict {
-                Verdict::Accepted if !target.given => true,
+            let mut verdict = self.try_key(key, target, deadline).await?;
+            let mut is_indifferent = false;
+            match verdict {
+                Verdict::Accepted if !target.given => return Ok(Proof::Accepted),
                 // A key that is recognised is held, whatever it may do; but anybody can answer so.
                 Verdict::Accepted | Verdict::NotAuthorised => {
-                    self.refuses_a_wrong_secret(key, target, deadline).await?
+                    verdict = self.try_wrong_secret(key, target, deadline).await?;
+                    if verdict == Verdict::NotAccepted {
+                        return Ok(Proof::Accepted);
+                    }
+                    is_indifferent = matches!(verdict, Verdict::Accepted | Verdict::NotAuthorised);
                 }
-                _ => false,
-            };
-            if is_held {
-                return Ok(Proof::Accepted);
+                _ => {}
             }
-            if tries < TRIES_OF_CURRENT && deadline.wait(self.interval).await.is_ok() {
+            let wait = if let Verdict::Busy(asked) = verdict {
+                // No try: it says nothing about the key.
+                self.interval.max(asked)
+            } else {
+                tries += 1;
+                self.interval
+            };
+            if tries < TRIES_OF_CURRENT && deadline.wait(wait).await.is_ok() {
                 continue;
             }
             let key = key.id.to_string();
-            return match verdict {
+            let seen = Seen(verdict);
+            return match &seen.0 {
+                _ if is_indifferent => Err(Error::EndpointIndifferent { key }),
                 Verdict::Unreachable(_) if self.verification == KeyVerification::BestEffort => {
                     Ok(Proof::Unreachable)
                 }
-                Verdict::Unreachable(_) => Err(Error::EndpointUnreachable {
-                    key,
-                    seen: Seen(verdict),
-                }),
-                Verdict::Accepted | Verdict::NotAuthorised => {
-                    Err(Error::EndpointIndifferent { key })
-                }
-                verdict => Err(Error::CurrentKeyNotAccepted {
-                    key,
-                    seen: Seen(verdict),
-                }),
+                Verdict::Unreachable(_) => Err(Error::EndpointUnreachable { key, seen }),
+                _ => Err(Error::CurrentKeyNotAccepted { key, seen }),
             };
         }
     }
 
-    /// Whether the endpoint tells the key from one with another secret. One that does not, such as a gateway that
-    /// answers 403 to everybody, or one that the writer of the secret chose, proves nothing.
+    /// What the endpoint says of the key with another secret. One that does not refuse it, such as a gateway that answers
+    /// 403 to everybody, or one that the writer of the secret chose, proves nothing.
+    async fn try_wrong_secret(
+        &self,
+        key: &ApiKey,
+        target: &Target<'_>,
+        deadline: Deadline,
+    ) -> Result<Verdict, Error> {
+        let wrong = ApiKey {
+            id: key.id.clone(),
+            secret: Redacted::new("not-the-secret".to_owned()),
+        };
+        self.try_key(&wrong, target, deadline).await
+    }
+
     async fn refuses_a_wrong_secret(
         &self,
         key: &ApiKey,
         target: &Target<'_>,
         deadline: Deadline,
     ) -> Result<bool, Error> {
-        let wrong = ApiKey {
-            id: key.id.clone(),
-            secret: Redacted::new("not-the-secret".to_owned()),
-        };
-        Ok(self.try_key(&wrong, target, deadline).await? == Verdict::NotAccepted)
+        let verdict = self.try_wrong_secret(key, target, deadline).await?;
+        Ok(verdict == Verdict::NotAccepted)
     }
 
     /// Tries the new key until it is proven or `deadline` is near.
@@ -173,8 +194,11 @@ impl Prover<'_> {
             if successes == SUCCESSES {
                 let seconds = began.elapsed().as_secs_f64();
                 tracing::info!(tries, seconds, "the new key is accepted");
-                let metrics = self.confluent.metrics();
-                metrics.count(|counts| counts.propagation = Some(seconds));
+                // A copy of the current key has spread long ago.
+                if current.is_none_or(|current| current.id != key.id) {
+                    let metrics = self.confluent.metrics();
+                    metrics.count(|counts| counts.propagation = Some(seconds));
+                }
                 return Ok(Proof::Accepted);
             }
             let is_lenient = self.verification == KeyVerification::BestEffort;
@@ -198,10 +222,16 @@ impl Prover<'_> {
                     tries,
                 });
             }
-            let longest = LONGEST_INTERVAL.max(self.interval);
-            interval = interval.mul_f64(GROWTH).min(longest);
+            interval = self.longer(interval);
             before = Some(verdict);
         }
+    }
+
+    /// The wait after one of `interval`.
+    #[must_use]
+    pub fn longer(&self, interval: Duration) -> Duration {
+        let longest = LONGEST_INTERVAL.max(self.interval);
+        interval.mul_f64(GROWTH).min(longest)
     }
 
     async fn try_key(

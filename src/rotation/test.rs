@@ -51,7 +51,7 @@ impl Rotation<'_> {
             self.try_pending(&signer, &pending, &key, &current, &resource)
                 .await
         } else {
-            self.check_listed(&signer, pending.owner(), &key.id, &resource)
+            self.await_listed(&signer, pending.owner(), &key.id, &resource)
                 .await
         };
         let error = match tested {
@@ -97,9 +97,9 @@ impl Rotation<'_> {
         }
     }
 
-    /// Checks that the control plane knows the pending key as what it was made for, where nothing is sent to a data
-    /// plane. It may know a new key late.
-    async fn check_listed(
+    /// Waits until the control plane knows the pending key as what it was made for, where nothing is sent to a data
+    /// plane.
+    async fn await_listed(
         &self,
         signer: &Signer<'_>,
         owner: &str,
@@ -108,13 +108,15 @@ impl Rotation<'_> {
     ) -> Result<&'static str, Error> {
         let key = id.to_string();
         let deadline = self.deadline.keeping(AFTER_TRYING);
+        let mut interval = self.config.probe_interval;
         let listed = loop {
             if let Some(listed) = signer.read(id).await? {
                 break listed;
             }
-            if deadline.wait(self.config.probe_interval).await.is_err() {
+            if deadline.wait(interval).await.is_err() {
                 return Err(Error::NewKeyNotListed { key });
             }
+            interval = self.prover().longer(interval);
         };
         let of_owner = listed.owner.as_deref() == Some(owner);
         if of_owner

@@ -71,6 +71,35 @@ async fn an_endpoint_that_answers_everybody_alike_is_no_proof_of_possession() {
 }
 
 #[tokio::test]
+async fn a_resource_that_is_asked_too_often_says_nothing_about_the_current_key() {
+    let world = World::new(Setting::default()).await;
+    world.simulator.answer(5, is_probe, Answer::empty(429));
+
+    let outcome = world.step("createSecret").await;
+
+    assert!(outcome.is_ok(), "{outcome:?}");
+}
+
+/// Only an endpoint that lets a wrong secret in, or recognises it, is one that answers everybody alike.
+#[tokio::test]
+async fn an_endpoint_that_fails_when_it_is_shown_a_wrong_secret_is_not_called_indifferent() {
+    let world = World::new(Setting::default()).await;
+    let current = world.first_key.clone();
+    let forbidden = Answer::json(403, &json!({}));
+    let tried = std::sync::atomic::AtomicUsize::new(0);
+    let is_first_of_two =
+        move |request: &Request| is_probe(request) && tried.fetch_add(1, Relaxed).is_multiple_of(2);
+    world.simulator.answer(20, is_first_of_two, forbidden);
+    world.simulator.answer(20, is_probe, Answer::empty(503));
+
+    let error = world.refusal("createSecret", "a failing endpoint").await;
+
+    assert_eq!(error.error_type, "CurrentKeyNotAccepted");
+    assert!(error.error_message.contains("status 503"), "{error:?}");
+    assert_eq!(world.key("AWSCURRENT"), Some(current));
+}
+
+#[tokio::test]
 async fn while_the_current_key_is_dead_the_previous_one_is_spared() {
     let mut world = World::new(Setting {
         policy: OldKeyPolicy::KeepUntilNextRotation,
