@@ -310,8 +310,8 @@ impl Confluent {
         })
     }
 
-    /// Deletes a key; asks for it again, where that may help, only while the key is `unused`. A key that is gone (404)
-    /// is a success.
+    /// Deletes a key. A key that is gone (404) is a success. What failed is sent again, where that may help, while the key
+    /// is `unused` still.
     ///
     /// # Errors
     /// [`Error`]. [`Meaning::Forbidden`] is also what Confluent answers for a key that is gone.

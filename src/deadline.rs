@@ -112,12 +112,12 @@ impl Backoff {
     }
 }
 
-/// `delay`, up to a quarter shorter.
+/// `delay`, or a little shorter.
 fn jittered(delay: Duration) -> Duration {
     delay.mul_f64(1.0 - Backoff::JITTER * fastrand::f64())
 }
 
-/// `delay`, up to a quarter longer: for a wait the server asked for, which may not be cut short.
+/// `delay`, or a little longer: for a wait the server asked for, which may not be cut short.
 #[must_use]
 pub fn at_least(delay: Duration) -> Duration {
     delay.mul_f64(1.0 + Backoff::JITTER * fastrand::f64())

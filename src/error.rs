@@ -369,8 +369,10 @@ fn confluent_name(error: &confluent::Error) -> &'static str {
 fn store_name(error: &store::Error) -> &'static str {
     match error {
         store::Error::Refused { .. } => "SecretsManagerRefused",
-        store::Error::NoAnswer { .. } => "SecretsManagerUnavailable",
-        store::Error::Binary { .. } | store::Error::Undescribed { .. } => "SecretValue",
+        store::Error::NoAnswer { .. } | store::Error::Undescribed { .. } => {
+            "SecretsManagerUnavailable"
+        }
+        store::Error::Binary { .. } => "SecretValue",
     }
 }
 

@@ -310,8 +310,10 @@ impl Http {
                 }
                 Err(error) => error,
             };
-            if !error.is_repeatable(&request.method) {
+            if matches!(error, Error::Refused(_)) && !error.is_one_too_many() {
                 self.crowd.thins_out();
+            }
+            if !error.is_repeatable(&request.method) {
                 return Err(error);
             }
             // Not counted: to give up would waste all that this step has asked so far, and ask for it once more.
@@ -324,10 +326,10 @@ impl Http {
             } else {
                 return Err(error);
             };
-            tracing::info!(%error, method = %request.method, path = request.url.path(), ?delay, "trying again");
             if deadline.wait(delay).await.is_err() || !wanted().await {
                 return Err(error);
             }
+            tracing::info!(%error, method = %request.method, path = request.url.path(), ?delay, "trying again");
             self.metrics.count(|counts| counts.retries += 1);
         }
     }

@@ -36,8 +36,9 @@
 //! | [`deadline`] | time left, and the one wait |
 //! | [`credential`] | keys, and text that cannot be printed |
 //!
-//! Dependencies point down this table, but for ids, joined causes and metrics, which all use. There is no trait of our own: the seam for tests is a URL, and what stands
-//! behind it is a simulator of both services that checks the promises at every request.
+//! Dependencies point down this table, but for ids, joined causes, metrics and what is configured, which all use. There is
+//! no trait of our own: the seam for tests is a URL, and what stands behind it is a simulator of both services that
+//! checks the promises at every request.
 //!
 //! # Four rules that explain most of the code
 //!

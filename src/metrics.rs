@@ -25,6 +25,8 @@ pub struct Counts {
     /// Keys of this secret that were deleted before or after another was made, but for the one that was replaced: what was
     /// left over, and under `keep-until-next-rotation` the key two rotations old.
     pub swept: u64,
+    /// Whether a key is still there that should be gone.
+    pub deferred: bool,
     /// For how many seconds the new key was tried before it was accepted.
     pub propagation: Option<f64>,
     /// How many keys the owner has, and how many it may have by default.
@@ -50,17 +52,17 @@ impl Metrics {
     }
 }
 
-/// The errors after which a key is still there that should not be.
-const DEFERRED: [&str; 2] = ["KeyNotDeleted", "OldKeyUnknown"];
-
 fn line(counts: &Counts, function: &str, step: &str, error: Option<&str>) -> Value {
-    let deferred = error.is_some_and(|error| DEFERRED.contains(&error));
     let mut metrics = vec![
         ("FailedSteps", "Count", json!(u8::from(error.is_some()))),
         ("ConfluentRequests", "Count", json!(counts.requests)),
         ("ConfluentRetries", "Count", json!(counts.retries)),
         ("KeysSwept", "Count", json!(counts.swept)),
-        ("DeletionsDeferred", "Count", json!(u8::from(deferred))),
+        (
+            "DeletionsDeferred",
+            "Count",
+            json!(u8::from(counts.deferred)),
+        ),
     ];
     if let Some(seconds) = counts.propagation {
         metrics.push(("PropagationSeconds", "Seconds", json!(seconds)));
@@ -116,6 +118,7 @@ mod tests {
         let counts = Counts {
             propagation: Some(1.5),
             owner_keys: Some((9, 10)),
+            deferred: true,
             ..Counts::default()
         };
 

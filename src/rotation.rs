@@ -254,49 +254,75 @@ impl Rotation<'_> {
     }
 
     fn prover(&self) -> Prover<'_> {
-        Prover {
-            confluent: self.confluent,
-            verification: self.config.key_verification,
-            interval: self.config.probe_interval,
+        Prover::new(self.confluent, self.config)
+    }
+
+    /// Whether the rotation is still to be made, by `now`'s labels as by those that the step began with.
+    fn stands(&self, labels: &Labels, now: &Labels) -> Result<bool, Error> {
+        if self.guard(now)? {
+            return Ok(false);
+        }
+        if now.version_with(CURRENT) != labels.version_with(CURRENT) {
+            return Err(Error::LabelMoved);
+        }
+        Ok(true)
+    }
+
+    /// The same, by the labels as they are now, before something is made or published: what was asked for since `labels`
+    /// were read may have waited for minutes.
+    async fn still_stands(&self, labels: &Labels) -> Result<bool, Error> {
+        match self.store.described_again(labels).await? {
+            Some(now) => self.stands(labels, &now),
+            None => Ok(true),
         }
     }
 
-    /// Deletes what a sweep has chosen by `labels`, which have just been read.
-    async fn sweep(
-        &self,
-        signer: &Signer<'_>,
-        keys: Vec<&Listed>,
-        labels: &Labels,
-        owner: &str,
-        witness: Option<&ApiKeyId>,
-    ) -> Result<(), Error> {
-        for (index, key) in keys.into_iter().enumerate() {
-            if index > 0 {
-                self.ensure_unmoved(labels).await?;
-            }
-            let is_deleted = self.delete(signer, key, labels, owner, witness).await?;
+    /// Checks that no label has come to another version since `labels` were read: somebody may have rolled back to one
+    /// that names the key which is to be deleted.
+    async fn ensure_unmoved(&self, labels: &Labels) -> Result<(), Error> {
+        match self.store.described_again(labels).await? {
+            Some(now) if now.moved_since(labels) => Err(Error::LabelMoved),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes what a sweep has chosen.
+    async fn sweep(&self, keys: Vec<&Listed>, deletion: Deletion<'_>) -> Result<(), Error> {
+        for key in keys {
+            let is_deleted = self.delete(key, deletion).await?;
             let metrics = self.confluent.metrics();
             metrics.count(|counts| counts.swept += u64::from(is_deleted));
         }
         Ok(())
     }
 
-    /// Deletes a key that is no longer needed as `labels` have it, and says so. Tells whether it was deleted.
-    async fn delete(
-        &self,
-        signer: &Signer<'_>,
-        key: &Listed,
-        labels: &Labels,
-        owner: &str,
-        witness: Option<&ApiKeyId>,
-    ) -> Result<bool, Error> {
+    /// Deletes a key that is no longer needed, and says so. Tells whether it was deleted.
+    async fn delete(&self, key: &Listed, deletion: Deletion<'_>) -> Result<bool, Error> {
+        let Deletion {
+            signer,
+            owner,
+            witness,
+            labels,
+        } = deletion;
         if key.owner.as_deref() != Some(owner) {
             tracing::warn!(key_id = key.id, "a key stays: it is not the owner's");
             return Ok(false);
         }
-        let unused = async || self.ensure_unmoved(labels).await.is_ok();
+        let ensure_unused = async || match labels {
+            Some(labels) => self.ensure_unmoved(labels).await,
+            None => Ok(()),
+        };
+        ensure_unused().await?;
         let id = ApiKeyId::new(key.id.clone());
-        signer.delete(&id, owner, witness, unused).await?;
+        let is_unused = async || ensure_unused().await.is_ok();
+        if let Err(error) = signer.delete(&id, owner, witness, is_unused).await {
+            // That it is in use again is the reason then, not the refusal that came before.
+            ensure_unused().await?;
+            self.confluent
+                .metrics()
+                .count(|counts| counts.deferred = true);
+            return Err(error);
+        }
         tracing::info!(
             deleted_key_id = key.id,
             "deleted a key that is no longer needed"
@@ -304,20 +330,22 @@ impl Rotation<'_> {
         Ok(true)
     }
 
-    /// Checks that no label has come to another version since `labels` were read. A deletion may take minutes, if
-    /// Confluent is asked too often, and somebody may roll back meanwhile to a version that names the next key to go.
-    async fn ensure_unmoved(&self, labels: &Labels) -> Result<(), Error> {
-        let now = self.store.describe(&labels.arn).await?;
-        if now.moved_since(labels) {
-            return Err(Error::LabelMoved);
-        }
-        Ok(())
-    }
-
     /// The mark of the keys that this invocation makes.
     fn mark(&self, labels: &Labels) -> Mark {
         Mark::new(&labels.arn, &self.event.token, self.invocation)
     }
+}
+
+/// By whom keys are deleted, and what was known when they were chosen.
+#[derive(Clone, Copy)]
+struct Deletion<'a> {
+    signer: &'a Signer<'a>,
+    /// Whose keys they are: nobody else's go.
+    owner: &'a str,
+    /// A key that is known to exist, by which a list is judged.
+    witness: Option<&'a ApiKeyId>,
+    /// The labels by which they were chosen; none for keys that no version can ever name.
+    labels: Option<&'a Labels>,
 }
 
 /// What the secret's keys open.

@@ -174,7 +174,8 @@ impl<'a> Signer<'a> {
             .await
     }
 
-    /// Deletes `key` of `owner`, as long as it is `unused`. That it is gone already is a success.
+    /// Deletes `key` of `owner`. That it is gone already is a success. What failed is sent again, where that may help,
+    /// while the key is `unused` still.
     ///
     /// Confluent answers 403 for a key that is gone as for one that may not be deleted. The owner's list
     /// tells them apart, if it shows `witness`, a key that is known to exist, if there is one.
@@ -195,8 +196,9 @@ impl<'a> Signer<'a> {
             Err(Error::Confluent(source)) => source,
             Err(error) => return Err(error),
         };
-        if source.meaning() == Some(Meaning::Forbidden) {
-            let keys = self.list(owner).await?;
+        if source.meaning() == Some(Meaning::Forbidden)
+            && let Ok(keys) = self.list(owner).await
+        {
             let lists = |id: &ApiKeyId| keys.iter().any(|key| key.id == id.as_str());
             if witness.is_some_and(lists) && !lists(key) {
                 return Ok(());

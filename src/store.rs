@@ -9,7 +9,7 @@
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html>
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::retry::RetryConfig;
@@ -43,6 +43,9 @@ pub struct Limits {
     pub longest_repeat: Duration,
     /// The waits for a value that was just written and is not found yet.
     pub visible: Backoff,
+    /// For how long labels count as read just now. A step whose requests are all answered takes no longer; one that has to
+    /// wait, because Confluent is asked too often, may take minutes.
+    pub fresh: Duration,
 }
 
 impl Default for Limits {
@@ -57,6 +60,7 @@ impl Default for Limits {
                 longest: Duration::from_secs(2),
                 times: 5,
             },
+            fresh: Duration::from_secs(2),
         }
     }
 }
@@ -125,7 +129,8 @@ impl Error {
         match self {
             // Of a call that the SDK repeated, only the last refusal is told.
             Self::Refused { code, .. } => {
-                code == "InternalServiceError" || code.starts_with("Throttl")
+                ["InternalServiceError", "ServiceUnavailable"].contains(&code.as_str())
+                    || code.starts_with("Throttl")
             }
             Self::NoAnswer { .. } => true,
             Self::Binary { .. } | Self::Undescribed { .. } => false,
@@ -160,6 +165,7 @@ pub struct Labels {
     /// The admin secret that the rotation's metadata name.
     pub admin_secret_arn: Option<String>,
     stages: HashMap<String, Vec<String>>,
+    read: Instant,
 }
 
 impl Labels {
@@ -221,6 +227,7 @@ impl Store {
     /// # Errors
     /// [`Error`]
     pub async fn describe(&self, secret: &str) -> Result<Labels, Error> {
+        let read = Instant::now();
         let call = self.client.describe_secret().secret_id(secret);
         let sent = call.customize().config_override(self.limited()).send();
         let told = sent
@@ -239,7 +246,19 @@ impl Store {
             rotation_enabled: told.rotation_enabled().unwrap_or(false),
             admin_secret_arn: admin.map(str::to_owned),
             stages: told.version_ids_to_stages.unwrap_or_default(),
+            read,
         })
+    }
+
+    /// The labels as they are now, if `labels` were read so long ago that somebody may have moved them since.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn described_again(&self, labels: &Labels) -> Result<Option<Labels>, Error> {
+        if labels.read.elapsed() < self.limits.fresh {
+            return Ok(None);
+        }
+        Ok(Some(self.describe(&labels.arn).await?))
     }
 
     /// The value of `version`, which must bear `label`; none if that version has no value yet.

@@ -60,11 +60,10 @@ impl Error {
             Self::OldKeyUnknown { .. } => OLD_KEY_UNKNOWN,
             Self::KeyNotDeleted { source, .. } => {
                 let remedy = of_confluent(source);
-                let says_so = remedy.starts_with("The next attempt");
-                return if says_so {
-                    remedy.to_owned()
-                } else {
-                    format!("The next attempt tries again. {remedy}")
+                return match source.meaning() {
+                    // Their remedies say so themselves.
+                    None | Some(Meaning::RateLimited | Meaning::ServerError) => remedy.to_owned(),
+                    Some(_) => format!("The next attempt tries again. {remedy}"),
                 };
             }
             Self::Confluent(source) => of_confluent(source),
@@ -87,8 +86,8 @@ const NAME_AN_ADMIN: &str =
 
 const PUT_A_VALUE: &str = "Put a value with apiKey, apiSecret and serviceAccountId into the secret";
 
-const BEGINS_ANEW: &str =
-    "Nothing is to be done: the next attempt begins with the version that is current then";
+const BEGINS_ANEW: &str = "The next attempt begins with the version that is current then; if you rolled back on purpose, take \
+                           AWSPENDING off, or that version becomes current again";
 
 const TAKE_PENDING_OFF: &str = "Take AWSPENDING off the version and start another rotation";
 

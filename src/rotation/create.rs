@@ -3,9 +3,9 @@
 //! Confluent shows a key's secret once, so a crash between the create and the put leaves a key nobody can use.
 //! It bears our mark, by which finishSecret or the next rotation finds and deletes it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Opening, Rotation, key_in, resource};
+use super::{Deletion, Opening, Rotation, key_in, resource};
 use crate::config::CurrentKeyCheck;
 use crate::confluent::{self, Listed, NewKey, TO_STORE};
 use crate::credential::{ApiKey, ApiKeyId, Redacted};
@@ -16,8 +16,11 @@ use crate::proof::{self, Proof};
 use crate::refusal::Meaning;
 use crate::resource::{Reference, Resource};
 use crate::signer::Signer;
-use crate::store::{CURRENT, Labels, PENDING};
+use crate::store::{CURRENT, PENDING};
 use crate::sweep::{self, Mark};
+
+/// A create is not sent with less time left for its answer: a key whose secret is not heard of is lost.
+const TO_CREATE: Duration = Duration::from_secs(2);
 
 /// How often a create is sent that gets no answer. Each time the keys it may have made are deleted first.
 const MOST_CREATIONS: u32 = 3;
@@ -74,35 +77,31 @@ impl Rotation<'_> {
         let mark = self.mark(&labels);
         let (kept, replaced) = split_previous(&current, previous.as_ref(), is_proven);
         let going = sweep::before_creation(&keys, &mark, &kept, replaced, epoch_seconds());
-        if !going.is_empty() {
-            // The trial may have taken long, and somebody may use the previous key again by now.
-            let now = self.store.describe(&labels.arn).await?;
-            if !self.stands(&labels, &now)? {
-                return Ok(FINISHED);
-            }
+        let deletion = Deletion {
+            signer: &signer,
+            owner: current.owner(),
+            witness: id_in(&current),
+            labels: Some(&now),
+        };
+        self.sweep(going, deletion).await?;
+        if !self.still_stands(&now).await? {
+            return Ok(FINISHED);
         }
-        self.sweep(&signer, going, &now, current.owner(), id_in(&current))
-            .await?;
         let key = self
-            .create_key(&signer, &current, &resource, &now, &mark)
+            .create_key(&signer, &current, &resource, &labels.arn, &mark)
             .await?;
         // An answer that names a key which was there before names one that is in use, not the one it made.
         if keys.iter().any(|listed| listed.id == key.id.as_str()) {
             let source = confluent::Error::names_another_key();
             return Err(Error::CreationUnknown { source });
         }
-        self.stage(&signer, &current, &labels.arn, &key).await
-    }
-
-    /// Whether the rotation is still to be made, by `now`'s labels as by those that the step began with.
-    fn stands(&self, labels: &Labels, now: &Labels) -> Result<bool, Error> {
-        if self.guard(now)? {
-            return Ok(false);
+        match self.still_stands(&now).await {
+            Ok(true) => self.stage(&signer, &current, &labels.arn, &key).await,
+            ended => {
+                self.undo(&signer, &current, &key).await?;
+                ended.map(|_| FINISHED)
+            }
         }
-        if now.version_with(CURRENT) != labels.version_with(CURRENT) {
-            return Err(Error::LabelMoved);
-        }
-        Ok(true)
     }
 
     /// The current key, if there is one and the configuration wants it checked.
@@ -197,18 +196,18 @@ impl Rotation<'_> {
         signer: &Signer<'_>,
         current: &Document,
         resource: &Resource,
-        labels: &Labels,
+        arn: &str,
         mark: &Mark,
     ) -> Result<ApiKey, Error> {
         let new = NewKey {
             owner: current.owner(),
             resource,
-            display_name: &sweep::display_name(&labels.arn),
+            display_name: &sweep::display_name(arn),
             description: &mark.description(),
         };
         let mut sent = 0;
         loop {
-            if self.deadline.remaining() < TO_STORE {
+            if self.deadline.keeping(TO_STORE).remaining() < TO_CREATE {
                 let purpose = "make a key and store it";
                 return Err(Error::OutOfTime { purpose });
             }
@@ -235,8 +234,13 @@ impl Rotation<'_> {
                 return Err(Error::CreationUnknown { source });
             };
             let made = sweep::of_invocation(&keys, mark);
-            self.sweep(signer, made, labels, current.owner(), id_in(current))
-                .await?;
+            let deletion = Deletion {
+                signer,
+                owner: current.owner(),
+                witness: id_in(current),
+                labels: None,
+            };
+            self.sweep(made, deletion).await?;
         }
     }
 
@@ -269,14 +273,25 @@ impl Rotation<'_> {
             Err(_) if !is_taken => return Err(error),
             _ => {}
         }
-        signer
-            .delete(&key.id, current.owner(), id_in(current), async || true)
-            .await?;
-        tracing::info!(deleted_key_id = %key.id, "deleted the new key, which was not stored");
+        self.undo(signer, current, key).await?;
         match staged {
             Ok(Some(_)) => Ok("another invocation staged a key first"),
             _ => Err(error),
         }
+    }
+
+    /// Deletes the key that was just made and is stored nowhere.
+    async fn undo(
+        &self,
+        signer: &Signer<'_>,
+        current: &Document,
+        key: &ApiKey,
+    ) -> Result<(), Error> {
+        signer
+            .delete(&key.id, current.owner(), id_in(current), async || true)
+            .await?;
+        tracing::info!(deleted_key_id = %key.id, "deleted the new key, which was not stored");
+        Ok(())
     }
 
     /// Writes the value with the new key in it.

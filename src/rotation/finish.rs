@@ -2,7 +2,7 @@
 //!
 //! Asked again after a crash, the version is current already, and the retiring goes on.
 
-use super::{Opening, Rotation, key_in, parsed, record_kind};
+use super::{Deletion, Opening, Rotation, key_in, parsed, record_kind};
 use crate::config::OldKeyPolicy;
 use crate::confluent::Listed;
 use crate::credential::ApiKeyId;
@@ -25,14 +25,16 @@ impl Rotation<'_> {
         self.check_pending(&new, &old)?;
         let signer = self.signer(&labels, &new, admin, Some(&key)).await?;
         let keys = keys_with(&signer, new.owner(), &key.id).await?;
-        self.promote(&labels).await?;
+        if self.still_stands(&labels).await? {
+            self.promote(&labels).await?;
+        }
         let replacement = Replacement {
             owner: new.owner(),
             new: &key.id,
             old: Some(&old),
             keys: &keys,
         };
-        self.retire(&signer, &labels, &replacement).await?;
+        self.retire(&signer, None, &replacement).await?;
         Ok("the pending version is current")
     }
 
@@ -67,7 +69,7 @@ impl Rotation<'_> {
             old: old.as_ref(),
             keys: &keys,
         };
-        self.retire(&signer, &labels, &replacement).await?;
+        self.retire(&signer, Some(&labels), &replacement).await?;
         Ok("the version was current already")
     }
 
@@ -80,44 +82,66 @@ impl Rotation<'_> {
         let Err(error) = self.store.move_current(&labels.arn, from, token).await else {
             return Ok(());
         };
-        let labels = self.store.describe(&labels.arn).await?;
-        if labels.has(token, CURRENT) {
+        let now = self.store.describe(&labels.arn).await?;
+        if now.has(token, CURRENT) {
             Ok(())
-        } else {
+        } else if now.version_with(CURRENT) == Some(from) {
             Err(error.into())
+        } else {
+            Err(Error::LabelMoved)
         }
     }
 
-    /// Deletes the keys that the new one makes superfluous: those that rotations left which were disturbed or
-    /// abandoned and, if the policy says so, the one it replaces.
+    /// Deletes the keys that the new one makes superfluous. What fails leaves a key that should be gone, but for a roll-back,
+    /// which needs it.
     async fn retire(
         &self,
         signer: &Signer<'_>,
-        labels: &Labels,
+        before: Option<&Labels>,
         replacement: &Replacement<'_>,
     ) -> Result<(), Error> {
-        // Somebody who has moved AWSCURRENT back meanwhile uses the old key again.
-        let now = self.store.describe(&labels.arn).await?;
-        if !now.has(&self.event.token, CURRENT) {
-            return Err(Error::LabelMoved);
+        let retired = self.delete_replaced(signer, before, replacement).await;
+        if !matches!(retired, Ok(()) | Err(Error::LabelMoved)) {
+            let metrics = self.confluent.metrics();
+            metrics.count(|counts| counts.deferred = true);
         }
+        retired
+    }
+
+    /// Deletes the keys that rotations left which were disturbed or abandoned and, if the policy says so, the one that the
+    /// new one replaces. Labels that were read `before` have to hold still.
+    async fn delete_replaced(
+        &self,
+        signer: &Signer<'_>,
+        before: Option<&Labels>,
+        replacement: &Replacement<'_>,
+    ) -> Result<(), Error> {
         let Replacement {
             owner, new, keys, ..
         } = *replacement;
-        let left_over = self.left_over(&now, &self.mark(labels), replacement);
-        let is_first = left_over.is_empty();
-        self.sweep(signer, left_over, &now, owner, Some(new))
-            .await?;
-        match replacement.old_key() {
-            Some(old) if self.config.old_key_policy == OldKeyPolicy::Delete && old != new => {
-                if let Some(old) = find_old(signer, keys, old, new).await? {
-                    if !is_first {
-                        self.ensure_unmoved(&now).await?;
-                    }
-                    self.delete(signer, &old, &now, owner, Some(new)).await?;
-                }
-            }
-            _ => {}
+        let is_deleted =
+            |old: &&ApiKeyId| self.config.old_key_policy == OldKeyPolicy::Delete && *old != new;
+        let old = match replacement.old_key().filter(is_deleted) {
+            Some(old) => find_old(signer, keys, old, new).await?,
+            None => None,
+        };
+        // Somebody who has moved AWSCURRENT back meanwhile uses the old key again.
+        let now = self.store.describe(&self.event.secret_id).await?;
+        if !now.has(&self.event.token, CURRENT)
+            || before.is_some_and(|before| now.moved_since(before))
+        {
+            return Err(Error::LabelMoved);
+        }
+        let deletion = Deletion {
+            signer,
+            owner,
+            witness: Some(new),
+            labels: Some(&now),
+        };
+        let left_over = self.left_over(&now, &self.mark(&now), replacement);
+        self.sweep(left_over, deletion).await?;
+        if let Some(old) = old {
+            self.delete(&old, deletion).await?;
         }
         Ok(())
     }

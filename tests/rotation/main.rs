@@ -355,6 +355,8 @@ fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Function {
             first_repeat: Duration::from_millis(1),
             longest_repeat: Duration::from_millis(100),
             visible: quick,
+            // Nothing that was read counts as fresh, as if every answer had taken long.
+            fresh: Duration::ZERO,
         },
     }
 }

@@ -36,9 +36,12 @@ async fn configured_world() -> World {
 /// Every number here is a promise to whoever pays for requests and waits: a change that needs one more says why.
 #[tokio::test]
 async fn independent_reads_go_out_together_and_nothing_is_asked_twice_in_a_step() {
-    let named = World::new(Setting::default()).await;
+    let fresh = store::Limits::default().fresh;
+    let mut named = World::new(Setting::default()).await;
+    named.function.store_limits.fresh = fresh;
     assert_eq!(cost(&named).await, [(10, 6), (3, 1), (8, 6), (8, 6)]);
 
-    let configured = configured_world().await;
+    let mut configured = configured_world().await;
+    configured.function.store_limits.fresh = fresh;
     assert_eq!(cost(&configured).await, [(11, 5), (3, 1), (8, 5), (8, 5)]);
 }

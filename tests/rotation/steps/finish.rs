@@ -256,6 +256,104 @@ async fn a_key_that_somebody_made_current_again_is_not_deleted() {
     assert_eq!(world.count(deletes_a_key), 0);
 }
 
+/// The list before it may wait for minutes, if Confluent is asked too often.
+#[tokio::test]
+async fn a_version_whose_rotation_somebody_has_ended_is_not_made_current() {
+    let endings: [(Arrange, &str); 2] = [
+        (
+            |world| world.simulator.abandon(&world.arn),
+            "VersionNotPending",
+        ),
+        (
+            |world| world.simulator.cancel_rotation(&world.arn),
+            "RotationNotEnabled",
+        ),
+    ];
+    for (end, error_type) in endings {
+        let world = nearly_finished(OldKeyPolicy::Delete).await;
+
+        let outcome = world
+            .step_while("finishSecret", lists_keys, async || end(&world))
+            .await;
+
+        assert_eq!(outcome.unwrap_err().error_type, error_type);
+        assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.first_key));
+        assert_eq!(world.count(deletes_a_key), 0, "{error_type}");
+    }
+}
+
+/// Which key `AWSPREVIOUS` names was read before the list, and is not deleted for what it says no more.
+#[tokio::test]
+async fn a_previous_version_that_changes_while_the_keys_are_listed_stops_the_deletions() {
+    let world = nearly_finished(OldKeyPolicy::Delete).await;
+    let new = world.version("AWSPENDING").unwrap();
+    world
+        .simulator
+        .move_label(&world.arn, "AWSCURRENT", Some(&new));
+    let keys = world.all_keys();
+    let change = async || {
+        world
+            .simulator
+            .move_label(&world.arn, "AWSPREVIOUS", Some(&new));
+    };
+
+    let outcome = world.step_while("finishSecret", lists_keys, change).await;
+
+    assert_eq!(outcome.unwrap_err().error_type, "LabelMoved");
+    assert_eq!(world.all_keys(), keys);
+}
+
+#[tokio::test]
+async fn a_move_that_comes_too_late_for_another_current_version_is_refused_as_that() {
+    let world = nearly_finished(OldKeyPolicy::Delete).await;
+    let edit = async || {
+        let token = world.version("AWSPENDING");
+        world.edit(|value| value["note"] = json!("another"));
+        world
+            .simulator
+            .move_label(&world.arn, "AWSPENDING", token.as_deref());
+    };
+
+    let outcome = world
+        .step_while(
+            "finishSecret",
+            is_operation("UpdateSecretVersionStage"),
+            edit,
+        )
+        .await;
+
+    assert_eq!(outcome.unwrap_err().error_type, "LabelMoved");
+    assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.first_key));
+    assert_eq!(world.count(deletes_a_key), 0);
+}
+
+/// A list may lag, and asking for the key that it does not show may wait for minutes.
+#[tokio::test]
+async fn a_key_that_somebody_makes_current_again_while_it_is_looked_for_stays() {
+    let world = nearly_finished(OldKeyPolicy::Delete).await;
+    let old = world.version("AWSCURRENT").unwrap();
+    let new = world.key("AWSPENDING").unwrap();
+    let only_the_new = json!({"data": [{"id": new, "spec": {"owner": {"id": OWNER}}}]});
+    world
+        .simulator
+        .answer(1, lists_keys, Answer::json(200, &only_the_new));
+    let describes_a_key =
+        |request: &Request| request.label().starts_with(&format!("GET {API_KEYS}/"));
+    let roll_back = async || {
+        world
+            .simulator
+            .move_label(&world.arn, "AWSCURRENT", Some(&old));
+    };
+
+    let outcome = world
+        .step_while("finishSecret", describes_a_key, roll_back)
+        .await;
+
+    assert_eq!(outcome.unwrap_err().error_type, "LabelMoved");
+    assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.first_key));
+    assert_eq!(world.count(deletes_a_key), 0);
+}
+
 /// A deletion that is refused may wait for minutes before it is sent again.
 #[tokio::test]
 async fn a_key_that_somebody_makes_current_again_while_its_deletion_waits_is_not_deleted() {
@@ -274,7 +372,7 @@ async fn a_key_that_somebody_makes_current_again_while_its_deletion_waits_is_not
             .step_while("finishSecret", deletes_a_key, roll_back)
             .await;
 
-        assert_eq!(outcome.unwrap_err().error_type, "KeyNotDeleted", "{status}");
+        assert_eq!(outcome.unwrap_err().error_type, "LabelMoved", "{status}");
         assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.first_key));
         assert_eq!(world.count(deletes_a_key), 1, "{status}");
     }

@@ -327,3 +327,37 @@ async fn metrics_count_repeats_failures_sweeps_and_keys_that_could_not_be_delete
         assert_eq!(line[name], value, "{name}: {line:#}");
     }
 }
+
+/// Whether the key is gone cannot be told then, so it counts as one that is still there.
+#[tokio::test]
+async fn a_deletion_that_is_refused_is_reported_as_that_if_the_list_fails_too() {
+    let world = World::new(Setting::default()).await;
+    world
+        .pass(&["createSecret", "setSecret", "testSecret"])
+        .await;
+    let refusal = Answer::confluent_forbidden();
+    world.simulator.answer(1, deletes_a_key, refusal);
+    let lists = std::sync::atomic::AtomicUsize::new(0);
+    let all_but_the_first =
+        move |request: &Request| lists_keys(request) && lists.fetch_add(1, Relaxed) > 0;
+    world
+        .simulator
+        .answer(usize::MAX, all_but_the_first, Answer::empty(503));
+
+    let (outcome, lines) = logged(world.step("finishSecret")).await;
+
+    assert_eq!(outcome.unwrap_err().error_type, "KeyNotDeleted");
+    assert_eq!(metrics(&lines)[0]["DeletionsDeferred"], 1);
+}
+
+#[tokio::test]
+async fn a_trial_of_the_current_key_is_not_taken_for_the_propagation_of_a_new_one() {
+    let world = World::new(Setting::default()).await;
+
+    let (outcome, lines) = logged(world.test_only()).await;
+
+    assert_eq!(outcome, Outcome::Succeeded);
+    let metrics = metrics(&lines);
+    assert_eq!(metrics.len(), 1, "{lines:#?}");
+    assert_eq!(metrics[0].get("PropagationSeconds"), None);
+}

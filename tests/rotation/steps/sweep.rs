@@ -49,6 +49,24 @@ async fn what_an_abandoned_rotation_left_is_swept_and_nobody_elses_keys_are() {
     );
 }
 
+/// The deletions may wait for minutes, if Confluent is asked too often.
+#[tokio::test]
+async fn no_key_is_made_for_a_rotation_that_somebody_ends_during_the_sweep() {
+    let world = World::new(Setting::default()).await;
+    world.pass(&["createSecret"]).await;
+    let left_over = world.key("AWSPENDING").unwrap();
+    world.simulator.abandon(&world.arn);
+    made_long_ago(&world, &left_over);
+    let abandon = async || world.simulator.abandon(&world.arn);
+
+    let outcome = world
+        .step_while("createSecret", deletes_a_key, abandon)
+        .await;
+
+    assert_eq!(outcome.unwrap_err().error_type, "VersionNotPending");
+    assert_eq!(world.count(makes_a_key), 1, "what was left over");
+}
+
 #[tokio::test]
 async fn what_was_left_over_long_ago_goes_before_another_key_is_made() {
     let world = World::new(Setting::default()).await;

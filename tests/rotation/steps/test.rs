@@ -30,7 +30,7 @@ impl World {
     }
 
     /// Runs `testSecret` alone, on a copy of the current value, as `RotateImmediately=false` does.
-    async fn test_only(&self) -> Outcome {
+    pub(super) async fn test_only(&self) -> Outcome {
         let invoke = async |event| self.invoke(event).await.map_err(|error| error.error_type);
         self.simulator.test_only(&self.arn, &invoke).await
     }
