@@ -48,6 +48,10 @@ class Stack:
             name: value.split(",") if declared[name]["Type"] == "CommaDelimitedList" else value
             for name, value in values.items()
         }
+        for rule in template.get("Rules", {}).values():
+            assert rule.keys() == {"Assertions"}, "a rule with a condition, which this test does not know"
+            for assertion in rule["Assertions"]:
+                assert self.holds(assertion["Assert"]), assertion["AssertDescription"]
         if "Transform" in template:
             template = self.expanded(template)
         self.template = template
@@ -84,6 +88,8 @@ class Stack:
                 return any(map(self.holds, operand))
             case "Fn::Equals":
                 return self.settled(operand[0]) == self.settled(operand[1])
+            case "Fn::EachMemberEquals":
+                return all(item == operand[1] for item in self.settled(operand[0]))
         raise AssertionError(f"a condition that this test does not know: {operator}")
 
     def settled(self, value):

@@ -6,22 +6,31 @@ import re
 import pytest
 from conftest import ROOT
 
-NAMESPACE = "ConfluentKeyRotation"
-OURS = {
-    ("FunctionName", "Outcome", "Step"): {"Steps"},
-    ("FunctionName",): {
-        "ConfluentRequests",
-        "ConfluentRetries",
-        "DeletionsDeferred",
-        "FailedSteps",
-        "KeysSwept",
-        "OwnerKeys",
-        "OwnerKeysPercentOfQuota",
-        "PropagationSeconds",
-    },
-}
+
+def sent(source):
+    """The namespace of what the function sends, and the names of metrics by the names of their dimensions."""
+    shipped = source.split("#[cfg(test)]")[0]
+    (namespace,) = re.findall(r'const NAMESPACE: &str = "(\w+)";', shipped)
+    directives = re.findall(
+        r'"Namespace": NAMESPACE,\s*"Dimensions": \[\[([^]]*)\]\],\s*"Metrics": (of_function|\[[^]]*\])', shipped
+    )
+    assert len(directives) == shipped.count('"Dimensions":') == 2, directives
+    # Of which each is a name, a unit and a value.
+    of_function = re.findall(r'\("(\w+)", "\w+", json!\(', shipped)
+    assert len(of_function) >= 8, of_function
+    return namespace, {
+        tuple(sorted(re.findall(r'"(\w+)"', dimensions))): set(
+            of_function if metrics == "of_function" else re.findall(r'named\("(\w+)"', metrics)
+        )
+        for dimensions, metrics in directives
+    }
+
+
+NAMESPACE, OURS = sent((ROOT / "src/metrics.rs").read_text())
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
 LAMBDAS = {"Duration", "Errors", "Throttles"}
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
+EVENTBRIDGES = {"FailedInvocations"}
 
 SECRET = "arn:aws:secretsmanager:eu-west-1:111111111111:secret:confluent/orders-AbCdEf"
 VERSION = "EXAMPLE1-90ab-cdef-fedc-ba987EXAMPLE"
@@ -103,33 +112,45 @@ def test_nothing_else_is_announced(stack):
     assert not matches(pattern, {**service_event("RotationFailed"), "detail-type": "AWS API Call via CloudTrail"})
 
 
-def test_the_announcement_says_which_secret_and_how_to_find_out_why(stack):
-    (target,) = rule(stack())["Targets"]
+def announced(made, event):
+    """What the topic is given for an event."""
+    (target,) = rule(made)["Targets"]
     transformer = target["InputTransformer"]
-    event = service_event("RotationFailed")
+    assert len(transformer["InputTemplate"]) <= 8192
     values = {}
     for name, path in transformer["InputPathsMap"].items():
         found = event
         for field in path.removeprefix("$.").split("."):
             found = found[field]
         values[name] = found
-    lines = transformer["InputTemplate"].splitlines()
-    # Text is a string in quotes on each line, in which a quote would have to be escaped.
-    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
-    assert all(re.fullmatch(r'"[^"\\]+"', line) for line in lines), lines
-    assert len(transformer["InputTemplate"]) <= 8192
-    text = "\n".join(line[1:-1] for line in lines)
-    assert set(re.findall(r"<([a-z]+)>", text)) == values.keys()
-    message = re.sub(r"<([a-z]+)>", lambda name: values[name[1]], text)
+    assert set(re.findall(r"<([a-z]+)>", transformer["InputTemplate"])) == values.keys()
+    return re.sub(r"<([a-z]+)>", lambda name: values[name[1]], transformer["InputTemplate"])
+
+
+def test_the_announcement_says_which_secret_and_how_to_find_out_why(stack):
+    message = announced(stack(), service_event("RotationFailed"))
 
     for part in (
         "RotationFailed of the secret " + SECRET,
         "during createSecret step",
         "log group /aws/lambda/confluent-key-rotation",
-        f"| filter concat('Rotation-', secret_id, '-', version_id) = 'Rotation-{SECRET}-{VERSION}'",
+        "if finishSecret failed, it may have moved already: look which version is AWSCURRENT before you delete any key",
     ):
         assert part in message
-    assert_fields_are_logged(re.search(r"^fields .*?^\| sort.*?$", message, re.DOTALL | re.MULTILINE)[0])
+    # Each line is a string in quotation marks, in which another one would have to be escaped, and is delivered as it is.
+    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
+    lines = message.splitlines()
+    assert all(re.fullmatch(r'"[^"\\]+"', line) for line in lines), lines
+    # So that a query can be pasted, it is all there is between two of them.
+    (at,) = (number for number, line in enumerate(lines) if "| filter" in line)
+    assert "the next line without the quotation marks" in lines[at - 1]
+    assert re.fullmatch(
+        r'"fields @timestamp, [a-z_, ]+ \| filter concat\(\'Rotation-\', secret_id, \'-\', version_id\) = '
+        rf"'Rotation-{re.escape(SECRET)}-{VERSION}'"
+        r' \| sort @timestamp asc"',
+        lines[at],
+    )
+    assert_fields_are_logged(lines[at])
 
 
 def assert_ours(namespace, metric, dimensions):
@@ -137,22 +158,29 @@ def assert_ours(namespace, metric, dimensions):
         assert metric in LAMBDAS
         assert dimensions == ("FunctionName",)
         return
+    if namespace == "AWS/Events":
+        assert metric in EVENTBRIDGES
+        assert dimensions == ("RuleName",)
+        return
     assert namespace == NAMESPACE
     assert metric in OURS[dimensions], f"{metric} under {dimensions}"
 
 
 def test_alarms_watch_metrics_that_are_sent_and_tell_somebody(stack):
     alarms = stack().of_type("AWS::CloudWatch::Alarm")
+    (failed_rotations,) = stack().of_type("AWS::Events::Rule")
     watched = set()
     for alarm in alarms.values():
         assert alarm["AlarmActions"] == ["Notifications"]
         assert alarm["AlarmName"].startswith("confluent-key-rotation-")
         assert alarm["AlarmDescription"]
         assert alarm["TreatMissingData"] == "notBreaching"
-        assert alarm["Dimensions"] == [{"Name": "FunctionName", "Value": "confluent-key-rotation"}]
-        assert_ours(alarm["Namespace"], alarm["MetricName"], ("FunctionName",))
+        (dimension,) = alarm["Dimensions"]
+        watched_by = {"FunctionName": "confluent-key-rotation", "RuleName": failed_rotations}
+        assert dimension["Value"] == watched_by[dimension["Name"]]
+        assert_ours(alarm["Namespace"], alarm["MetricName"], (dimension["Name"],))
         watched.add(alarm["MetricName"])
-    assert watched == LAMBDAS | {"DeletionsDeferred", "OwnerKeysPercentOfQuota"}
+    assert watched == LAMBDAS | EVENTBRIDGES | {"DeletionsDeferred", "OwnerKeysPercentOfQuota"}
     assert len(watched) == len(alarms)
     assert alarms["DurationAlarm"]["Threshold"] < 900_000
 

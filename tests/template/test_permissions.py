@@ -3,6 +3,8 @@
 from itertools import combinations
 
 import pytest
+from conftest import ROOT, Stack
+from samcli.yamlhelper import yaml_parse
 
 ACCOUNT, OTHER_ACCOUNT = "111111111111", "222222222222"
 FUNCTION = f"arn:aws:lambda:eu-west-1:{ACCOUNT}:function:confluent-key-rotation"
@@ -19,10 +21,17 @@ CHOICES = {
     "SecretKmsKeyArns": ",".join(KEYS),
     "AdminSecretKmsKeyArns": ADMIN_KEY,
     "VpcSubnetIds": "subnet-1,subnet-2",
+    "VpcSecurityGroupIds": "sg-1",
     "PermissionsBoundaryArn": BOUNDARY,
 }
-COMBINATIONS = [
+# What the template's rules refuse.
+TOGETHER = {"VpcSubnetIds", "VpcSecurityGroupIds"}
+APART = {"AdminSecretArn", "OtherAdminSecretArns"}
+EVERY_COMBINATION = [
     dict(chosen) for size in range(len(CHOICES) + 1) for chosen in combinations(CHOICES.items(), size)
+]
+COMBINATIONS = [
+    chosen for chosen in EVERY_COMBINATION if len(TOGETHER & chosen.keys()) != 1 and not APART <= chosen.keys()
 ]
 
 ENI_ACTIONS = {
@@ -80,11 +89,40 @@ def allowed(chosen):
     if "SecretKmsKeyArns" in chosen:
         of_secrets = ("StringLike", "kms:EncryptionContext:SecretARN", as_set(secrets))
         yield as_set(["kms:Decrypt", "kms:GenerateDataKey"]), as_set(KEYS), frozenset([service, of_secrets])
-    if "AdminSecretKmsKeyArns" in chosen and admins + others:
-        of_admins = ("StringEquals", "kms:EncryptionContext:SecretARN", as_set(admins + others))
+    if "AdminSecretKmsKeyArns" in chosen and (admins or others):
+        of_admins = ("StringEquals", "kms:EncryptionContext:SecretARN", as_set(admins or others))
         yield as_set("kms:Decrypt"), as_set(ADMIN_KEY), frozenset([service, of_admins])
     if "VpcSubnetIds" in chosen:
         yield frozenset(ENI_ACTIONS), as_set("*"), frozenset()
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        (["VpcSubnetIds"], "VpcSubnetIds needs VpcSecurityGroupIds"),
+        (["VpcSecurityGroupIds"], "VpcSecurityGroupIds needs VpcSubnetIds"),
+        (["AdminSecretArn", "OtherAdminSecretArns"], "not both"),
+    ],
+)
+def test_parameters_that_do_not_go_together_are_refused(names, why):
+    with pytest.raises(AssertionError, match=why):
+        Stack("template.yaml", **{name: CHOICES[name] for name in names})
+
+
+def test_rules_use_the_functions_that_rules_know():
+    """<https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-rules.html>"""
+
+    def functions(value):
+        if isinstance(value, dict):
+            yield from value.keys()
+        for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
+            yield from functions(item)
+
+    rules = yaml_parse((ROOT / "template.yaml").read_text())["Rules"]
+    for rule in rules.values():
+        for assertion in rule["Assertions"]:
+            known = {"Ref", "Fn::And", "Fn::EachMemberEquals", "Fn::Equals", "Fn::Not", "Fn::Or"}
+            assert set(functions(assertion["Assert"])) <= known
 
 
 @pytest.mark.parametrize("chosen", COMBINATIONS, ids=lambda chosen: "+".join(chosen) or "defaults")
@@ -141,18 +179,15 @@ def test_only_secrets_manager_of_the_secrets_account_invokes_the_function(stack,
     }
 
 
-def test_only_our_rule_and_our_alarms_publish(stack):
+def test_only_eventbridge_and_our_alarms_publish(stack):
     (policy,) = stack().of_type("AWS::SNS::TopicPolicy").values()
     seen = [(s["Principal"], *flat(s)) for s in policy["PolicyDocument"]["Statement"]]
     alarms = f"arn:aws:cloudwatch:eu-west-1:{ACCOUNT}:alarm:confluent-key-rotation-*"
     topic, publish = as_set("Notifications"), as_set("sns:Publish")
     assert seen == [
-        (
-            {"Service": "events.amazonaws.com"},
-            publish,
-            topic,
-            {("ArnEquals", "aws:SourceArn", as_set("FailedRotations.Arn"))},
-        ),
+        # "You can't use of Condition blocks in Amazon SNS topic policies for EventBridge."
+        # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sns-permissions
+        ({"Service": "events.amazonaws.com"}, publish, topic, frozenset()),
         (
             {"Service": "cloudwatch.amazonaws.com"},
             publish,
@@ -166,7 +201,7 @@ def test_only_our_rule_and_our_alarms_publish(stack):
 
 
 def test_the_function_runs_under_that_role_and_nothing_else_is_made(stack):
-    made = stack(NotificationEmail="a@example.com", **CHOICES)
+    made = stack(NotificationEmail="a@example.com", **max(COMBINATIONS, key=len))
     (function,) = made.of_type("AWS::Lambda::Function").values()
     assert function["Role"] == "RotationRole.Arn"
     assert {r["Type"] for r in made.resources.values()} == {
