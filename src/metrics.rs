@@ -53,16 +53,13 @@ impl Metrics {
 }
 
 fn line(counts: &Counts, function: &str, step: &str, error: Option<&str>) -> Value {
+    let (failed, deferred) = (u8::from(error.is_some()), u8::from(counts.deferred));
     let mut metrics = vec![
-        ("FailedSteps", "Count", json!(u8::from(error.is_some()))),
+        ("FailedSteps", "Count", json!(failed)),
         ("ConfluentRequests", "Count", json!(counts.requests)),
         ("ConfluentRetries", "Count", json!(counts.retries)),
         ("KeysSwept", "Count", json!(counts.swept)),
-        (
-            "DeletionsDeferred",
-            "Count",
-            json!(u8::from(counts.deferred)),
-        ),
+        ("DeletionsDeferred", "Count", json!(deferred)),
     ];
     if let Some(seconds) = counts.propagation {
         metrics.push(("PropagationSeconds", "Seconds", json!(seconds)));

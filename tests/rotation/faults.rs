@@ -23,16 +23,20 @@ pub(crate) enum Recovery {
     NewToken,
 }
 
-/// A world in which every kind may rotate that ever may.
+/// A world in which every kind may rotate that ever may, and what was read counts as fresh for as long as where it ships.
 pub(crate) async fn world(setting: Setting) -> World {
-    let world = World::new(setting).await;
+    let mut world = World::new(setting).await;
     world.simulator.state().knobs.global_keys_may_call_iam = true;
+    world.function.store_limits.fresh = store::Limits::default().fresh;
     world
 }
 
 /// The requests of a rotation in which nothing goes wrong.
 pub(crate) async fn calm_rotation(setting: Setting) -> Vec<String> {
-    let world = world(setting).await;
+    requests_of(world(setting).await).await
+}
+
+async fn requests_of(world: World) -> Vec<String> {
     assert_eq!(world.rotate().await, Outcome::Succeeded);
     world.requests()
 }
@@ -73,10 +77,28 @@ impl World {
     }
 }
 
+/// Whether a step takes so long that it reads the labels again before each change.
+#[derive(Clone, Copy, Debug)]
+enum Pace {
+    Usual,
+    Slow,
+}
+
+impl Pace {
+    async fn world(self, setting: Setting) -> World {
+        let mut world = world(setting).await;
+        if matches!(self, Self::Slow) {
+            world.function.store_limits.fresh = Duration::ZERO;
+        }
+        world
+    }
+}
+
 /// One way for a rotation to be disturbed.
 #[derive(Clone, Debug)]
 struct Case {
     setting: Setting,
+    pace: Pace,
     /// What happens to which request, counted from 0 over the rotation and what follows it. Of requests that go out
     /// together it is the one that arrives first which counts first. They are sent in the order of the code, over
     /// connections of their own; should two of them ever change places, both are reads, and meet each fault all the same.
@@ -89,15 +111,16 @@ impl Case {
     fn name(&self) -> String {
         let Self {
             setting,
+            pace,
             faults,
             recovery,
         } = self;
-        format!("{faults:?}; {recovery:?}; {setting:?}")
+        format!("{faults:?}; {recovery:?}; {pace:?}; {setting:?}")
     }
 
     async fn run(&self) {
         let name = self.name();
-        let world = world(self.setting).await;
+        let world = self.pace.world(self.setting).await;
         for (nth, fault) in &self.faults {
             world.simulator.fail(*nth, *fault);
         }
@@ -109,13 +132,14 @@ impl Case {
 }
 
 /// Every fault at every request of a rotation.
-fn single_faults(setting: Setting) -> Vec<Case> {
-    let requests = block_on(calm_rotation(setting)).len();
+fn single_faults(setting: Setting, pace: Pace) -> Vec<Case> {
+    let requests = block_on(async { requests_of(pace.world(setting).await).await }).len();
     let places = (0..requests).flat_map(|nth| Fault::ALL.map(|fault| (nth, fault)));
     places
         .flat_map(|place| {
             [Recovery::SameToken, Recovery::NewToken].map(|recovery| Case {
                 setting,
+                pace,
                 faults: vec![place],
                 recovery,
             })
@@ -145,6 +169,7 @@ fn pairs_of_faults(setting: Setting) -> Vec<Case> {
         {
             cases.push(Case {
                 setting,
+                pace: Pace::Usual,
                 faults: vec![(first, one), (second, other)],
                 recovery: Recovery::SameToken,
             });
@@ -177,7 +202,11 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 /// token or a new one: it converges, and when it has, no key of ours is left over.
 #[test]
 fn a_rotation_survives_every_fault_at_every_request() {
-    let cases: Vec<Case> = kinds::possible_settings().flat_map(single_faults).collect();
+    let usual = kinds::possible_settings().map(|setting| (setting, Pace::Usual));
+    let cases: Vec<Case> = usual
+        .chain([(Setting::default(), Pace::Slow)])
+        .flat_map(|(setting, pace)| single_faults(setting, pace))
+        .collect();
     assert!(cases.len() >= 10_000, "{}", cases.len());
 
     run_all(&cases);
