@@ -60,6 +60,14 @@ impl Deadline {
         }
     }
 
+    /// This deadline, or the one that lies `limit` ahead if that is sooner.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        Self {
+            at: self.at.min(Self::after(limit).at),
+        }
+    }
+
     /// What is left; zero once the deadline has passed.
     #[must_use]
     pub fn remaining(self) -> Duration {

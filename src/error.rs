@@ -60,9 +60,7 @@ pub enum Error {
     #[error("no version of the secret bears AWSCURRENT")]
     NoCurrentVersion,
     /// Somebody moved `AWSCURRENT`, or another label, while the step was under way.
-    #[error(
-        "a label moved to another version during this step, so no further key was made or deleted"
-    )]
+    #[error("a label moved to another version during this step, so the step stopped")]
     LabelMoved,
     /// A version that a step needs has no value.
     #[error("the {label} version {version} has no value")]

@@ -326,7 +326,8 @@ impl Http {
             } else {
                 return Err(error);
             };
-            if deadline.wait(delay).await.is_err() || !wanted().await {
+            let is_in_time = deadline.wait(delay).await.is_ok();
+            if !is_in_time || !wanted().await || deadline.remaining().is_zero() {
                 return Err(error);
             }
             tracing::info!(%error, method = %request.method, path = request.url.path(), ?delay, "trying again");

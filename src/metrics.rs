@@ -25,7 +25,7 @@ pub struct Counts {
     /// Keys of this secret that were deleted before or after another was made, but for the one that was replaced: what was
     /// left over, and under `keep-until-next-rotation` the key two rotations old.
     pub swept: u64,
-    /// Whether a key is still there that should be gone.
+    /// Whether a key could not be deleted, or not be told from a deleted one.
     pub deferred: bool,
     /// For how many seconds the new key was tried before it was accepted.
     pub propagation: Option<f64>,

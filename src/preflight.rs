@@ -5,8 +5,10 @@
 
 mod report;
 
+use std::time::Duration;
+
 use crate::config::{Config, CurrentKeyCheck, FirstKey};
-use crate::confluent::{self, Confluent, Listed, Target};
+use crate::confluent::{self, Confluent, Listed, Target, Verdict};
 use crate::credential::{ApiKey, ApiKeyId};
 use crate::deadline::Deadline;
 use crate::document::Document;
@@ -37,6 +39,9 @@ pub struct Preflight<'a> {
 /// The names of the checks that two functions fill in.
 const ENDPOINT: &str = "endpoint";
 const ACCEPTANCE: &str = "acceptance";
+
+/// How long the current key is tried, at an endpoint that is asked too often. A person waits for the report.
+const TO_TRY: Duration = Duration::from_secs(30);
 
 /// This share of a quota, in percent, is worth a warning.
 const MUCH: u64 = 90;
@@ -297,7 +302,8 @@ impl Preflight<'_> {
         target: &Target<'_>,
     ) {
         let endpoint = target.endpoint.as_str();
-        match prover.current(key, target, self.deadline).await {
+        let deadline = self.deadline.within(TO_TRY);
+        match prover.current(key, target, deadline).await {
             Ok(Proof::Accepted) => {
                 report.add(ENDPOINT, Fine, endpoint, None);
                 report.add(ACCEPTANCE, Fine, "the current key opens the resource", None);
@@ -327,8 +333,12 @@ impl Preflight<'_> {
 
 /// Whether a rotation would fail, or it is not known, since the service could not be asked.
 fn outcome_of(error: &Error) -> Outcome {
-    let Error::Confluent(source) = error else {
-        return Failed;
+    let source = match error {
+        Error::Confluent(source) => source,
+        Error::CurrentKeyNotAccepted { seen, .. } if matches!(seen.0, Verdict::Busy(_)) => {
+            return Unknown;
+        }
+        _ => return Failed,
     };
     let is_refusal = !matches!(
         source.meaning(),

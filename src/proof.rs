@@ -13,7 +13,7 @@ use url::Url;
 use crate::config::{Config, KeyVerification};
 use crate::confluent::{self, Confluent, Listed, Target, Verdict};
 use crate::credential::{ApiKey, ApiKeyId, Redacted};
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, at_least};
 use crate::document::Document;
 use crate::error::{Error, Seen};
 use crate::refusal::Meaning;
@@ -31,6 +31,9 @@ const UNREACHABLE: u32 = 3;
 
 /// How often the current key, which has been accepted for long, is tried before it counts as refused.
 const TRIES_OF_CURRENT: u32 = 3;
+
+/// Kept back from waiting for another try of the current key, so that it gets an answer.
+const LAST_TRY: Duration = Duration::from_secs(2);
 
 /// A wait between tries grows by this factor, up to the longest.
 const GROWTH: f64 = 1.5;
@@ -87,6 +90,7 @@ impl<'a> Prover<'a> {
         deadline: Deadline,
     ) -> Result<Proof, Error> {
         let mut tries = 0;
+        let mut interval = self.interval;
         loop {
             let mut verdict = self.try_key(key, target, deadline).await?;
             let mut is_indifferent = false;
@@ -104,12 +108,15 @@ impl<'a> Prover<'a> {
             }
             let wait = if let Verdict::Busy(asked) = verdict {
                 // No try: it says nothing about the key.
-                self.interval.max(asked)
+                let wait = at_least(interval.max(asked));
+                interval = self.longer(interval);
+                wait
             } else {
                 tries += 1;
                 self.interval
             };
-            if tries < TRIES_OF_CURRENT && deadline.wait(wait).await.is_ok() {
+            let waiting = deadline.keeping(LAST_TRY);
+            if tries < TRIES_OF_CURRENT && waiting.wait(wait).await.is_ok() {
                 continue;
             }
             let key = key.id.to_string();
@@ -140,16 +147,6 @@ impl<'a> Prover<'a> {
         self.try_key(&wrong, target, deadline).await
     }
 
-    async fn refuses_a_wrong_secret(
-        &self,
-        key: &ApiKey,
-        target: &Target<'_>,
-        deadline: Deadline,
-    ) -> Result<bool, Error> {
-        let verdict = self.try_wrong_secret(key, target, deadline).await?;
-        Ok(verdict == Verdict::NotAccepted)
-    }
-
     /// Tries the new key until it is proven or `deadline` is near.
     ///
     /// A 403 counts as acceptance only if the current key gets the same: then the owner may not do what is
@@ -175,17 +172,8 @@ impl<'a> Prover<'a> {
         loop {
             let verdict = self.try_key(key, target, deadline).await?;
             let is_cut_short = deadline.remaining().is_zero();
-            let is_accepted = match verdict {
-                Verdict::NotAuthorised => match current {
-                    Some(current) => self.try_key(current, target, deadline).await? == verdict,
-                    None => self.refuses_a_wrong_secret(key, target, deadline).await?,
-                },
-                // Anybody can answer so at an endpoint of their own.
-                Verdict::Accepted if current.is_none() && target.given => {
-                    self.refuses_a_wrong_secret(key, target, deadline).await?
-                }
-                _ => verdict == Verdict::Accepted,
-            };
+            let accepted = self.is_acceptance(&verdict, key, current, target, deadline);
+            let is_accepted = accepted.await?;
             tries += 1;
             successes = if is_accepted { successes + 1 } else { 0 };
             was_reached |= !matches!(verdict, Verdict::Unreachable(_));
@@ -224,6 +212,31 @@ impl<'a> Prover<'a> {
             }
             interval = self.longer(interval);
             before = Some(verdict);
+        }
+    }
+
+    /// Whether `verdict` on the new key counts as acceptance.
+    async fn is_acceptance(
+        &self,
+        verdict: &Verdict,
+        key: &ApiKey,
+        current: Option<&ApiKey>,
+        target: &Target<'_>,
+        deadline: Deadline,
+    ) -> Result<bool, Error> {
+        let is_doubtful = match verdict {
+            Verdict::NotAuthorised => true,
+            // Anybody can answer so at an endpoint of their own.
+            Verdict::Accepted => current.is_none() && target.given,
+            _ => return Ok(false),
+        };
+        match current {
+            _ if !is_doubtful => Ok(true),
+            Some(current) => Ok(self.try_key(current, target, deadline).await? == *verdict),
+            None => {
+                let wrong = self.try_wrong_secret(key, target, deadline).await?;
+                Ok(wrong == Verdict::NotAccepted)
+            }
         }
     }
 

@@ -308,19 +308,19 @@ impl Rotation<'_> {
             tracing::warn!(key_id = key.id, "a key stays: it is not the owner's");
             return Ok(false);
         }
-        let ensure_unused = async || match labels {
+        let check_labels = async || match labels {
             Some(labels) => self.ensure_unmoved(labels).await,
             None => Ok(()),
         };
-        ensure_unused().await?;
+        check_labels().await?;
         let id = ApiKeyId::new(key.id.clone());
-        let is_unused = async || ensure_unused().await.is_ok();
+        let is_unused = async || check_labels().await.is_ok();
         if let Err(error) = signer.delete(&id, owner, witness, is_unused).await {
-            // That it is in use again is the reason then, not the refusal that came before.
-            ensure_unused().await?;
-            self.confluent
-                .metrics()
-                .count(|counts| counts.deferred = true);
+            // Then that is the reason, not the refusal that came before.
+            if let Err(moved @ Error::LabelMoved) = check_labels().await {
+                return Err(moved);
+            }
+            self.count_deferred();
             return Err(error);
         }
         tracing::info!(
@@ -328,6 +328,12 @@ impl Rotation<'_> {
             "deleted a key that is no longer needed"
         );
         Ok(true)
+    }
+
+    /// Counts a key that stays and should be gone.
+    fn count_deferred(&self) {
+        let metrics = self.confluent.metrics();
+        metrics.count(|counts| counts.deferred = true);
     }
 
     /// The mark of the keys that this invocation makes.

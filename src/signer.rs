@@ -174,8 +174,8 @@ impl<'a> Signer<'a> {
             .await
     }
 
-    /// Deletes `key` of `owner`. That it is gone already is a success. What failed is sent again, where that may help,
-    /// while the key is `unused` still.
+    /// Deletes `key` of `owner`. That it is gone already is a success. What Confluent did not carry out is asked for again,
+    /// where that may help, while the key is `unused` still.
     ///
     /// Confluent answers 403 for a key that is gone as for one that may not be deleted. The owner's list
     /// tells them apart, if it shows `witness`, a key that is known to exist, if there is one.

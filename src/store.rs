@@ -43,8 +43,8 @@ pub struct Limits {
     pub longest_repeat: Duration,
     /// The waits for a value that was just written and is not found yet.
     pub visible: Backoff,
-    /// For how long labels count as read just now. A step whose requests are all answered takes no longer; one that has to
-    /// wait, because Confluent is asked too often, may take minutes.
+    /// For how long labels count as read just now. A step whose requests are all answered seldom takes longer; one that has
+    /// to wait, because Confluent is asked too often, may take minutes.
     pub fresh: Duration,
 }
 

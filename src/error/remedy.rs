@@ -60,10 +60,11 @@ impl Error {
             Self::OldKeyUnknown { .. } => OLD_KEY_UNKNOWN,
             Self::KeyNotDeleted { source, .. } => {
                 let remedy = of_confluent(source);
-                return match source.meaning() {
-                    // Their remedies say so themselves.
-                    None | Some(Meaning::RateLimited | Meaning::ServerError) => remedy.to_owned(),
-                    Some(_) => format!("The next attempt tries again. {remedy}"),
+                // These say so themselves.
+                return if [CONFLUENT_STATUS, SPREAD].contains(&remedy) {
+                    remedy.to_owned()
+                } else {
+                    format!("The next attempt tries again. {remedy}")
                 };
             }
             Self::Confluent(source) => of_confluent(source),

@@ -9,6 +9,7 @@ use super::{Deletion, Opening, Rotation, key_in, resource};
 use crate::config::CurrentKeyCheck;
 use crate::confluent::{self, Listed, NewKey, TO_STORE};
 use crate::credential::{ApiKey, ApiKeyId, Redacted};
+use crate::deadline::Deadline;
 use crate::document::Document;
 use crate::error::Error;
 use crate::event::Event;
@@ -16,7 +17,7 @@ use crate::proof::{self, Proof};
 use crate::refusal::Meaning;
 use crate::resource::{Reference, Resource};
 use crate::signer::Signer;
-use crate::store::{CURRENT, PENDING};
+use crate::store::{CURRENT, Labels, PENDING};
 use crate::sweep::{self, Mark};
 
 /// A create is not sent with less time left for its answer: a key whose secret is not heard of is lost.
@@ -81,10 +82,9 @@ impl Rotation<'_> {
             signer: &signer,
             owner: current.owner(),
             witness: id_in(&current),
-            labels: Some(&now),
+            labels: Some(&labels),
         };
-        self.sweep(going, deletion).await?;
-        if !self.still_stands(&now).await? {
+        if !self.sweep_first(going, deletion, &now).await? {
             return Ok(FINISHED);
         }
         let key = self
@@ -95,13 +95,7 @@ impl Rotation<'_> {
             let source = confluent::Error::names_another_key();
             return Err(Error::CreationUnknown { source });
         }
-        match self.still_stands(&now).await {
-            Ok(true) => self.stage(&signer, &current, &labels.arn, &key).await,
-            ended => {
-                self.undo(&signer, &current, &key).await?;
-                ended.map(|_| FINISHED)
-            }
-        }
+        self.stage(&signer, &current, &now, &key).await
     }
 
     /// The current key, if there is one and the configuration wants it checked.
@@ -162,7 +156,9 @@ impl Rotation<'_> {
         let confluent = self.confluent;
         let target =
             proof::target(confluent, signer, current, resource, listed, &[], endpoint).await?;
-        match prover.current(key, &target, self.deadline).await? {
+        let deadline = self.deadline.keeping(TO_STORE + TO_CREATE);
+        ensure_time_left(deadline)?;
+        match prover.current(key, &target, deadline).await? {
             Proof::Accepted => Ok(true),
             Proof::Unreachable => {
                 tracing::warn!(
@@ -189,6 +185,23 @@ impl Rotation<'_> {
         metrics.count(|counts| counts.owner_keys = Some((used, limit)));
     }
 
+    /// Deletes what was left over. Tells whether the rotation is still to be made, before that and after it: the trial may
+    /// have taken long, and so may the deletions.
+    async fn sweep_first(
+        &self,
+        going: Vec<&Listed>,
+        deletion: Deletion<'_>,
+        now: &Labels,
+    ) -> Result<bool, Error> {
+        if !going.is_empty() {
+            if !self.still_stands(now).await? {
+                return Ok(false);
+            }
+            self.sweep(going, deletion).await?;
+        }
+        self.still_stands(now).await
+    }
+
     /// Makes a key. A request that may have been carried out is not sent again before the keys it may have made
     /// have been looked for and deleted.
     async fn create_key(
@@ -207,10 +220,7 @@ impl Rotation<'_> {
         };
         let mut sent = 0;
         loop {
-            if self.deadline.keeping(TO_STORE).remaining() < TO_CREATE {
-                let purpose = "make a key and store it";
-                return Err(Error::OutOfTime { purpose });
-            }
+            ensure_time_left(self.deadline.keeping(TO_STORE + TO_CREATE))?;
             let source = match signer.create(&new).await {
                 Err(Error::Confluent(source)) => source,
                 made => return made,
@@ -244,15 +254,24 @@ impl Rotation<'_> {
         }
     }
 
-    /// Stages the new key. If that is refused for good, the key is deleted again: nobody could ever use it.
+    /// Stages the new key. If somebody has ended the rotation meanwhile, or that is refused for good, the key is deleted
+    /// again: nobody could ever use it.
     async fn stage(
         &self,
         signer: &Signer<'_>,
         current: &Document,
-        arn: &str,
+        now: &Labels,
         key: &ApiKey,
     ) -> Result<&'static str, Error> {
         tracing::Span::current().record("new_key_id", key.id.as_str());
+        let stands = self.still_stands(now).await;
+        if !matches!(stands, Ok(true)) {
+            if let Err(error) = self.undo(signer, current, key).await {
+                tracing::warn!(error = error.message(), "the new key stays");
+            }
+            return stands.map(|_| FINISHED);
+        }
+        let arn = &now.arn;
         let Err(error) = self.put(current, arn, key).await else {
             return Ok("made a key and staged it");
         };
@@ -287,9 +306,8 @@ impl Rotation<'_> {
         current: &Document,
         key: &ApiKey,
     ) -> Result<(), Error> {
-        signer
-            .delete(&key.id, current.owner(), id_in(current), async || true)
-            .await?;
+        let sent = signer.delete(&key.id, current.owner(), id_in(current), async || true);
+        sent.await.inspect_err(|_| self.count_deferred())?;
         tracing::info!(deleted_key_id = %key.id, "deleted the new key, which was not stored");
         Ok(())
     }
@@ -349,6 +367,15 @@ fn split_previous<'d>(
         }
         previous => (current.into_iter().collect(), previous),
     }
+}
+
+/// Checks that `deadline`, which leaves the time to make a key and to store it, has not passed.
+fn ensure_time_left(deadline: Deadline) -> Result<(), Error> {
+    if deadline.remaining().is_zero() {
+        let purpose = "make a key and store it";
+        return Err(Error::OutOfTime { purpose });
+    }
+    Ok(())
 }
 
 /// The id of the key in a value; none if the first key is still to be made.

@@ -92,25 +92,9 @@ impl Rotation<'_> {
         }
     }
 
-    /// Deletes the keys that the new one makes superfluous. What fails leaves a key that should be gone, but for a roll-back,
-    /// which needs it.
-    async fn retire(
-        &self,
-        signer: &Signer<'_>,
-        before: Option<&Labels>,
-        replacement: &Replacement<'_>,
-    ) -> Result<(), Error> {
-        let retired = self.delete_replaced(signer, before, replacement).await;
-        if !matches!(retired, Ok(()) | Err(Error::LabelMoved)) {
-            let metrics = self.confluent.metrics();
-            metrics.count(|counts| counts.deferred = true);
-        }
-        retired
-    }
-
     /// Deletes the keys that rotations left which were disturbed or abandoned and, if the policy says so, the one that the
-    /// new one replaces. Labels that were read `before` have to hold still.
-    async fn delete_replaced(
+    /// new one replaces. Labels that were read `before` have to hold still, unless this invocation has moved them.
+    async fn retire(
         &self,
         signer: &Signer<'_>,
         before: Option<&Labels>,
@@ -122,7 +106,10 @@ impl Rotation<'_> {
         let is_deleted =
             |old: &&ApiKeyId| self.config.old_key_policy == OldKeyPolicy::Delete && *old != new;
         let old = match replacement.old_key().filter(is_deleted) {
-            Some(old) => find_old(signer, keys, old, new).await?,
+            Some(old) => {
+                let found = find_old(signer, keys, old, new).await;
+                found.inspect_err(|_| self.count_deferred())?
+            }
             None => None,
         };
         // Somebody who has moved AWSCURRENT back meanwhile uses the old key again.

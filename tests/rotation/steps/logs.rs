@@ -361,3 +361,18 @@ async fn a_trial_of_the_current_key_is_not_taken_for_the_propagation_of_a_new_on
     assert_eq!(metrics.len(), 1, "{lines:#?}");
     assert_eq!(metrics[0].get("PropagationSeconds"), None);
 }
+
+/// The key was made for a rotation that somebody has ended, and Confluent does not delete it.
+#[tokio::test]
+async fn a_new_key_that_cannot_be_deleted_again_is_counted() {
+    let world = World::new(Setting::default()).await;
+    let refused = Answer::json(400, &json!({"errors": [{"detail": "not now"}]}));
+    world.simulator.answer(1, deletes_a_key, refused);
+    let cancel = async || world.simulator.cancel_rotation(&world.arn);
+
+    let step = world.step_while("createSecret", makes_a_key, cancel);
+    let (outcome, lines) = logged(step).await;
+
+    assert_eq!(outcome.unwrap_err().error_type, "RotationNotEnabled");
+    assert_eq!(metrics(&lines)[0]["DeletionsDeferred"], 1);
+}

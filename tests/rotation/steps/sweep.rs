@@ -49,6 +49,24 @@ async fn what_an_abandoned_rotation_left_is_swept_and_nobody_elses_keys_are() {
     );
 }
 
+/// The trial of the current key may wait for minutes, if its endpoint is asked too often.
+#[tokio::test]
+async fn the_previous_key_stays_if_somebody_cancels_the_rotation_during_the_trial() {
+    let world = World::new(Setting {
+        policy: OldKeyPolicy::KeepUntilNextRotation,
+        ..Setting::default()
+    })
+    .await;
+    assert_eq!(world.rotate().await, Outcome::Succeeded);
+    let keys = world.all_keys();
+    let cancel = async || world.simulator.cancel_rotation(&world.arn);
+
+    let outcome = world.step_while("createSecret", is_probe, cancel).await;
+
+    assert_eq!(outcome.unwrap_err().error_type, "RotationNotEnabled");
+    assert_eq!(world.all_keys(), keys);
+}
+
 /// The deletions may wait for minutes, if Confluent is asked too often.
 #[tokio::test]
 async fn no_key_is_made_for_a_rotation_that_somebody_ends_during_the_sweep() {
