@@ -113,6 +113,26 @@ async fn a_first_key_that_may_not_do_what_is_tried_is_proven_where_a_wrong_secre
     }
 }
 
+/// Whoever writes the secret may name an endpoint that answers what they like.
+#[tokio::test]
+async fn a_first_key_is_not_proven_by_an_endpoint_in_the_secret_that_lets_anybody_in() {
+    let mut world = World::new(FIRST).await;
+    let endpoint = {
+        let state = world.simulator.state();
+        state.resources["lkc-orders"].url.clone()
+    };
+    world.edit(|value| value["endpoint"] = json!(endpoint));
+    world.pass(&["createSecret", "setSecret"]).await;
+    world
+        .simulator
+        .answer(usize::MAX, is_probe, Answer::json(200, &json!({})));
+    world.time_limit = Duration::from_secs(12);
+
+    let error = world.refusal("testSecret", "an open endpoint").await;
+
+    assert_eq!(error.error_type, "NewKeyNotAccepted", "{error:?}");
+}
+
 /// Somebody empties a secret to have another key made: the key that its version before names may be in use.
 #[tokio::test]
 async fn the_key_of_a_secret_that_somebody_emptied_stays_until_another_is_current() {
