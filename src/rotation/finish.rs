@@ -103,9 +103,9 @@ impl Rotation<'_> {
         let Replacement {
             owner, new, keys, ..
         } = *replacement;
-        let is_deleted =
+        let goes =
             |old: &&ApiKeyId| self.config.old_key_policy == OldKeyPolicy::Delete && *old != new;
-        let old = match replacement.old_key().filter(is_deleted) {
+        let old = match replacement.old_key().filter(goes) {
             Some(old) => {
                 let found = find_old(signer, keys, old, new).await;
                 found.inspect_err(|_| self.count_deferred())?
