@@ -179,10 +179,7 @@ async fn main() -> Result<(), String> {
     let options = Options::read();
     // Before this process keeps to one core.
     let (kind, load) = (machine::kind(), machine::load());
-    let (mut function, floor) = (Subject::function(), Subject::floor());
-    if let Some(program) = &options.program {
-        function.program.clone_from(program);
-    }
+    let (function, floor) = (Subject::function(options.program.clone()), Subject::floor());
     let python = Subject::python()
         .map_err(|reason| eprintln!("without Python: {reason}"))
         .ok();

@@ -23,48 +23,23 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// The function, with the profile that ships. Built anew only if something changed.
+    /// The function: `program`, or what is built now with the profile that ships.
     #[must_use]
-    pub fn function() -> Self {
-        Self::built("confluent-key-rotation")
+    pub fn function(program: Option<PathBuf>) -> Self {
+        let package = "confluent-key-rotation";
+        Self::of(package, program.unwrap_or_else(|| built(package)))
     }
 
     /// The least a function can be, with the same profile.
     #[must_use]
     pub fn floor() -> Self {
-        Self::built("floor")
+        Self::of("floor", built("floor"))
     }
 
-    fn built(package: &'static str) -> Self {
-        // What Cargo tells this program about itself would make build scripts, such as ring's, run again.
-        let environment = env::vars_os().filter(|(name, _)| {
-            let name = name.to_string_lossy();
-            !name.starts_with("CARGO_PKG_") && !name.starts_with("CARGO_MANIFEST_")
-        });
-        // Each for itself: built together, one would get the other's features.
-        let built = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--release",
-                "--locked",
-                "--package",
-                package,
-                "--bin",
-                package,
-            ])
-            .arg("--target-dir")
-            .arg(target())
-            .current_dir(root())
-            .env_clear()
-            .envs(environment)
-            .status();
-        assert!(
-            built.is_ok_and(|status| status.success()),
-            "{package} was not built"
-        );
+    fn of(name: &'static str, program: PathBuf) -> Self {
         Self {
-            name: package,
-            program: target().join("release").join(package),
+            name,
+            program,
             arguments: Vec::new(),
             variables: Vec::new(),
             is_pinned: true,
@@ -137,6 +112,37 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the workspace's folder")
+}
+
+/// The binary of a package with the profile that ships. It is made anew only if something changed.
+fn built(package: &str) -> PathBuf {
+    // What Cargo tells this program about itself would make build scripts, such as ring's, run again.
+    let environment = env::vars_os().filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        !name.starts_with("CARGO_PKG_") && !name.starts_with("CARGO_MANIFEST_")
+    });
+    // Each for itself: built together, one would get the other's features.
+    let built = Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            package,
+            "--bin",
+            package,
+        ])
+        .arg("--target-dir")
+        .arg(target())
+        .current_dir(root())
+        .env_clear()
+        .envs(environment)
+        .status();
+    assert!(
+        built.is_ok_and(|status| status.success()),
+        "{package} was not built"
+    );
+    target().join("release").join(package)
 }
 
 /// The target folder, wherever it was put: `<target>/<profile>/thousand` or `<target>/<profile>/deps/<bench>`.

@@ -145,13 +145,10 @@ async fn main() -> ExitCode {
     let (simulator, secrets) = arrange(&options).await;
     let variables =
         function_variables(&simulator.confluent_url(), &simulator.secrets_manager_url());
-    let mut subject = Subject {
+    let subject = Subject {
         is_pinned: false,
-        ..Subject::function()
+        ..Subject::function(options.program.clone())
     };
-    if let Some(program) = &options.program {
-        subject.program.clone_from(program);
-    }
     let pool = Rc::new(Pool {
         subject,
         // As it ships: two seconds between two tries of a key.
