@@ -240,9 +240,8 @@ pub struct Http {
     metrics: Arc<Metrics>,
 }
 
-/// Kept back from waiting after a refusal for being one too many, so that the last try gets an answer: the refusal is
-/// what is reported then, not that no time was left.
-const FOR_AN_ANSWER: Duration = Duration::from_secs(2);
+/// Kept back from waiting, so that the last try gets an answer: what it says is reported then, not that no time was left.
+pub const FOR_AN_ANSWER: Duration = Duration::from_secs(2);
 
 impl Http {
     /// Sends with `client`, which must not follow redirects, to the `allowed` hosts only.

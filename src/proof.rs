@@ -16,6 +16,7 @@ use crate::credential::{ApiKey, ApiKeyId, Redacted};
 use crate::deadline::{Deadline, at_least};
 use crate::document::Document;
 use crate::error::{Error, Seen};
+use crate::http::FOR_AN_ANSWER;
 use crate::refusal::Meaning;
 use crate::resource::{Endpoint, Resource};
 use crate::signer::Signer;
@@ -31,9 +32,6 @@ const UNREACHABLE: u32 = 3;
 
 /// How often the current key, which has been accepted for long, is tried before it counts as refused.
 const TRIES_OF_CURRENT: u32 = 3;
-
-/// Kept back from waiting for another try of the current key, so that it gets an answer.
-const LAST_TRY: Duration = Duration::from_secs(2);
 
 /// A wait between tries grows by this factor, up to the longest.
 const GROWTH: f64 = 1.5;
@@ -115,7 +113,7 @@ impl<'a> Prover<'a> {
                 tries += 1;
                 self.interval
             };
-            let waiting = deadline.keeping(LAST_TRY);
+            let waiting = deadline.keeping(FOR_AN_ANSWER);
             if tries < TRIES_OF_CURRENT && waiting.wait(wait).await.is_ok() {
                 continue;
             }

@@ -3,7 +3,7 @@
 //! Confluent shows a key's secret once, so a crash between the create and the put leaves a key nobody can use.
 //! It bears our mark, by which finishSecret or the next rotation finds and deletes it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Deletion, Opening, Rotation, key_in, resource};
 use crate::config::CurrentKeyCheck;
@@ -13,15 +13,13 @@ use crate::deadline::Deadline;
 use crate::document::Document;
 use crate::error::Error;
 use crate::event::Event;
+use crate::http::FOR_AN_ANSWER;
 use crate::proof::{self, Proof};
 use crate::refusal::Meaning;
 use crate::resource::{Reference, Resource};
 use crate::signer::Signer;
 use crate::store::{CURRENT, Labels, PENDING};
 use crate::sweep::{self, Mark};
-
-/// A create is not sent with less time left for its answer: a key whose secret is not heard of is lost.
-const TO_CREATE: Duration = Duration::from_secs(2);
 
 /// How often a create is sent that gets no answer. Each time the keys it may have made are deleted first.
 const MOST_CREATIONS: u32 = 3;
@@ -156,7 +154,7 @@ impl Rotation<'_> {
         let confluent = self.confluent;
         let target =
             proof::target(confluent, signer, current, resource, listed, &[], endpoint).await?;
-        let deadline = self.deadline.keeping(TO_STORE + TO_CREATE);
+        let deadline = self.deadline.keeping(TO_STORE + FOR_AN_ANSWER);
         ensure_time_left(deadline)?;
         match prover.current(key, &target, deadline).await? {
             Proof::Accepted => Ok(true),
@@ -220,7 +218,7 @@ impl Rotation<'_> {
         };
         let mut sent = 0;
         loop {
-            ensure_time_left(self.deadline.keeping(TO_STORE + TO_CREATE))?;
+            ensure_time_left(self.deadline.keeping(TO_STORE + FOR_AN_ANSWER))?;
             let source = match signer.create(&new).await {
                 Err(Error::Confluent(source)) => source,
                 made => return made,
