@@ -17,6 +17,14 @@ async fn nearly_finished(policy: OldKeyPolicy) -> World {
     world
 }
 
+impl World {
+    /// Moves `AWSCURRENT`, as a person does by hand.
+    fn make_current(&self, version: &str) {
+        self.simulator
+            .move_label(&self.arn, "AWSCURRENT", Some(version));
+    }
+}
+
 #[tokio::test]
 async fn a_move_that_another_invocation_made_is_a_success() {
     let world = nearly_finished(OldKeyPolicy::Delete).await;
@@ -237,14 +245,8 @@ async fn a_key_that_somebody_made_current_again_is_not_deleted() {
     let world = nearly_finished(OldKeyPolicy::Delete).await;
     let old = world.version("AWSCURRENT").unwrap();
     let new = world.version("AWSPENDING").unwrap();
-    world
-        .simulator
-        .move_label(&world.arn, "AWSCURRENT", Some(&new));
-    let roll_back = async || {
-        world
-            .simulator
-            .move_label(&world.arn, "AWSCURRENT", Some(&old));
-    };
+    world.make_current(&new);
+    let roll_back = async || world.make_current(&old);
 
     let outcome = world
         .step_while("finishSecret", lists_keys, roll_back)
@@ -287,9 +289,7 @@ async fn a_version_whose_rotation_somebody_has_ended_is_not_made_current() {
 async fn a_previous_version_that_changes_while_the_keys_are_listed_stops_the_deletions() {
     let world = nearly_finished(OldKeyPolicy::Delete).await;
     let new = world.version("AWSPENDING").unwrap();
-    world
-        .simulator
-        .move_label(&world.arn, "AWSCURRENT", Some(&new));
+    world.make_current(&new);
     let keys = world.all_keys();
     let change = async || {
         world
@@ -339,11 +339,7 @@ async fn a_key_that_somebody_makes_current_again_while_it_is_looked_for_stays() 
         .answer(1, lists_keys, Answer::json(200, &only_the_new));
     let describes_a_key =
         |request: &Request| request.label().starts_with(&format!("GET {API_KEYS}/"));
-    let roll_back = async || {
-        world
-            .simulator
-            .move_label(&world.arn, "AWSCURRENT", Some(&old));
-    };
+    let roll_back = async || world.make_current(&old);
 
     let outcome = world
         .step_while("finishSecret", describes_a_key, roll_back)
@@ -362,11 +358,7 @@ async fn a_key_that_somebody_makes_current_again_while_its_deletion_waits_is_not
         let old = world.version("AWSCURRENT").unwrap();
         let refusal = Answer::empty(status);
         world.simulator.answer(1, deletes_a_key, refusal);
-        let roll_back = async || {
-            world
-                .simulator
-                .move_label(&world.arn, "AWSCURRENT", Some(&old));
-        };
+        let roll_back = async || world.make_current(&old);
 
         let outcome = world
             .step_while("finishSecret", deletes_a_key, roll_back)
@@ -385,11 +377,7 @@ async fn a_key_that_somebody_makes_current_again_while_another_is_deleted_stays(
     world.simulator.abandon(&world.arn);
     world.pass(&BEFORE).await;
     let old = world.version("AWSCURRENT").unwrap();
-    let roll_back = async || {
-        world
-            .simulator
-            .move_label(&world.arn, "AWSCURRENT", Some(&old));
-    };
+    let roll_back = async || world.make_current(&old);
 
     let outcome = world
         .step_while("finishSecret", deletes_a_key, roll_back)
