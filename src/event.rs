@@ -1,6 +1,6 @@
-//! What the function is asked for: a step of a rotation, by Secrets Manager, or a preflight, by a person.
+//! Events: a step of a rotation from Secrets Manager, or a preflight from an operator.
 //!
-//! The payload holds the `RotationToken`, so no error here quotes any of it.
+//! The payload contains the `RotationToken`, so no error quotes it.
 //!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>
 
@@ -8,19 +8,19 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::credential::Redacted;
 use crate::error::Error;
+use crate::http::Redacted;
 
 /// A step of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Makes a key and stages it.
+    /// Creates a key and stores it as `AWSPENDING`.
     Create,
-    /// Checks what was staged.
+    /// Does nothing: creating a Confluent Cloud API key also activates it.
     Set,
-    /// Proves that the staged key opens its resource.
+    /// Verifies the pending key.
     Test,
-    /// Makes the staged key current and retires the old one.
+    /// Promotes the pending version and deletes the previous key if the policy allows.
     Finish,
 }
 
@@ -35,19 +35,19 @@ impl fmt::Display for Step {
     }
 }
 
-/// What the function is asked for.
+/// A parsed payload.
 #[derive(Clone, Debug)]
 pub enum Request {
     /// A step of a rotation.
     Step(Event),
-    /// A report on all that a rotation of a secret needs, which changes nothing.
+    /// A report of everything that a rotation of the secret requires. It changes nothing.
     Preflight {
-        /// The secret: its ARN, or its name.
+        /// The secret's ARN or name.
         secret_id: String,
     },
 }
 
-/// The name of a preflight, where the name of a step stands.
+/// The value of `Step` that requests a preflight.
 const PREFLIGHT: &str = "preflight";
 
 impl fmt::Display for Request {
@@ -60,10 +60,10 @@ impl fmt::Display for Request {
 }
 
 impl Request {
-    /// Reads what a payload asks for.
+    /// Parses a payload.
     ///
     /// # Errors
-    /// [`Error::InvalidEvent`], naming the field, never quoting it.
+    /// Returns [`Error::InvalidEvent`], which names the field and never quotes it.
     pub fn parse(payload: &Value) -> Result<Self, Error> {
         if payload.get("Step").and_then(Value::as_str) != Some(PREFLIGHT) {
             return Event::parse(payload).map(Self::Step);
@@ -73,26 +73,26 @@ impl Request {
     }
 }
 
-/// What Secrets Manager sends.
+/// An event of a rotation.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The step to take.
+    /// The step.
     pub step: Step,
-    /// The secret: its ARN, or its name in an event made by hand.
+    /// The secret's ARN, or its name in a test event.
     pub secret_id: String,
-    /// The id of the version to rotate in.
+    /// `ClientRequestToken`: the ID of the version that the rotation creates.
     pub token: String,
-    /// What proves to Secrets Manager that we write on its behalf; older events have none.
+    /// `RotationToken`: authorizes the function to store the value. Test events have none.
     pub rotation_token: Option<Redacted>,
 }
 
 impl Event {
-    /// Reads an event. Steps are sent in camel case; a page of the documentation spells them in snake case.
+    /// Parses an event. Secrets Manager sends step names in camel case. One page of its documentation has them in snake case.
     ///
     /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda.html>
     ///
     /// # Errors
-    /// [`Error::InvalidEvent`], naming the field, never quoting it.
+    /// Returns [`Error::InvalidEvent`], which names the field and never quotes it.
     pub fn parse(payload: &Value) -> Result<Self, Error> {
         if !payload.is_object() {
             return Err(invalid("is not a JSON object".to_owned()));
@@ -101,7 +101,7 @@ impl Event {
         // https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html
         if !(32..=64).contains(&token.len()) || !token.chars().all(|c| c.is_ascii_graphic()) {
             return Err(invalid(
-                "has a ClientRequestToken that is not 32 to 64 printable ASCII characters"
+                "has an invalid ClientRequestToken: it must have 32 to 64 printable ASCII characters"
                     .to_owned(),
             ));
         }
@@ -109,21 +109,27 @@ impl Event {
             step: step(&required(payload, "Step")?)?,
             secret_id: required(payload, "SecretId")?,
             token,
-            rotation_token: text(payload, "RotationToken")?.map(Redacted::new),
+            rotation_token: optional(payload, "RotationToken")?.map(Redacted::new),
         })
     }
 }
 
-fn text(payload: &Value, field: &'static str) -> Result<Option<String>, Error> {
+fn invalid(problem: String) -> Error {
+    Error::InvalidEvent { problem }
+}
+
+fn optional(payload: &Value, field: &'static str) -> Result<Option<String>, Error> {
     match payload.get(field) {
-        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+        Some(Value::String(value)) if !value.is_empty() => Ok(Some(value.clone())),
         None | Some(Value::Null | Value::String(_)) => Ok(None),
-        Some(_) => Err(invalid(format!("has a {field} that is not a text"))),
+        Some(_) => Err(invalid(format!(
+            "has an invalid {field}: it must be a string"
+        ))),
     }
 }
 
 fn required(payload: &Value, field: &'static str) -> Result<String, Error> {
-    text(payload, field)?.ok_or_else(|| invalid(format!("has no {field}")))
+    optional(payload, field)?.ok_or_else(|| invalid(format!("has no {field}")))
 }
 
 fn step(name: &str) -> Result<Step, Error> {
@@ -133,14 +139,10 @@ fn step(name: &str) -> Result<Step, Error> {
         "testSecret" | "test_secret" => Ok(Step::Test),
         "finishSecret" | "finish_secret" => Ok(Step::Finish),
         _ => Err(invalid(
-            "has a Step that is none of createSecret, setSecret, testSecret, finishSecret and preflight"
+            "has an invalid Step: it must be createSecret, setSecret, testSecret, finishSecret or preflight"
                 .to_owned(),
         )),
     }
-}
-
-fn invalid(problem: String) -> Error {
-    Error::InvalidEvent { problem }
 }
 
 #[cfg(test)]
@@ -152,7 +154,7 @@ mod tests {
     const TOKEN: &str = "5ef0e2f5-8a1c-4d6c-9a7b-0123456789ab";
 
     #[test]
-    fn steps_are_read_in_camel_case_and_in_snake_case() {
+    fn a_step_is_parsed_in_camel_case_and_in_snake_case() {
         for (name, step) in [
             ("createSecret", Step::Create),
             ("create_secret", Step::Create),
@@ -170,23 +172,23 @@ mod tests {
     }
 
     #[test]
-    fn a_preflight_needs_a_secret_and_no_token() {
+    fn a_preflight_requires_a_secret_but_no_token() {
         let parsed = Request::parse(&json!({"Step": "preflight", "SecretId": "s"})).unwrap();
-        let refused = Request::parse(&json!({"Step": "preflight"})).unwrap_err();
+        let rejected = Request::parse(&json!({"Step": "preflight"})).unwrap_err();
 
         assert!(matches!(parsed, Request::Preflight { secret_id } if secret_id == "s"));
-        assert!(refused.to_string().contains("SecretId"), "{refused}");
+        assert!(rejected.to_string().contains("SecretId"), "{rejected}");
     }
 
     #[test]
-    fn an_event_without_a_rotation_token_is_an_older_one() {
+    fn the_rotation_token_is_optional() {
         let event = json!({"Step": "setSecret", "SecretId": "s", "ClientRequestToken": TOKEN});
 
         assert!(Event::parse(&event).unwrap().rotation_token.is_none());
     }
 
     #[test]
-    fn anything_else_is_refused_without_being_quoted() {
+    fn an_invalid_event_is_rejected_without_being_quoted() {
         for (payload, names) in [
             (json!("hunter2"), "JSON object"),
             (json!(["hunter2"]), "JSON object"),
@@ -221,9 +223,9 @@ mod tests {
         ] {
             let error = Event::parse(&payload).unwrap_err();
 
-            let shown = format!("{error} {error:?}");
-            assert!(shown.contains(names), "{shown}");
-            assert!(!shown.contains("hunter2"), "{shown}");
+            let output = format!("{error} {error:?}");
+            assert!(output.contains(names), "{output}");
+            assert!(!output.contains("hunter2"), "{output}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One invocation: its deadline, the span its lines are written in, its step, and one line for the outcome.
+//! One invocation: its deadline, its log span, its job, and one message about the outcome.
 
 use std::sync::Arc;
 
@@ -8,51 +8,49 @@ use tracing::Instrument;
 use tracing::field::Empty;
 
 use crate::config::Config;
-use crate::confluent::Confluent;
-use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::event::Request;
-use crate::http::{self, AllowedHosts, Crowd, Http};
-use crate::metrics::Metrics;
+use crate::http::{self, AllowedHosts, Deadline, Http, SharedBackoff};
 use crate::preflight::{Preflight, Report};
 use crate::rotation::Rotation;
-use crate::store::{self, Store};
+use crate::telemetry::Metrics;
+use crate::{confluent, secret};
 
-/// What outlives an invocation: configuration and connections, and nothing of any secret.
+/// The state that outlives an invocation: configuration and connections, and no secret value.
 #[derive(Clone, Debug)]
 pub struct Function {
     /// The configuration.
     pub config: Config,
-    /// The client for Confluent Cloud.
+    /// The HTTP client for Confluent Cloud.
     pub http: reqwest::Client,
-    /// The client for Secrets Manager.
+    /// The AWS SDK's client for Secrets Manager.
     pub secrets_manager: aws_sdk_secretsmanager::Client,
-    /// What a request to Confluent Cloud may cost.
+    /// The time limits of requests to Confluent Cloud.
     pub http_limits: http::Limits,
-    /// How many others ask Confluent Cloud.
-    pub crowd: Crowd,
-    /// What a call of Secrets Manager may cost.
-    pub store_limits: store::Limits,
+    /// The backoff that all invocations share.
+    pub backoff: SharedBackoff,
+    /// The time limits of requests to Secrets Manager.
+    pub secret_limits: secret::Limits,
 }
 
 impl Function {
-    /// Handles one invocation. Secrets Manager looks at nothing but whether it succeeds; a preflight's report is for
-    /// whoever invoked it.
+    /// Handles one invocation. Secrets Manager uses only whether it succeeds. An operator who requested a preflight receives
+    /// the report.
     ///
     /// # Errors
-    /// The step's [`Error`], which has been logged.
+    /// Returns the [`Error`], which has been logged.
     pub async fn handle(&self, invocation: LambdaEvent<Value>) -> Result<Option<Report>, Error> {
-        // At the level of errors, so that it is there whatever level is configured.
+        // At the level ERROR, so that the span is enabled at any log level.
         let span = tracing::error_span!(
             "invocation",
             request_id = invocation.context.request_id,
             step = Empty,
             secret_id = Empty,
             version_id = Empty,
-            kind = Empty,
+            key_type = Empty,
             mode = Empty,
-            old_key_id = Empty,
-            new_key_id = Empty,
+            previous_key_id = Empty,
+            pending_key_id = Empty,
         );
         let metrics = Arc::new(Metrics::default());
         let outcome = async {
@@ -62,7 +60,7 @@ impl Function {
                 Err(_) => "unknown".to_owned(),
             };
             let outcome = match request {
-                Ok(request) => self.answer(request, &invocation.context, &metrics).await,
+                Ok(request) => self.run(request, &invocation.context, &metrics).await,
                 Err(error) => Err(error),
             };
             let error = outcome.as_ref().err();
@@ -71,13 +69,13 @@ impl Function {
                 tracing::error!(outcome = "failed", error_type, "{}", error.message());
             }
             let function = &invocation.context.env_config.function_name;
-            metrics.print(function, &step, error.map(Error::name));
+            metrics.write(function, &step, error.map(Error::name));
             outcome
         };
         outcome.instrument(span).await
     }
 
-    async fn answer(
+    async fn run(
         &self,
         request: Request,
         context: &Context,
@@ -86,12 +84,12 @@ impl Function {
         let deadline = Deadline::of_invocation(context.deadline);
         let control_plane = self.config.confluent_url.clone();
         let allowed = AllowedHosts::new(control_plane.clone(), self.config.allowed_domains.clone());
-        let http = Http::new(self.http.clone(), allowed, self.http_limits);
-        let http = http
-            .counted_in(Arc::clone(metrics))
-            .among(self.crowd.clone());
-        let store = Store::new(self.secrets_manager.clone(), deadline, self.store_limits);
-        let confluent = Confluent::new(http, control_plane, deadline);
+        let http = Http::new(self.http.clone(), allowed, self.http_limits)
+            .with_metrics(Arc::clone(metrics))
+            .with_backoff(self.backoff.clone());
+        let confluent = confluent::Client::new(http, control_plane, deadline);
+        let secrets_manager = self.secrets_manager.clone();
+        let secrets = secret::Client::new(secrets_manager, deadline, self.secret_limits);
         let config = &self.config;
         let span = tracing::Span::current();
         span.record("step", tracing::field::display(&request));
@@ -100,13 +98,13 @@ impl Function {
                 span.record("secret_id", &secret_id);
                 let preflight = Preflight {
                     config,
-                    store: &store,
+                    secrets: &secrets,
                     confluent: &confluent,
                     deadline,
                 };
                 let report = preflight.run(&secret_id, None).await;
                 report.log();
-                tracing::info!(outcome = "succeeded", "reported what a rotation needs");
+                tracing::info!(outcome = "succeeded", "completed the preflight");
                 Ok(Some(report))
             }
             Request::Step(event) => {
@@ -115,13 +113,13 @@ impl Function {
                 let rotation = Rotation {
                     event: &event,
                     config,
-                    store: &store,
+                    secrets: &secrets,
                     confluent: &confluent,
                     deadline,
-                    invocation: &context.request_id,
+                    request_id: &context.request_id,
                 };
-                let done = rotation.run().await?;
-                tracing::info!(outcome = "succeeded", "{done}");
+                let message = rotation.run().await?;
+                tracing::info!(outcome = "succeeded", "{message}");
                 Ok(None)
             }
         }

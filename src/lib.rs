@@ -1,73 +1,63 @@
-//! Rotates Confluent Cloud API keys held in AWS Secrets Manager.
+//! Rotates Confluent Cloud API keys stored in AWS Secrets Manager.
 //!
-//! Secrets Manager calls the function four times to rotate one secret. The function makes a new key for the same
-//! owner and the same resource, stores it, proves that it opens the resource, makes it current, and retires the
-//! old one. Confluent shows a key's secret once and nothing makes a repeated create harmless; a new key takes time
-//! to be accepted; and a function can end between any two requests. The code is about those three facts.
+//! Secrets Manager invokes the function four times to rotate a secret. The function creates a replacement key for the same
+//! service account and resource, verifies that the resource accepts it, promotes it to `AWSCURRENT`, and deletes the previous
+//! key when the policy allows.
 //!
-//! # The path of one event
+//! Three facts shape the code: Confluent returns a key's secret only once and has no idempotency token; a new key takes
+//! minutes to propagate; and a Lambda function can stop between any two requests.
 //!
-//! `main` → [`handler`] (deadline, log span, outcome) → [`rotation`] (the guard, then one of the four steps) →
-//! [`signer`] and [`proof`] (who signs; whether a key is accepted) → [`confluent`] and [`store`] (the two
-//! services) → [`http`] and [`transport`] → the wire. And back, once.
+//! # The path of an event
 //!
-//! # The map
+//! `main` reads the configuration and creates the clients. [`handler`] sets the deadline and parses the event. [`rotation`] runs
+//! one of the four steps: it describes the secret, checks that Secrets Manager requires the step, and applies the rules of
+//! [`keys`]. These use [`secret`] and [`confluent`], which send their requests with [`http`]. An error gets its message and remedy
+//! in [`error`]. The handler logs the outcome and writes the metrics with [`telemetry`].
 //!
-//! | module | its job |
+//! # Modules
+//!
+//! Imports point only down this table. A test enforces it.
+//!
+//! | module | subject |
 //! | --- | --- |
-//! | [`config`] | the environment, read once; all that is wrong with it at once |
-//! | [`logging`] | one flat line of JSON for each event |
 //! | [`handler`] | one invocation |
-//! | [`metrics`] | what an invocation counts, in one line for CloudWatch |
-//! | [`event`] | what Secrets Manager sends |
-//! | [`rotation`] | the guard and the four steps; the only place that knows their order |
-//! | [`preflight`] | everything that a rotation needs, checked without changing anything |
-//! | [`sweep`] | which keys belong to this secret, and which of them may go |
-//! | [`proof`] | where a key is tried, and when it counts as accepted |
-//! | [`signer`] | who signs: the secret's own key or an admin secret's |
-//! | [`error`] | why a step failed: what is wrong, then what to do |
-//! | [`store`] | one secret, seen through its staging labels |
-//! | [`document`] | the secret value: find the key in it, put another in its place, touch nothing else |
-//! | [`confluent`] | the API Keys API, endpoints, and one try of a key |
-//! | [`refusal`] | what Confluent Cloud says when it says no |
-//! | [`resource`] | the table of kinds |
-//! | [`http`] | one request: where it may go, what may be sent again, how much is read |
-//! | [`transport`] | the one HTTP client of both services |
-//! | [`deadline`] | time left, and the one wait |
-//! | [`credential`] | keys, and text that cannot be printed |
+//! | [`rotation`] | the four steps, one file each |
+//! | [`preflight`] | the read-only report of everything that a rotation requires |
+//! | [`event`] | parses the event |
+//! | [`keys`] | rules for keys that all jobs share: management credentials, verification, ownership and deletion |
+//! | [`error`] | error names, messages and remedies |
+//! | [`secret`] | one secret in Secrets Manager: staging labels, versions, the value |
+//! | [`confluent`] | API keys, key types, endpoints, probes, error responses |
+//! | [`config`] | environment variables, read once and validated |
+//! | [`http`] | requests, retries, allowed hosts, the client, the deadline |
+//! | [`telemetry`] | logs, metrics |
 //!
-//! Dependencies point down this table, but for ids, joined causes, metrics and what is configured, which all use. There is
-//! no trait of our own: the seam for tests is a URL, and what stands behind it is a simulator of both services that
-//! checks the promises at every request.
+//! Where does a change belong? A new key type is a row of [`confluent::KEY_TYPES`]. A new setting is a field of
+//! [`config::Config`]. A new error is a variant of [`error::Error`] with a name and a remedy. When a key is verified or deleted is
+//! decided in [`keys`], and in which order things happen is decided in [`rotation`].
 //!
-//! # Four rules that explain most of the code
+//! Clients are concrete types without traits. Tests substitute a server by its URL: a simulator of both services that checks the
+//! guarantees at every request.
 //!
-//! * **Nothing is destroyed before its successor is in place**, and a key is deleted only if it is named by a
-//!   version of this secret or bears this secret's [mark](sweep::Mark), and belongs to the secret's owner.
-//! * **A key that an abandoned rotation made goes when another one is current**, because Secrets Manager then refuses
-//!   to make it current, however late its invocation is; or when it is too old for any invocation to know of.
-//! * **A list is compared with labels that are read after it.** If this rotation still stands then, no key in the
-//!   list can be a later rotation's, however late this invocation is.
-//! * **A request that may have been carried out is told from one that was not.** A create is never sent again
-//!   before the keys it may have made were looked for.
+//! # Rules that explain most of the code
+//!
+//! * **Nothing is deleted before its replacement is in place.** A key is deleted only if a version of this secret contained it
+//!   or it has this secret's [ownership tag](keys::ownership::OwnershipTag), and only if the secret's owner owns it.
+//! * **An abandoned rotation's key is deleted once another version is current**, because Secrets Manager then rejects the
+//!   promotion of the abandoned version.
+//! * **The staging labels are read immediately before the promotion and before each `DELETE`**, and the key list is read before
+//!   them. If no label has moved, no key in the list can belong to a later rotation.
+//! * **A request whose outcome is unknown is not treated as failed.** A `POST` is sent at most once per invocation. If it created
+//!   a key that is not stored, the key is an orphan, which a later step deletes.
 
 pub mod config;
 pub mod confluent;
-pub mod credential;
-pub mod deadline;
-pub mod document;
 pub mod error;
 pub mod event;
 pub mod handler;
 pub mod http;
-pub mod logging;
-pub mod metrics;
+pub mod keys;
 pub mod preflight;
-pub mod proof;
-pub mod refusal;
-pub mod resource;
 pub mod rotation;
-pub mod signer;
-pub mod store;
-pub mod sweep;
-pub mod transport;
+pub mod secret;
+pub mod telemetry;

@@ -1,18 +1,15 @@
-//! What the function costs, beside the least that a Rust function costs and beside AWS's Python template:
-//! `cargo bench --package benches --bench performance`. `-- --starts 10` is quicker, `--program <path>` measures another
-//! build, and `--write` puts the tables into `docs/performance.md`, and a short one into the README.
+//! Measures the function, a minimal Rust function and AWS's Python template:
+//! `cargo bench --package benches --bench performance`. `-- --starts 10` is faster, `--program <path>` measures another
+//! build, and `--write` writes the tables to `docs/performance.md` and the summary to the README.
 //!
-//! No published harness measures the start of a process under Lambda's Runtime API, so this one does. Each subject is
-//! started in turn, again and again, so that a machine that slows down slows all of them.
+//! No published harness measures the start of a process under Lambda's Runtime API. The subjects are started in turn, so that a
+//! slowdown of the machine affects all of them.
 
 #![expect(
     clippy::print_stderr,
-    reason = "what is left out should be known before the end"
+    reason = "a skipped measurement is reported immediately"
 )]
-#![expect(
-    clippy::expect_used,
-    reason = "a measurement that cannot be made should stop the run"
-)]
+#![expect(clippy::expect_used, reason = "a failed measurement stops the run")]
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,13 +21,13 @@ use benches::subject::Subject;
 use benches::tls::Tls;
 use benches::world::{World, any_event, function_variables};
 
-/// What every answer is delayed by, to count the answers that are waited for one after the other.
+/// The latency of every response, by which sequential requests are counted.
 const DELAY: Duration = Duration::from_millis(50);
 
-/// How often a warm step is taken in each process.
+/// The number of warm steps in each process.
 const WARM: usize = 5;
 
-/// Keys of the owner: a few, a page, five pages.
+/// The numbers of the owner's keys: a few, a page, five pages.
 const KEYS: [usize; 3] = [10, 100, 500];
 
 const MIB: f64 = 1_048_576.0;
@@ -57,7 +54,7 @@ impl Options {
                 }
                 "--program" => options.program = arguments.next().map(PathBuf::from),
                 "--write" => options.write = true,
-                // What `cargo bench` says to every harness.
+                // `cargo bench` passes it to every harness.
                 "--bench" => {}
                 other => panic!("unknown argument {other}"),
             }
@@ -66,9 +63,9 @@ impl Options {
     }
 }
 
-/// All measurements of one subject. Times are in milliseconds, memory in MiB.
+/// The measurements of one subject. Times are in milliseconds, memory is in MiB.
 #[derive(Default)]
-struct Measured {
+struct Measurements {
     init: Samples,
     init_cpu: Samples,
     first: Samples,
@@ -80,11 +77,11 @@ struct Measured {
     memory: Samples,
     size: Samples,
     requests: Samples,
-    waits: Samples,
+    sequential: Samples,
 }
 
-impl Measured {
-    fn add_set(&mut self, init: Cost, steps: &[Cost]) {
+impl Measurements {
+    fn add_steps(&mut self, init: Cost, steps: &[Cost]) {
         self.init.add(init.wall);
         self.init_cpu.add(init.cpu);
         let Some((first, warm)) = steps.split_first() else {
@@ -100,7 +97,7 @@ impl Measured {
 
     #[expect(
         clippy::cast_precision_loss,
-        reason = "bytes of memory, and some requests"
+        reason = "bytes of memory and numbers of requests"
     )]
     async fn rotate(&mut self, subject: &Subject, tls: Option<&Tls>) -> Result<(), String> {
         let rotation = World::new(KEYS[0], tls).await.rotate(subject).await?;
@@ -115,31 +112,32 @@ impl Measured {
     async fn round(&mut self, subject: &Subject, tls: Option<&Tls>) -> Result<(), String> {
         let (init, steps) = World::new(KEYS[0], tls)
             .await
-            .set(subject, 1 + WARM)
+            .resume_create(subject, 1 + WARM)
             .await?;
-        self.add_set(init, &steps);
+        self.add_steps(init, &steps);
         self.rotate(subject, tls).await
     }
 
-    /// The floor takes any event, and has nothing to rotate.
+    /// Measures the floor, which rotates nothing.
     #[expect(clippy::cast_precision_loss, reason = "bytes of memory")]
     async fn floor_round(&mut self, subject: &Subject) -> Result<(), String> {
         let mut process = Process::start(subject, &function_variables("", "")).await?;
         let mut steps = Vec::new();
         for _ in 0..=WARM {
-            let (answer, cost) = process.invoke(any_event()).await;
-            answer.map_err(|error| error.message)?;
+            let (response, cost) = process.invoke(any_event()).await;
+            response.map_err(|error| error.message)?;
             steps.push(cost);
         }
-        self.add_set(process.init, &steps);
+        self.add_steps(process.init, &steps);
         self.memory.add_number(process.peak_memory() as f64 / MIB);
         Ok(())
     }
 }
 
-/// How many answers are waited for one after the other, how many requests are sent, and how long it all takes.
+/// The requests of a rotation, and its duration.
 struct Depth {
-    waits: f64,
+    /// The number of requests that were sent one after the other.
+    sequential: f64,
     requests: usize,
     wall: Duration,
 }
@@ -149,56 +147,56 @@ async fn depth(subject: &Subject, keys: usize) -> Result<Depth, String> {
     world.delay(DELAY);
     let rotation = world.rotate(subject).await?;
     let spent: Cost = rotation.steps.into_iter().sum();
-    // What is sent while an answer is being waited for waits beside it.
-    let (mut waits, mut wave) = (0.0, None);
+    // A request that is sent before the previous response is concurrent.
+    let (mut sequential, mut batch) = (0.0, None);
     for request in &world.simulator.state().requests {
-        let is_beside = wave.is_some_and(|wave| request.at < wave + DELAY);
-        if !is_beside {
-            (waits, wave) = (waits + 1.0, Some(request.at));
+        let is_concurrent = batch.is_some_and(|batch| request.received_at < batch + DELAY);
+        if !is_concurrent {
+            (sequential, batch) = (sequential + 1.0, Some(request.received_at));
         }
     }
     Ok(Depth {
-        waits,
+        sequential,
         requests: rotation.requests,
         wall: spent.wall,
     })
 }
 
-/// What is compared.
+/// The measurements of all subjects.
 struct Run {
-    function: Measured,
-    function_tls: Option<Measured>,
-    floor: Measured,
-    python: Option<Measured>,
-    python_tls: Option<Measured>,
+    function: Measurements,
+    function_tls: Option<Measurements>,
+    floor: Measurements,
+    python: Option<Measurements>,
+    python_tls: Option<Measurements>,
     growth: Vec<(usize, Depth)>,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), String> {
     let options = Options::read();
-    // Before this process keeps to one core.
-    let (kind, load) = (machine::kind(), machine::load());
+    // Before this process is pinned to one core.
+    let (machine, load) = (machine::description(), machine::load());
     let (function, floor) = (Subject::function(options.program.clone()), Subject::floor());
     let python = Subject::python()
         .map_err(|reason| eprintln!("without Python: {reason}"))
         .ok();
     let tls = Tls::new();
-    // A function that does not read SSL_CERT_FILE trusts nobody on loopback.
-    let speaks_tls = World::new(1, Some(&tls)).await.rotate(&function).await;
-    let speaks_tls = speaks_tls
+    // A build that does not read SSL_CERT_FILE trusts no server on loopback.
+    let supports_tls = World::new(1, Some(&tls)).await.rotate(&function).await;
+    let supports_tls = supports_tls
         .map_err(|reason| eprintln!("without TLS: {reason}"))
         .is_ok();
 
     let mut run = Run {
-        function: Measured::default(),
-        function_tls: speaks_tls.then(Measured::default),
-        floor: Measured::default(),
-        python: python.as_ref().map(|_| Measured::default()),
+        function: Measurements::default(),
+        function_tls: supports_tls.then(Measurements::default),
+        floor: Measurements::default(),
+        python: python.as_ref().map(|_| Measurements::default()),
         python_tls: python
             .as_ref()
-            .filter(|_| speaks_tls)
-            .map(|_| Measured::default()),
+            .filter(|_| supports_tls)
+            .map(|_| Measurements::default()),
         growth: Vec::new(),
     };
     for _ in 0..options.starts {
@@ -218,12 +216,12 @@ async fn main() -> Result<(), String> {
         run.growth.push((keys, depth(&function, keys).await?));
     }
     if let Some((_, least)) = run.growth.first() {
-        run.function.waits.add_number(least.waits);
+        run.function.sequential.add_number(least.sequential);
     }
     if let (Some(python), Some(measured)) = (&python, &mut run.python) {
         measured
-            .waits
-            .add_number(depth(python, KEYS[0]).await?.waits);
+            .sequential
+            .add_number(depth(python, KEYS[0]).await?.sequential);
     }
     #[expect(clippy::cast_precision_loss, reason = "bytes of a program")]
     for (subject, measured) in [(&function, &mut run.function), (&floor, &mut run.floor)] {
@@ -231,44 +229,44 @@ async fn main() -> Result<(), String> {
             .size
             .add_number(subject.size().unwrap_or_default() as f64 / MIB);
     }
-    let report = run.report(&options, &kind, &load);
+    let report = run.report(&options, &machine, &load);
     report::print(&report);
     if options.write {
-        report::write(DOCUMENT, "measured", &report);
-        report::write("README.md", "summary", &run.summary(&kind));
+        report::write(DOCUMENT, "measurements", &report);
+        report::write("README.md", "summary", &run.summary(&machine));
     }
     Ok(())
 }
 
 impl Run {
-    fn report(&self, options: &Options, kind: &str, load: &str) -> String {
+    fn report(&self, options: &Options, machine: &str, load: &str) -> String {
         let Self {
             function,
             floor,
             growth,
             ..
         } = self;
-        let none = Measured::default();
+        let none = Measurements::default();
         let python = self.python.as_ref().unwrap_or(&none);
         let pinned = if machine::pin(0) {
-            "The function has a core to itself"
+            "The function has a core of its own"
         } else {
-            "Nothing is pinned to a core"
+            "No process is pinned to a core"
         };
         let tls = match &self.function_tls {
             Some(_) => {
-                "Rows with TLS are over TLS 1.3 on loopback, with an ECDSA P-256 certificate that \
-                        `SSL_CERT_FILE` vouches for; the others over plain HTTP."
+                "Rows with TLS use TLS 1.3 on loopback, with an ECDSA P-256 certificate whose authority is in \
+                        `SSL_CERT_FILE`. The other rows use HTTP."
             }
             None => {
-                "All of it over plain HTTP on loopback: this build did not speak TLS to the loopback server."
+                "All rows use HTTP on loopback: this build did not accept the TLS certificate of the loopback server."
             }
         };
         format!(
             "`cargo bench --package benches --bench performance`, {} starts of each in turn, on {}, {}, {}, load {load} \
-             before it began. {pinned}. Medians, with the quartiles in brackets. {tls}\n\n{}\n{}\n{}",
+             before the start. {pinned}. Medians, with the quartiles in brackets. {tls}\n\n{}\n{}\n{}",
             options.starts,
-            kind,
+            machine,
             machine::version("rustc"),
             machine::version("python3"),
             self.costs(),
@@ -283,7 +281,7 @@ impl Run {
         )
     }
 
-    /// A figure of the function, of the floor and of the Python template; none where it was not measured.
+    /// Returns a figure of the function, of the floor and of the Python template, without samples if it was not measured.
     fn compared(&self, (_, over_tls, pick): Row) -> [Samples; 3] {
         let subjects = if over_tls {
             [self.function_tls.as_ref(), None, self.python_tls.as_ref()]
@@ -297,8 +295,8 @@ impl Run {
         subjects.map(|subject| subject.map(pick).cloned().unwrap_or_default())
     }
 
-    /// What the README says of it.
-    fn summary(&self, kind: &str) -> String {
+    /// Formats the table for the README.
+    fn summary(&self, machine: &str) -> String {
         let rows: Vec<_> = ROWS
             .into_iter()
             .filter(|(name, ..)| SUMMARY.contains(name))
@@ -311,11 +309,11 @@ impl Run {
         let head = [
             "",
             "this function",
-            "least Rust function",
+            "minimal Rust function",
             "Python template",
         ];
         format!(
-            "`cargo bench --package benches --bench performance` on {kind}, medians; nothing ran on AWS.\n\n{}",
+            "`cargo bench --package benches --bench performance` on {machine}, medians, not on AWS.\n\n{}",
             table(&head, &rows)
         )
     }
@@ -323,17 +321,17 @@ impl Run {
     fn costs(&self) -> String {
         let mut rows = Vec::new();
         for row in ROWS {
-            let [ours, floor, python] = self.compared(row);
-            if ours.median().is_none() {
+            let [function, floor, python] = self.compared(row);
+            if function.median().is_none() {
                 continue;
             }
             rows.push(vec![
                 row.0.to_owned(),
-                ours.cell(),
+                function.cell(),
                 floor.cell(),
-                ratio(ours.median(), floor.median()),
+                ratio(function.median(), floor.median()),
                 python.cell(),
-                ratio(python.median(), ours.median()),
+                ratio(python.median(), function.median()),
             ]);
         }
         let head = [
@@ -348,13 +346,13 @@ impl Run {
     }
 }
 
-/// One figure of a subject.
-type Pick = fn(&Measured) -> &Samples;
+/// Returns one figure of a subject.
+type Pick = fn(&Measurements) -> &Samples;
 
-/// A figure's name, whether it is over TLS, and where it is kept.
+/// A figure's name, whether it is measured with TLS, and its measurements.
 type Row = (&'static str, bool, Pick);
 
-/// The figures that the README shows.
+/// The figures in the README.
 const SUMMARY: [&str; 6] = [
     "program, MiB",
     "init, ms",
@@ -386,46 +384,44 @@ const ROWS: [Row; 18] = [
     ("peak memory, MiB", false, |of| &of.memory),
     ("peak memory over TLS, MiB", true, |of| &of.memory),
     ("requests of a rotation", false, |of| &of.requests),
-    ("of them waited for one after another", false, |of| {
-        &of.waits
-    }),
+    ("of them one after the other", false, |of| &of.sequential),
 ];
 
-/// What was aimed at, and what came of it.
+/// Compares the figures with the goals.
 fn goals(
-    function: &Measured,
-    tls: Option<&Measured>,
-    floor: &Measured,
-    python: &Measured,
-    python_tls: Option<&Measured>,
+    function: &Measurements,
+    tls: Option<&Measurements>,
+    floor: &Measurements,
+    python: &Measurements,
+    python_tls: Option<&Measurements>,
 ) -> String {
-    let at_most = |name: &str, found: Option<f64>, most: f64| {
-        let verdict = match found {
-            Some(found) if found <= most => "met",
+    let at_most = |name: &str, measured: Option<f64>, limit: f64| {
+        let verdict = match measured {
+            Some(measured) if measured <= limit => "met",
             Some(_) => "**missed**",
             None => "not measured",
         };
-        let found = found.map_or("–".to_owned(), number);
-        vec![name.to_owned(), number(most), found, verdict.to_owned()]
+        let measured = measured.map_or("–".to_owned(), number);
+        vec![name.to_owned(), number(limit), measured, verdict.to_owned()]
     };
     let per_floor = function.init.median().zip(floor.init.median());
     let memory = tls.unwrap_or(function).memory.median();
     let mut rows = vec![
         at_most(
-            "init, in multiples of the floor's",
-            per_floor.map(|(ours, floor)| ours / floor),
+            "init: function ÷ floor",
+            per_floor.map(|(function, floor)| function / floor),
             1.5,
         ),
         at_most(
-            "first call over TLS, CPU ms",
+            "first step over TLS, CPU ms",
             tls.and_then(|tls| tls.first_cpu.median()),
             3.0,
         ),
         at_most("peak memory, MiB", memory, 6.5),
         at_most("program, MiB", function.size.median(), 5.0),
         at_most(
-            "answers waited for one after another",
-            function.waits.median(),
+            "requests one after the other",
+            function.sequential.median(),
             14.0,
         ),
         at_most("requests of a rotation", function.requests.median(), 22.0),
@@ -454,16 +450,16 @@ fn goals(
         ),
         ("peak memory", Some(&function.memory), Some(&python.memory)),
     ];
-    for (name, ours, theirs) in compared {
-        let medians = ours
+    for (name, function, python) in compared {
+        let medians = function
             .and_then(Samples::median)
-            .zip(theirs.and_then(Samples::median));
-        let Some((ours, theirs)) = medians else {
+            .zip(python.and_then(Samples::median));
+        let Some((function, python)) = medians else {
             continue;
         };
-        let times = theirs / ours;
+        let times = python / function;
         let verdict = if times >= 20.0 { "met" } else { "**missed**" };
-        let name = format!("{name}: Python's in multiples of ours");
+        let name = format!("{name}: Python template ÷ function");
         rows.push(vec![
             name,
             "at least 20".to_owned(),
@@ -471,7 +467,7 @@ fn goals(
             verdict.to_owned(),
         ]);
     }
-    table(&["goal", "at most", "found", ""], &rows)
+    table(&["goal", "at most", "measured", ""], &rows)
 }
 
 fn growth_table(growth: &[(usize, Depth)]) -> String {
@@ -481,17 +477,17 @@ fn growth_table(growth: &[(usize, Depth)]) -> String {
             vec![
                 keys.to_string(),
                 depth.requests.to_string(),
-                number(depth.waits),
+                number(depth.sequential),
                 number(depth.wall.as_secs_f64() * 1e3),
             ]
         })
         .collect();
-    let delay = format!("ms, if every answer takes {} ms", DELAY.as_millis());
+    let delay = format!("ms, with a latency of {} ms", DELAY.as_millis());
     table(
         &[
             "keys of the owner",
             "requests of a rotation",
-            "waited for one after another",
+            "of them one after the other",
             &delay,
         ],
         &rows,

@@ -1,19 +1,17 @@
-//! The pieces that work without a network, in one process: the value of a secret, and the choice of keys to delete.
+//! Measures code that uses no network: the secret value and the selection of orphaned keys.
 //!
-//! `cargo bench --package benches --bench pieces`. All of it is small beside one request; what is looked for is growth.
+//! `cargo bench --package benches --bench pieces`. All of it is faster than a request. The benchmarks detect growth.
 
-#![expect(
-    clippy::expect_used,
-    reason = "a measurement that cannot be made should stop the run"
-)]
+#![expect(clippy::expect_used, reason = "a failed measurement stops the run")]
 
-use confluent_key_rotation::confluent::Listed;
-use confluent_key_rotation::credential::{ApiKey, ApiKeyId, Redacted};
-use confluent_key_rotation::document::Document;
-use confluent_key_rotation::sweep::{self, Mark};
+use confluent_key_rotation::confluent::ApiKeyMetadata;
+use confluent_key_rotation::confluent::{ApiKey, ApiKeyId};
+use confluent_key_rotation::http::Redacted;
+use confluent_key_rotation::keys::ownership::{self, OwnershipTag};
+use confluent_key_rotation::secret::SecretValue;
 use divan::{Bencher, black_box};
 
-/// Keys of one owner: a few, a page, five pages.
+/// The numbers of an owner's keys: a few, a page, five pages.
 const KEYS: [usize; 3] = [10, 100, 500];
 
 const ARN: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:orders/kafka-AbCdEf";
@@ -23,7 +21,7 @@ fn main() {
     divan::main();
 }
 
-/// A value with the fields of most secrets, and one that is not ours.
+/// Returns a value with the usual fields, copies of the key, and another field.
 fn value() -> Redacted {
     let value = r#"{"apiKey": "ABCDEFGH12345678", "apiSecret": "cfltexampleexampleexampleexampleexample",
         "serviceAccountId": "sa-orders", "resourceId": "lkc-orders", "environmentId": "env-prod",
@@ -33,54 +31,54 @@ fn value() -> Redacted {
 }
 
 #[divan::bench]
-fn read_a_value(bencher: Bencher<'_, '_>) {
+fn parse_value(bencher: Bencher<'_, '_>) {
     bencher
         .with_inputs(value)
-        .bench_values(|value| Document::parse(value).expect("a value"));
+        .bench_values(|value| SecretValue::parse(value).expect("a value"));
 }
 
 #[divan::bench]
-fn put_a_key_into_a_value(bencher: Bencher<'_, '_>) {
-    let document = Document::parse(value()).expect("a value");
+fn replace_key_in_value(bencher: Bencher<'_, '_>) {
+    let value = SecretValue::parse(value()).expect("a value");
     let key = ApiKey {
         id: ApiKeyId::new("K".repeat(16)),
         secret: Redacted::new("S".repeat(64)),
     };
-    bencher.bench_local(|| black_box(&document).with_api_key(&key).expect("a value"));
+    bencher.bench_local(|| black_box(&value).with_api_key(&key).expect("a value"));
 }
 
 #[divan::bench]
-fn mark_a_key() -> String {
-    Mark::new(black_box(ARN), VERSION, "request").description()
+fn create_ownership_tag() -> String {
+    OwnershipTag::new(black_box(ARN), VERSION, "request").description()
 }
 
-/// Every second key bears a mark, of ten secrets in turn.
-fn listed(keys: usize) -> Vec<Listed> {
-    let key = |serial: usize| {
-        let arn = format!("{ARN}{}", serial % 20);
-        let mark = Mark::new(&arn, VERSION, "request").description();
-        Listed {
-            id: format!("KEY{serial:013}"),
+/// Returns the metadata of keys, of which every second one has the ownership tag of one of ten secrets.
+fn listed(keys: usize) -> Vec<ApiKeyMetadata> {
+    let key = |index: usize| {
+        let arn = format!("{ARN}{}", index % 20);
+        let tag = OwnershipTag::new(&arn, VERSION, "request").description();
+        ApiKeyMetadata {
+            id: format!("KEY{index:013}"),
             owner: Some("sa-orders".to_owned()),
-            description: if serial.is_multiple_of(2) {
-                mark
+            description: if index.is_multiple_of(2) {
+                tag
             } else {
-                "by hand".to_owned()
+                "created manually".to_owned()
             },
             created_at: Some(0),
-            ..Listed::default()
+            ..ApiKeyMetadata::default()
         }
     };
     (0..keys).map(key).collect()
 }
 
 #[divan::bench(args = KEYS)]
-fn choose_what_to_sweep(bencher: Bencher<'_, '_>, keys: usize) {
-    let (keys, mark) = (
+fn find_orphans(bencher: Bencher<'_, '_>, keys: usize) {
+    let (keys, tag) = (
         listed(keys),
-        Mark::new(&format!("{ARN}0"), VERSION, "request"),
+        OwnershipTag::new(&format!("{ARN}0"), VERSION, "request"),
     );
     bencher.bench_local(|| {
-        sweep::before_creation(black_box(&keys), &mark, &["KEY0"], None, 1 << 40).len()
+        ownership::find_orphans_before_create(black_box(&keys), &tag, &["KEY0"], None).len()
     });
 }

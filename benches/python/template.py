@@ -1,5 +1,5 @@
-"""A rotation function of the shape that AWS's Python template has: a client made in the handler, four steps, and no
-more requests than they need. It has none of the care that a rotation needs; it is here to be measured.
+"""A rotation function like AWS's Python template, for measurements: the handler creates the client, and the four steps send
+only the requests that they require. It lacks the checks and the recovery that a rotation requires.
 
 https://github.com/aws-samples/aws-secrets-manager-rotation-lambdas/blob/master/SecretsManagerRotationTemplate/lambda_function.py
 """
@@ -29,9 +29,6 @@ def lambda_handler(event, context):
 
     if event["Step"] == "createSecret":
         create(client, http, event)
-    elif event["Step"] == "setSecret":
-        value(client, arn, "AWSPENDING", token)
-        value(client, arn, "AWSCURRENT")
     elif event["Step"] == "testSecret":
         test(client, http, value(client, arn, "AWSPENDING", token))
     elif event["Step"] == "finishSecret":
@@ -47,9 +44,8 @@ def create(client, http, event):
     except client.exceptions.ResourceNotFoundException:
         pass
     spec = {"owner": {"id": current["serviceAccountId"]}, "resource": {"id": current["resourceId"]}}
-    answer = control(client, http, current, "POST", "/iam/v2/api-keys", {"spec": spec})
-    made = json.loads(answer)
-    current["apiKey"], current["apiSecret"] = made["id"], made["spec"]["secret"]
+    created = json.loads(control_plane(client, http, current, "POST", "/iam/v2/api-keys", {"spec": spec}))
+    current["apiKey"], current["apiSecret"] = created["id"], created["spec"]["secret"]
     client.put_secret_value(
         SecretId=arn,
         ClientRequestToken=token,
@@ -61,34 +57,34 @@ def create(client, http, event):
 
 def test(client, http, pending):
     path = "/cmk/v2/clusters/{resourceId}?environment={environmentId}".format(**pending)
-    cluster = json.loads(control(client, http, pending, "GET", path))
+    cluster = json.loads(control_plane(client, http, pending, "GET", path))
     path = "/kafka/v3/clusters/{resourceId}/topics".format(**pending)
     send(http, "GET", cluster["spec"]["http_endpoint"] + path, pending)
 
 
 def finish(client, http, arn, token, versions):
     current = value(client, arn, "AWSCURRENT")
-    left = next(version for version, labels in versions.items() if "AWSCURRENT" in labels)
+    current_version = next(version for version, labels in versions.items() if "AWSCURRENT" in labels)
     client.update_secret_version_stage(
-        SecretId=arn, VersionStage="AWSCURRENT", MoveToVersionId=token, RemoveFromVersionId=left
+        SecretId=arn, VersionStage="AWSCURRENT", MoveToVersionId=token, RemoveFromVersionId=current_version
     )
-    control(client, http, current, "DELETE", "/iam/v2/api-keys/" + current["apiKey"])
+    control_plane(client, http, current, "DELETE", "/iam/v2/api-keys/" + current["apiKey"])
 
 
 def value(client, arn, label, version=None):
-    named = {"VersionId": version} if version else {}
-    return json.loads(client.get_secret_value(SecretId=arn, VersionStage=label, **named)["SecretString"])
+    selector = {"VersionId": version} if version else {}
+    return json.loads(client.get_secret_value(SecretId=arn, VersionStage=label, **selector)["SecretString"])
 
 
-def control(client, http, secret, method, path, body=None):
+def control_plane(client, http, secret, method, path, body=None):
     return send(http, method, CONFLUENT + path, value(client, secret["adminSecretArn"], "AWSCURRENT"), body)
 
 
 def send(http, method, url, key, body=None):
     headers = urllib3.make_headers(basic_auth=key["apiKey"] + ":" + key["apiSecret"])
     headers["Content-Type"] = "application/json"
-    sent = json.dumps(body) if body else None
-    answer = http.request(method, url, headers=headers, body=sent)
-    if answer.status >= 300:
-        raise ValueError(method + " " + str(answer.status))
-    return answer.data
+    body = json.dumps(body) if body else None
+    response = http.request(method, url, headers=headers, body=body)
+    if response.status >= 300:
+        raise ValueError(method + " " + str(response.status))
+    return response.data

@@ -1,12 +1,12 @@
-//! What the measurements share: functions under an emulated Lambda, a secret to rotate, TLS on loopback.
+//! Shared code of the measurements: functions under an emulated Lambda, a secret to rotate, and TLS on loopback.
 //!
-//! Nothing here asserts a time. A figure belongs to the machine and the command that are printed beside it.
+//! No assertion depends on a time. Each table names the machine and the command that measured it.
 
+#![expect(clippy::expect_used, reason = "a failed measurement stops the run")]
 #![expect(
-    clippy::expect_used,
-    reason = "a measurement that cannot be made should stop the run"
+    clippy::missing_panics_doc,
+    reason = "a failed measurement stops the run"
 )]
-#![expect(clippy::missing_panics_doc, reason = "the same")]
 
 pub mod machine;
 pub mod process;

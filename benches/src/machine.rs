@@ -1,11 +1,11 @@
-//! What a figure is worth nothing without: the machine, the compiler, and what else was running.
+//! The conditions of a measurement: the machine, the compiler, and the load.
 
 use std::fs;
 use std::process::Command;
 
-/// The kind of machine, in one line.
+/// Describes the machine in one line.
 #[must_use]
-pub fn kind() -> String {
+pub fn description() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let model = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown CPU".to_owned());
     let memory = field("/proc/meminfo", "MemTotal").unwrap_or_default();
@@ -19,25 +19,25 @@ pub fn kind() -> String {
     )
 }
 
-/// What a program says of its version, or that it is not there.
+/// Returns the version of a program, or that it is not installed.
 #[must_use]
 pub fn version(program: &str) -> String {
     let output = Command::new(program).arg("--version").output();
-    let said = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    said.unwrap_or_else(|_| format!("no {program}"))
+    let version = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    version.unwrap_or_else(|_| format!("no {program}"))
 }
 
-/// How many processes wanted to run, on average, in the last minute.
+/// Returns the load average of the last minute.
 #[must_use]
 pub fn load() -> String {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load.split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// Keeps this thread, and what it starts, on one core. False where that cannot be done.
+/// Pins this thread, and the processes that it starts, to one core. Returns whether that succeeded.
 #[must_use]
 pub fn pin(core: usize) -> bool {
-    // Rust's standard library cannot, and unsafe code is forbidden here.
+    // Rust's standard library has no function for it, and unsafe code is forbidden.
     let pid = std::process::id().to_string();
     let taskset = Command::new("taskset")
         .args(["-pc", &core.to_string(), &pid])
@@ -45,9 +45,9 @@ pub fn pin(core: usize) -> bool {
     taskset.is_ok_and(|output| output.status.success())
 }
 
-/// The value of a line `name : value` in a file of `/proc`.
+/// Returns the value of a line `name : value` in a file of `/proc`.
 pub(crate) fn field(path: &str, name: &str) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    let line = text.lines().find(|line| line.starts_with(name))?;
+    let content = fs::read_to_string(path).ok()?;
+    let line = content.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(':')?.1.trim().to_owned())
 }

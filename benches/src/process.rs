@@ -1,4 +1,4 @@
-//! One function in one process under an emulated Lambda, and what it costs.
+//! One function in one process under an emulated Lambda, and its cost.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -10,31 +10,32 @@ use simulator::{FunctionError, RuntimeApi};
 use crate::machine;
 use crate::subject::Subject;
 
-/// Nothing that is measured takes as long.
+/// Lambda's maximum timeout. No measurement takes that long.
 const TIMEOUT: Duration = Duration::from_mins(15);
 
-/// How long a process may take to ask for its first event before it counts as one that does not start.
-const START: Duration = Duration::from_mins(1);
+/// The time in which a process must request its first event.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The emulator keeps to this core, and the function has the other to itself.
+/// The cores of the emulator and of the function.
 const EMULATOR: usize = 0;
 const FUNCTION: usize = 1;
 
-/// A running function. It has been killed when this is dropped.
+/// A running function. It is killed on drop.
 pub struct Process {
     child: Child,
     runtime: RuntimeApi,
-    answered: u64,
-    /// From the spawn to the first request for an event.
+    /// The number of events that were handled.
+    handled: u64,
+    /// The cost from the spawn to the first request for an event.
     pub init: Cost,
 }
 
-/// Time that passed, and time that the process had a core.
+/// Elapsed time and CPU time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
-    /// Time that passed.
+    /// The elapsed time.
     pub wall: Duration,
-    /// CPU time of the process, in all its living threads.
+    /// The CPU time of the process, in all its running threads.
     pub cpu: Duration,
 }
 
@@ -48,11 +49,11 @@ impl std::iter::Sum for Cost {
 }
 
 impl Process {
-    /// Starts a function, with these variables and the subject's own and no others, and waits until it asks for
-    /// its first event.
+    /// Starts a function with `variables` and the subject's variables, and no others. Waits until it requests its first
+    /// event.
     ///
     /// # Errors
-    /// Why there is no process, or that it ended or kept silent.
+    /// Returns why the process did not start, or that it requested no event.
     pub async fn start(subject: &Subject, variables: &[(String, String)]) -> Result<Self, String> {
         let runtime = RuntimeApi::start().await;
         let mut command = Command::new(&subject.program);
@@ -74,19 +75,20 @@ impl Process {
         let began = Instant::now();
         let child = command.spawn();
         if is_pinned {
-            // Before it is polled for: the emulator must not be where the function is.
+            // Before the first wait, so that the emulator never runs on the function's core.
             let _ = machine::pin(EMULATOR);
         }
         let child = child.map_err(|error| format!("{}: {error}", subject.program.display()))?;
         let mut process = Self {
             child,
             runtime,
-            answered: 0,
+            handled: 0,
             init: Cost::default(),
         };
-        let asked = tokio::time::timeout(START, process.runtime.asked(1)).await;
-        let at = asked.map_err(|_| format!("{} does not ask for an event", subject.name))?;
-        // A process whose cost nobody asks for need not be waited for.
+        let requested =
+            tokio::time::timeout(START_TIMEOUT, process.runtime.invocations_requested(1)).await;
+        let at = requested.map_err(|_| format!("{} requests no event", subject.name))?;
+        // Only pinned processes are measured.
         let cpu = if subject.is_pinned {
             process.cpu()
         } else {
@@ -99,30 +101,30 @@ impl Process {
         Ok(process)
     }
 
-    /// Invokes the function, and returns its answer and what it cost until it asked for the next event.
+    /// Invokes the function. Returns its response, and the cost until it requests the next event.
     pub async fn invoke(&mut self, event: Value) -> (Result<Value, FunctionError>, Cost) {
         let (cpu, began) = (self.cpu(), Instant::now());
-        let answer = self.runtime.invoke(event, TIMEOUT).await;
+        let response = self.runtime.invoke(event, TIMEOUT).await;
         let wall = began.elapsed();
-        self.answered += 1;
-        self.runtime.asked(self.answered + 1).await;
+        self.handled += 1;
+        self.runtime.invocations_requested(self.handled + 1).await;
         let cpu = self.cpu().saturating_sub(cpu);
-        (answer, Cost { wall, cpu })
+        (response, Cost { wall, cpu })
     }
 
-    /// Invokes the function, and measures nothing.
+    /// Invokes the function without measuring it.
     ///
     /// # Errors
-    /// What the function answered instead.
-    pub async fn answer(&mut self, event: Value) -> Result<Value, FunctionError> {
+    /// Returns the function's error.
+    pub async fn invoke_unmeasured(&mut self, event: Value) -> Result<Value, FunctionError> {
         self.runtime.invoke(event, TIMEOUT).await
     }
 
-    /// CPU time so far, once it does not grow any more.
+    /// Returns the CPU time so far, after it has stopped growing.
     fn cpu(&self) -> Duration {
         let mut last = self.cpu_now();
         loop {
-            // A thread that runs is accounted for when it is next taken off its core.
+            // The kernel accounts for a running thread at the next context switch.
             std::thread::sleep(Duration::from_millis(1));
             let now = self.cpu_now();
             if now == last {
@@ -136,18 +138,18 @@ impl Process {
     fn cpu_now(&self) -> Duration {
         let tasks = format!("/proc/{}/task", self.child.id());
         let nanoseconds = |task: std::io::Result<fs::DirEntry>| -> Option<u64> {
-            let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse().ok()
+            let content = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            content.split(' ').next()?.parse().ok()
         };
-        let tasks = fs::read_dir(tasks).expect("Linux, and a process that lives");
+        let tasks = fs::read_dir(tasks).expect("Linux, and a running process");
         Duration::from_nanos(tasks.filter_map(nanoseconds).sum())
     }
 
-    /// The most memory that was resident at any time, in bytes.
+    /// Returns the peak resident memory, in bytes.
     #[must_use]
     pub fn peak_memory(&self) -> u64 {
         let status = format!("/proc/{}/status", self.child.id());
-        let peak = machine::field(&status, "VmHWM").expect("Linux, and a process that lives");
+        let peak = machine::field(&status, "VmHWM").expect("Linux, and a running process");
         let kib: u64 = peak
             .trim_end_matches(" kB")
             .parse()
@@ -158,7 +160,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

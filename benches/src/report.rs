@@ -1,4 +1,4 @@
-//! Medians and quartiles, and tables in Markdown that a document takes up as they are.
+//! Medians and quartiles, and tables in Markdown.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::subject;
 
-/// Where all figures are.
+/// The document with all figures.
 pub const DOCUMENT: &str = "docs/performance.md";
 
-/// So many measurements of one thing.
+/// The measurements of one quantity.
 #[derive(Clone, Debug, Default)]
 pub struct Samples(Vec<f64>);
 
@@ -25,26 +25,26 @@ impl Samples {
         self.0.sort_by(f64::total_cmp);
     }
 
-    /// The value that so large a part of the measurements does not exceed; none without any.
+    /// Returns the quantile for `fraction`, or `None` without measurements.
     #[must_use]
-    pub fn quantile(&self, part: f64) -> Option<f64> {
+    pub fn quantile(&self, fraction: f64) -> Option<f64> {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
             reason = "an index among some dozens of measurements"
         )]
-        let index = (part * self.0.len().saturating_sub(1) as f64).round() as usize;
+        let index = (fraction * self.0.len().saturating_sub(1) as f64).round() as usize;
         self.0.get(index).copied()
     }
 
-    /// The median.
+    /// Returns the median.
     #[must_use]
     pub fn median(&self) -> Option<f64> {
         self.quantile(0.5)
     }
 
-    /// The median and, in brackets, the quartiles; a dash without measurements.
+    /// Formats the median and, in brackets, the quartiles. Returns a dash without measurements.
     #[must_use]
     pub fn cell(&self) -> String {
         let all = (self.median(), self.quantile(0.25), self.quantile(0.75));
@@ -59,7 +59,7 @@ impl Samples {
     }
 }
 
-/// `a` in multiples of `b`; a dash if one is not there.
+/// Formats `a` in multiples of `b`. Returns a dash if one of them is missing.
 #[must_use]
 pub fn ratio(a: Option<f64>, b: Option<f64>) -> String {
     match (a, b) {
@@ -68,7 +68,7 @@ pub fn ratio(a: Option<f64>, b: Option<f64>) -> String {
     }
 }
 
-/// Three digits that matter.
+/// Formats a number with three significant digits.
 #[must_use]
 pub fn number(number: f64) -> String {
     match number.abs() {
@@ -79,39 +79,39 @@ pub fn number(number: f64) -> String {
     }
 }
 
-/// A table in Markdown.
+/// Formats a table in Markdown.
 #[must_use]
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let mut text = format!(
+    let mut table = format!(
         "| {} |\n|{}\n",
         head.join(" | "),
         " --- |".repeat(head.len())
     );
     for row in rows {
-        let _ = writeln!(text, "| {} |", row.join(" | "));
+        let _ = writeln!(table, "| {} |", row.join(" | "));
     }
-    text
+    table
 }
 
-/// Prints what was measured.
-#[expect(clippy::print_stdout, reason = "it is there to be read")]
-pub fn print(text: &str) {
-    println!("{text}");
+/// Prints a report.
+#[expect(clippy::print_stdout, reason = "the output is for the user")]
+pub fn print(report: &str) {
+    println!("{report}");
 }
 
-/// Puts what was measured into `document`, a file of this repository, between the two comments that name this `part`.
+/// Writes a report to `document`, a file of this repository, between the two comments that name `section`.
 ///
 /// # Panics
-/// If the document lacks those comments.
-pub fn write(document: &str, part: &str, text: &str) {
+/// Panics if the document does not contain these comments.
+pub fn write(document: &str, section: &str, report: &str) {
     let path = subject::root().join(document);
     let old = fs::read_to_string(&path).expect("the document");
-    let (from, to) = (
-        format!("<!-- {part}: begin -->\n"),
-        format!("<!-- {part}: end -->"),
+    let (start, end) = (
+        format!("<!-- {section}: begin -->\n"),
+        format!("<!-- {section}: end -->"),
     );
-    let (before, rest) = old.split_once(&from).expect("the part's beginning");
-    let (_, after) = rest.split_once(&to).expect("the part's end");
-    let new = format!("{before}{from}\n{}\n\n{to}{after}", text.trim());
+    let (before, rest) = old.split_once(&start).expect("the start of the section");
+    let (_, after) = rest.split_once(&end).expect("the end of the section");
+    let new = format!("{before}{start}\n{}\n\n{end}{after}", report.trim());
     fs::write(path, new).expect("the document");
 }

@@ -1,36 +1,36 @@
-//! What is measured: the function, the floor, and the Python template's shape.
+//! The subjects of the measurements: the function, a minimal Rust function (the floor), and the Python template.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// What pip is to install, to the last dependency.
+/// The Python packages, including all dependencies.
 const REQUIREMENTS: &str = include_str!("../python/requirements.txt");
 
 /// A program to start as a Lambda function.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// What it is called in a table.
+    /// The name in a table.
     pub name: &'static str,
     /// The program.
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// The variables that only this one needs.
+    /// The environment variables that only this subject requires.
     pub variables: Vec<(String, String)>,
-    /// Whether it has a core to itself.
+    /// Whether it is measured, on a core of its own.
     pub is_pinned: bool,
 }
 
 impl Subject {
-    /// The function: `program`, or what is built now with the profile that ships.
+    /// Returns the function: `program`, or a build with the release profile.
     #[must_use]
     pub fn function(program: Option<PathBuf>) -> Self {
         let package = "confluent-key-rotation";
         Self::of(package, program.unwrap_or_else(|| built(package)))
     }
 
-    /// The least a function can be, with the same profile.
+    /// Returns a minimal function, built with the same profile.
     #[must_use]
     pub fn floor() -> Self {
         Self::of("floor", built("floor"))
@@ -46,16 +46,16 @@ impl Subject {
         }
     }
 
-    /// The shape of AWS's Python template under AWS's runtime client, in a virtual environment under the target
+    /// Returns a function like AWS's Python template with AWS's runtime client, in a virtual environment in the target
     /// folder.
     ///
     /// # Errors
-    /// Why there is none: no Python 3, no venv, no package index.
+    /// Returns the problem, such as no Python 3, no venv or no package index.
     pub fn python() -> Result<Self, String> {
         let folder = target().join("bench-python");
         let (python, stamp) = (folder.join("bin/python"), folder.join("requirements"));
         let sources = root().join("benches/python");
-        // Written last, so that an installation that was cut short is made anew.
+        // Written last, so that an interrupted installation starts over.
         if fs::read_to_string(&stamp).unwrap_or_default() != REQUIREMENTS {
             run(Command::new("python3")
                 .args(["-m", "venv", "--clear"])
@@ -81,14 +81,14 @@ impl Subject {
                 .into(),
             variables: vec![
                 ("PYTHONPATH".to_owned(), path(sources)),
-                // Compiled once, as its libraries are, and not into the sources.
+                // Compiled once, like its libraries, and not into the source folder.
                 ("PYTHONPYCACHEPREFIX".to_owned(), path(folder.join("cache"))),
             ],
             is_pinned: true,
         })
     }
 
-    /// The size of the program in bytes, where it is a program of its own.
+    /// Returns the size of the program in bytes, or `None` if it is a script.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         let size = fs::metadata(&self.program).ok()?.len();
@@ -96,7 +96,7 @@ impl Subject {
     }
 }
 
-/// The web's certificate authorities as botocore brings them, if it is installed.
+/// Returns the certificate authorities in botocore, if it is installed.
 pub(crate) fn python_roots() -> Option<String> {
     let versions = fs::read_dir(target().join("bench-python/lib")).ok()?;
     let mut roots = versions.filter_map(|version| {
@@ -106,7 +106,7 @@ pub(crate) fn python_roots() -> Option<String> {
     roots.next()
 }
 
-/// The repository.
+/// Returns the root of the repository.
 #[must_use]
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -114,14 +114,14 @@ pub fn root() -> &'static Path {
         .expect("the workspace's folder")
 }
 
-/// The binary of a package with the profile that ships. It is made anew only if something changed.
+/// Builds the binary of a package with the release profile.
 fn built(package: &str) -> PathBuf {
-    // What Cargo tells this program about itself would make build scripts, such as ring's, run again.
+    // With Cargo's variables for this program, build scripts such as ring's would run again.
     let environment = env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
         !name.starts_with("CARGO_PKG_") && !name.starts_with("CARGO_MANIFEST_")
     });
-    // Each for itself: built together, one would get the other's features.
+    // One package per build: together, they would share features.
     let built = Command::new(env!("CARGO"))
         .args([
             "build",
@@ -145,7 +145,7 @@ fn built(package: &str) -> PathBuf {
     target().join("release").join(package)
 }
 
-/// The target folder, wherever it was put: `<target>/<profile>/thousand` or `<target>/<profile>/deps/<bench>`.
+/// Returns the target folder. This program is `<target>/<profile>/fleet` or `<target>/<profile>/deps/<bench>`.
 #[must_use]
 pub fn target() -> PathBuf {
     let program = env::current_exe().expect("a program");
@@ -161,7 +161,7 @@ pub fn target() -> PathBuf {
         .to_owned()
 }
 
-/// Runs a command, or says what it was and how it failed.
+/// Runs a command. An error names the command and the last line of its output.
 fn run(command: &mut Command) -> Result<(), String> {
     match command.output() {
         Ok(output) if output.status.success() => Ok(()),
@@ -169,7 +169,7 @@ fn run(command: &mut Command) -> Result<(), String> {
             let printed = [output.stdout, output.stderr].concat();
             let printed = String::from_utf8_lossy(&printed);
             let last = printed.lines().rfind(|line| !line.trim().is_empty());
-            Err(format!("{command:?}: {}", last.unwrap_or("it failed")))
+            Err(format!("{command:?}: {}", last.unwrap_or("failed")))
         }
         Err(error) => Err(format!("{command:?}: {error}")),
     }

@@ -1,4 +1,4 @@
-//! TLS on loopback, in front of the simulator's plain ports, with a certificate authority of its own.
+//! TLS on loopback, in front of the simulator's HTTP ports, with its own certificate authority.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,23 +14,23 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::subject;
 
-/// A certificate for 127.0.0.1, and the file that names its authority.
+/// A certificate for 127.0.0.1 and its certificate authority.
 pub struct Tls {
     acceptor: TlsAcceptor,
-    /// The authority's certificate, for `SSL_CERT_FILE`: the function has the web's roots built in.
+    /// A file with the authority's certificate, for `SSL_CERT_FILE`. The function also contains Mozilla's roots.
     pub authority: PathBuf,
-    /// The same with the web's roots, which Python reads from a file, as botocore brings them.
+    /// A file with the same certificate and botocore's roots, for Python.
     pub bundle: PathBuf,
 }
 
 impl Tls {
-    /// Makes an authority and a certificate, both for ECDSA on P-256.
+    /// Creates an authority and a certificate, both with ECDSA on P-256.
     #[must_use]
     pub fn new() -> Self {
         let key = || KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // OpenSSL takes a certificate whose issuer has its own name for one that it signed itself.
+        // If issuer and subject have the same name, OpenSSL considers a certificate self-signed.
         params
             .distinguished_name
             .push(DnType::CommonName, "authority of the benchmarks");
@@ -55,7 +55,7 @@ impl Tls {
             .expect("protocol versions")
             .with_no_client_auth()
             .with_single_cert(chain, private)
-            .expect("a certificate that fits its key");
+            .expect("a certificate that matches its key");
         Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             authority: file,
@@ -63,9 +63,9 @@ impl Tls {
         }
     }
 
-    /// A port that speaks TLS and passes everything on to `url`, until the runtime ends. Returns its URL.
+    /// Opens a TLS port that forwards to `url` until the runtime ends. Returns its URL.
     pub async fn front(&self, url: &str) -> String {
-        let behind = url.trim_start_matches("http://").to_owned();
+        let upstream = url.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a loopback port");
@@ -73,17 +73,17 @@ impl Tls {
         let acceptor = self.acceptor.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, behind) = (acceptor.clone(), behind.clone());
+                let (acceptor, upstream) = (acceptor.clone(), upstream.clone());
                 tokio::spawn(async move {
                     let _ = stream.set_nodelay(true);
-                    let Ok(mut near) = acceptor.accept(stream).await else {
+                    let Ok(mut client) = acceptor.accept(stream).await else {
                         return;
                     };
-                    let Ok(mut far) = TcpStream::connect(behind).await else {
+                    let Ok(mut server) = TcpStream::connect(upstream).await else {
                         return;
                     };
-                    let _ = far.set_nodelay(true);
-                    let _ = copy_bidirectional(&mut near, &mut far).await;
+                    let _ = server.set_nodelay(true);
+                    let _ = copy_bidirectional(&mut client, &mut server).await;
                 });
             }
         });

@@ -1,4 +1,4 @@
-//! A secret that holds a Kafka key, an admin secret that signs, and the services around them.
+//! A secret with a Kafka API key, an admin secret, and the services.
 
 use std::time::Duration;
 
@@ -14,30 +14,30 @@ const OWNER: &str = "sa-orders";
 const CLUSTER: &str = "lkc-orders";
 const ENVIRONMENT: &str = "env-prod";
 
-/// One secret in rotation.
+/// A secret to rotate, and the services.
 pub struct World {
-    /// The services.
+    /// The simulated services.
     pub simulator: Simulator,
     /// The secret's ARN.
     pub arn: String,
-    /// The variables that a function needs here.
+    /// The environment variables of the function.
     pub variables: Vec<(String, String)>,
 }
 
-/// One whole rotation.
+/// The cost of one rotation.
 pub struct Rotation {
-    /// The start of the process.
+    /// The cost of starting the process.
     pub init: Cost,
-    /// Each step.
+    /// The cost of each step.
     pub steps: [Cost; 4],
-    /// How many requests all steps sent.
+    /// The number of requests in all steps.
     pub requests: usize,
-    /// The most memory that was resident, in bytes.
+    /// The peak resident memory, in bytes.
     pub peak_memory: u64,
 }
 
 impl World {
-    /// A world whose owner has so many keys, over TLS if there is one to speak.
+    /// Creates the services and a secret whose owner has `keys` keys. With `tls`, the function uses TLS.
     pub async fn new(keys: usize, tls: Option<&Tls>) -> Self {
         let simulator = Simulator::start().await;
         simulator.add_owner(OWNER, &[]);
@@ -68,7 +68,7 @@ impl World {
                 .map(|cluster| cluster.url.clone());
             let cluster = tls.front(&cluster.unwrap_or_default()).await;
             if let Some(resource) = simulator.state().resources.get_mut(CLUSTER) {
-                resource.advertised = Some(cluster);
+                resource.advertised_url = Some(cluster);
             }
             let trusted = [
                 ("SSL_CERT_FILE", &tls.authority),
@@ -92,17 +92,17 @@ impl World {
     /// Starts a function and rotates the secret with it.
     ///
     /// # Errors
-    /// Why the function does not start, or which step failed how.
+    /// Returns why the function did not start, or the error of the failed step.
     pub async fn rotate(&self, subject: &Subject) -> Result<Rotation, String> {
         let mut process = Process::start(subject, &self.variables).await?;
-        let token = self.simulator.begin_rotation(&self.arn);
-        self.simulator.forget_requests();
+        let token = self.simulator.start_rotation(&self.arn);
+        self.simulator.clear_requests();
         let mut steps = [Cost::default(); 4];
         for (step, cost) in STEPS.into_iter().zip(&mut steps) {
-            let (answer, spent) = process
+            let (response, spent) = process
                 .invoke(self.simulator.event(&self.arn, &token, step))
                 .await;
-            answer.map_err(|error| format!("{step}: {}: {}", error.error_type, error.message))?;
+            response.map_err(|error| format!("{step}: {}: {}", error.error_type, error.message))?;
             *cost = spent;
         }
         Ok(Rotation {
@@ -113,37 +113,43 @@ impl World {
         })
     }
 
-    /// Starts a function anew between createSecret and setSecret, and takes that step so many times. It sends
-    /// nothing to Confluent and may be repeated, which makes it the one to compare a first call and later ones by.
+    /// Runs createSecret, starts a new process, and resumes createSecret there `times` times.
+    ///
+    /// A resumed createSecret reads the staging labels and the pending value and sends no request to Confluent, so the first
+    /// step of a process and later ones can be compared.
     ///
     /// # Errors
-    /// Why the function does not start, or how a step failed.
-    pub async fn set(&self, subject: &Subject, times: usize) -> Result<(Cost, Vec<Cost>), String> {
-        let token = self.simulator.begin_rotation(&self.arn);
+    /// Returns why the function did not start, or the error of the failed step.
+    pub async fn resume_create(
+        &self,
+        subject: &Subject,
+        times: usize,
+    ) -> Result<(Cost, Vec<Cost>), String> {
+        let token = self.simulator.start_rotation(&self.arn);
         let failed =
             |error: simulator::FunctionError| format!("{}: {}", error.error_type, error.message);
-        let event = |step| self.simulator.event(&self.arn, &token, step);
+        let event = || self.simulator.event(&self.arn, &token, STEPS[0]);
         let mut process = Process::start(subject, &self.variables).await?;
-        process.invoke(event(STEPS[0])).await.0.map_err(failed)?;
+        process.invoke(event()).await.0.map_err(failed)?;
         drop(process);
 
         let mut process = Process::start(subject, &self.variables).await?;
         let mut costs = Vec::new();
         for _ in 0..times {
-            let (answer, cost) = process.invoke(event(STEPS[1])).await;
-            answer.map_err(failed)?;
+            let (response, cost) = process.invoke(event()).await;
+            response.map_err(failed)?;
             costs.push(cost);
         }
         Ok((process.init, costs))
     }
 
-    /// Gives every answer this delay.
+    /// Delays every response.
     pub fn delay(&self, latency: Duration) {
-        self.simulator.state().knobs.latency = latency;
+        self.simulator.state().controls.latency = latency;
     }
 }
 
-/// What a function finds in its environment, beside the address of the Runtime API.
+/// Returns the environment variables of a function, except the address of the Runtime API.
 #[must_use]
 pub fn function_variables(confluent: &str, secrets_manager: &str) -> Vec<(String, String)> {
     let variables = [
@@ -157,7 +163,7 @@ pub fn function_variables(confluent: &str, secrets_manager: &str) -> Vec<(String
         ("AWS_SESSION_TOKEN", "session"),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_manager),
         ("CONFLUENT_API_URL", confluent),
-        // What is waited for between two tries of a key is not what is measured.
+        // The intervals between probes are not part of the cost.
         ("PROBE_INTERVAL_MS", "1"),
     ];
     variables
@@ -165,7 +171,7 @@ pub fn function_variables(confluent: &str, secrets_manager: &str) -> Vec<(String
         .into()
 }
 
-/// An event that any function takes, for one that does not look at it.
+/// Returns an event for a function that ignores it.
 #[must_use]
 pub fn any_event() -> Value {
     json!({ "Step": "setSecret", "SecretId": "any", "ClientRequestToken": "any" })

@@ -1,29 +1,36 @@
-//! What goes over the wire to and from the API Keys API, and how answers are read: leniently, and never quoted.
+//! The JSON of the API Keys API. Parsing is lenient, and errors never quote the response.
+
+use std::fmt;
 
 use aws_smithy_types::date_time::Format;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Error, Listed, NewKey, unusable};
-use crate::http::Answer;
-use crate::resource::Reference;
+use super::{ApiKeyMetadata, ApiKeySpec, Error, ResourceReference};
+use crate::http::Response;
 
-/// A description of a resource is a hundredth of this. Parsed, a text may take a hundred times its length.
-const LONGEST_LOOK_UP: usize = 256 << 10;
+/// The largest response that is parsed as arbitrary JSON, in bytes. Parsed JSON can take a hundred times its length in memory,
+/// and the description of a resource takes a hundredth of this limit.
+const MAX_ANY_JSON_BYTES: usize = 256 << 10;
 
-/// Ids alone: the other parts of owner and resource are read-only.
-pub(super) fn create_body(new: &NewKey<'_>) -> Value {
+/// The largest number of keys on a page that is parsed: ten times the documented maximum. It bounds the memory that a page
+/// uses.
+const MAX_PAGE_KEYS: usize = 1_000;
+
+/// Builds the body of a request to create a key. It contains IDs only, because the other members of owner and resource are
+/// read-only.
+pub(super) fn create_body(new: &ApiKeySpec<'_>) -> Value {
     let mut spec = json!({
         "display_name": new.display_name,
         "description": new.description,
         "owner": {"id": new.owner},
     });
-    let resource = match new.resource.kind.reference {
-        Reference::Omitted => return json!({ "spec": spec }),
-        Reference::Id => json!({"id": new.resource.id}),
-        Reference::IdAndEnvironment => {
+    let resource = match new.resource.key_type.reference {
+        ResourceReference::Omitted => return json!({ "spec": spec }),
+        ResourceReference::Id => json!({"id": new.resource.id}),
+        ResourceReference::IdAndEnvironment => {
             json!({"id": new.resource.id, "environment": new.resource.environment})
         }
     };
@@ -33,55 +40,75 @@ pub(super) fn create_body(new: &NewKey<'_>) -> Value {
     json!({ "spec": spec })
 }
 
-/// The token of the next page. Only the token is taken from the answer's URL, never its host.
+/// Returns the token of the next page. Only the token is used, never the host of the URL in the response.
 pub(super) fn next_page(base: &Url, next: Option<&str>) -> Result<Option<String>, &'static str> {
     let Some(next) = next.filter(|next| !next.is_empty()) else {
         return Ok(None);
     };
     let url = base
         .join(next)
-        .map_err(|_| "names a next page that is no URL")?;
+        .map_err(|_| "contains an invalid URL of the next page")?;
     let token = url.query_pairs().find(|(name, _)| name == "page_token");
     match token {
         Some((_, token)) if !token.is_empty() => Ok(Some(token.into_owned())),
-        _ => Err("names a next page without a page_token"),
+        _ => Err("contains a URL of the next page without a page_token"),
     }
 }
 
-/// The whole of an answer of which any part may be wanted.
-pub(super) fn any_json(operation: &'static str, answer: &Answer) -> Result<Value, Error> {
-    if answer.body.len() > LONGEST_LOOK_UP {
-        let problem = format!("is longer than {LONGEST_LOOK_UP} bytes");
-        return Err(unusable(operation, problem));
+/// Decodes a response as arbitrary JSON.
+pub(super) fn decode_any(operation: &'static str, response: &Response) -> Result<Value, Error> {
+    if response.body.len() > MAX_ANY_JSON_BYTES {
+        let problem = format!("exceeds {MAX_ANY_JSON_BYTES} bytes");
+        return Err(Error::invalid_response(operation, problem));
     }
-    decoded(operation, answer)
+    decode(operation, response)
 }
 
-pub(super) fn decoded<'a, T: Deserialize<'a>>(
+/// Decodes a response.
+pub(super) fn decode<'a, T: Deserialize<'a>>(
     operation: &'static str,
-    answer: &'a Answer,
+    response: &'a Response,
 ) -> Result<T, Error> {
-    serde_json::from_slice(&answer.body).map_err(|error| {
-        // Only the position: the parser's own message quotes the text it stopped at.
+    serde_json::from_slice(&response.body).map_err(|error| {
+        // Only the position: the parser's message quotes the response.
         let (line, column) = (error.line(), error.column());
-        unusable(
-            operation,
-            format!("cannot be read: line {line}, column {column}"),
-        )
+        let problem = format!("cannot be parsed at line {line}, column {column}");
+        Error::invalid_response(operation, problem)
     })
 }
 
 /// <https://docs.confluent.io/cloud/current/api.html#operation/listIamV2ApiKeys>
 #[derive(Deserialize)]
 pub(super) struct WirePage {
+    #[serde(deserialize_with = "bounded")]
     pub(super) data: Vec<WireKey>,
     pub(super) metadata: Option<WirePageMetadata>,
 }
 
-/// A page of which nothing is kept but how many keys it has.
-#[derive(Deserialize)]
-pub(super) struct WireCount {
-    pub(super) data: Vec<IgnoredAny>,
+/// Deserializes at most [`MAX_PAGE_KEYS`] keys.
+fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<WireKey>, D::Error> {
+    struct Keys;
+
+    impl<'de> Visitor<'de> for Keys {
+        type Value = Vec<WireKey>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array of API keys")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+            let mut keys = Vec::new();
+            while let Some(key) = array.next_element()? {
+                if keys.len() == MAX_PAGE_KEYS {
+                    return Err(A::Error::custom("too many keys"));
+                }
+                keys.push(key);
+            }
+            Ok(keys)
+        }
+    }
+
+    deserializer.deserialize_seq(Keys)
 }
 
 #[derive(Default, Deserialize)]
@@ -119,22 +146,22 @@ pub(super) struct WireReference {
     resource_name: Option<String>,
 }
 
-impl From<WireKey> for Listed {
+impl From<WireKey> for ApiKeyMetadata {
     fn from(key: WireKey) -> Self {
         let (spec, metadata) = (
             key.spec.unwrap_or_default(),
             key.metadata.unwrap_or_default(),
         );
         let resource = spec.resource.unwrap_or_default();
-        let named = |crn: Option<&str>, part| crn.and_then(|crn| part_of(crn, part));
+        let element = |crn: Option<&str>, name| crn.and_then(|crn| crn_element(crn, name));
         Self {
             owner: spec.owner.and_then(|owner| owner.id),
             environment: resource
                 .environment
                 .filter(|id| !id.is_empty())
-                .or_else(|| named(resource.resource_name.as_deref(), "environment")),
+                .or_else(|| element(resource.resource_name.as_deref(), "environment")),
             resource: resource.id.filter(|id| !id.is_empty()),
-            organization: named(metadata.resource_name.as_deref(), "organization"),
+            organization: element(metadata.resource_name.as_deref(), "organization"),
             description: spec.description.unwrap_or_default(),
             created_at: metadata.created_at.as_deref().and_then(epoch_seconds),
             id: key.id,
@@ -142,14 +169,14 @@ impl From<WireKey> for Listed {
     }
 }
 
-/// One part of a Confluent resource name, such as
+/// Returns one element of a Confluent resource name, such as
 /// `crn://confluent.cloud/organization=…/environment=env-…/cloud-cluster=lkc-…`.
 ///
 /// <https://docs.confluent.io/cloud/current/security/monitor/audit-logging/audit-log-records.html>
-fn part_of(crn: &str, part: &str) -> Option<String> {
+fn crn_element(crn: &str, name: &str) -> Option<String> {
     crn.split('/')
         .filter_map(|element| element.split_once('='))
-        .find(|(name, value)| *name == part && !value.is_empty())
+        .find(|(key, value)| *key == name && !value.is_empty())
         .map(|(_, value)| value.to_owned())
 }
 
@@ -170,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_token_is_taken_from_the_next_pages_url() {
+    fn only_the_token_of_the_next_pages_url_is_used() {
         let token = |next| next_page(&base(), next);
 
         assert_eq!(token(None), Ok(None));
@@ -189,24 +216,43 @@ mod tests {
     }
 
     #[test]
-    fn environment_and_organization_are_read_from_resource_names() {
+    fn the_environment_and_the_organization_are_read_from_resource_names() {
         let crn = "crn://confluent.cloud/organization=o-1/environment=env-1/cloud-cluster=lkc-1";
 
-        assert_eq!(part_of(crn, "environment").as_deref(), Some("env-1"));
-        assert_eq!(part_of(crn, "organization").as_deref(), Some("o-1"));
-        assert_eq!(part_of(crn, "kafka"), None);
-        assert_eq!(part_of("", "environment"), None);
+        assert_eq!(crn_element(crn, "environment").as_deref(), Some("env-1"));
+        assert_eq!(crn_element(crn, "organization").as_deref(), Some("o-1"));
+        assert_eq!(crn_element(crn, "kafka"), None);
+        assert_eq!(crn_element("", "environment"), None);
     }
 
     #[test]
-    fn an_answer_that_cannot_be_read_is_not_quoted() {
-        let answer = Answer::new(
+    fn a_page_contains_at_most_1000_keys() {
+        let page = |keys: usize| {
+            let body = json!({"data": vec![json!({"id": "KEY"}); keys]}).to_string();
+            Response::new(StatusCode::OK, None, body.into())
+        };
+
+        let (full, too_long) = (page(1_000), page(1_001));
+        let full = decode::<WirePage>("list API keys", &full);
+        let too_long = decode::<WirePage>("list API keys", &too_long);
+
+        assert_eq!(full.unwrap().data.len(), 1_000);
+        let error = too_long.err().unwrap();
+        assert!(
+            error.to_string().contains("cannot be parsed at line 1"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_invalid_response_is_not_quoted() {
+        let response = Response::new(
             StatusCode::OK,
             None,
             br#"{"spec":{"secret":["hunter2"]}}"#.into(),
         );
 
-        let error = decoded::<WireKey>("create an API key", &answer)
+        let error = decode::<WireKey>("create an API key", &response)
             .err()
             .unwrap();
 

@@ -1,347 +1,353 @@
-//! What to do about an error: one sentence or two, for whoever is woken by it.
+//! Remedies: what to do about an error, in one or two sentences.
 //!
-//! The matches name every variant, so that a new one does not compile without its remedy.
+//! Each match lists all variants, so that a new one does not compile without a remedy.
 
-use super::{Error, Found, Seen};
-use crate::confluent::{self, Verdict};
-use crate::refusal::Meaning;
-use crate::store::PENDING;
-use crate::{document, http, store};
+use super::{Error, KeyLookup};
+use crate::confluent::{self, ErrorKind, ProbeOutcome};
+use crate::secret::{PENDING, value};
+use crate::{http, secret};
 
 impl Error {
-    /// What to do.
+    /// Returns what to do.
     #[must_use]
     pub fn remedy(&self) -> String {
         match self {
             Self::InvalidEvent { .. } => INVALID_EVENT,
-            Self::RotationNotEnabled { .. } => ENABLE,
-            Self::VersionNotPending { .. } => "Start another rotation with RotateSecret",
-            Self::NoKeyYet => PUT_OR_ALLOW_A_KEY,
-            Self::FirstKeyNeedsAdmin => NAME_AN_ADMIN,
-            Self::NoCurrentVersion => PUT_A_VALUE,
-            Self::LabelMoved => BEGINS_ANEW,
-            Self::KeyMissing { label } | Self::VersionWithoutValue { label, .. } => {
-                of_missing(label)
+            Self::RotationNotEnabled { .. } => ENABLE_ROTATION,
+            Self::VersionNotPending { .. } => "Start a new rotation with RotateSecret",
+            Self::InitialKeyNotAllowed => STORE_OR_ALLOW_KEY,
+            Self::InitialKeyRequiresAdminSecret => NAME_ADMIN_SECRET,
+            Self::NoCurrentVersion => STORE_VALUE,
+            Self::StagingLabelMoved => NEXT_ATTEMPT_STARTS_OVER,
+            Self::VersionWithoutKey { label } | Self::VersionWithoutValue { label, .. } => {
+                for_missing_value(label)
             }
-            Self::SecretValue { label, source } => return of_value(label, source),
-            Self::AdminSecretValue { source, .. } => {
-                return of_document(source, "apiKey and apiSecret");
+            Self::InvalidSecretValue { label, source } => return for_secret_value(label, source),
+            Self::InvalidAdminSecretValue { source, .. } => {
+                return for_value(source, "apiKey and apiSecret");
             }
             Self::PendingIsCurrent { .. }
-            | Self::PendingDisagrees { .. }
+            | Self::PendingMismatch { .. }
             | Self::PendingOutdated { .. }
-            | Self::NewKeyOfOtherResource { .. } => TAKE_PENDING_OFF,
+            | Self::PendingKeyScopeMismatch { .. } => REMOVE_PENDING_LABEL,
             Self::UnknownResource(_) => RESOURCE_IDS,
-            Self::AdminSecretAmbiguous { .. } => "Make them the same, or leave all but one out",
-            Self::CurrentKeyNotOfOwner { owner, found, .. } => return of_found(*found, owner),
-            Self::CurrentKeyOfOtherResource { .. } => {
-                "Correct resourceId and environmentId in the secret, or put the right key into it"
+            Self::AdminSecretConflict { .. } => {
+                "Name the same secret in both, or remove one of them"
             }
-            Self::CurrentKeyNotAccepted { seen, .. } => of_current_verdict(seen),
-            Self::EndpointUnreachable { .. } => UNREACHABLE,
-            Self::EndpointIndifferent { .. } => INDIFFERENT,
-            Self::EnvironmentUnknown => "Put environmentId into the secret",
-            Self::OrganizationUnknown => "Set KEY_VERIFICATION=control-plane on the function",
+            Self::CurrentKeyNotOfOwner { owner, lookup, .. } => return for_lookup(*lookup, owner),
+            Self::CurrentKeyScopeMismatch { .. } => {
+                "Correct resourceId and environmentId, or apiKey and apiSecret, in the secret"
+            }
+            Self::CurrentKeyNotAccepted { outcome, .. } => for_current_key(outcome),
+            Self::EndpointUnreachable { .. } => CONNECT_TO_NETWORK,
+            Self::EndpointAcceptsAnyCredential { .. } => CORRECT_ENDPOINT,
+            Self::EnvironmentUnknown => "Add environmentId to the secret",
+            Self::OrganizationUnknown => ORGANIZATION_UNKNOWN,
             Self::EndpointNotFound { .. } => ENDPOINT_NOT_FOUND,
-            Self::EndpointInvalid { .. } => {
-                "Write it as https://HOST into `endpoint` in the secret"
-            }
-            Self::EndpointNotAllowed { source, .. } => of_http(source),
-            Self::NewKeyNotAccepted { seen, .. } => of_verdict(&seen.0),
-            Self::NewKeyDeleted { .. } => {
-                "Start another rotation, or wait for the next one: it makes another key"
-            }
-            Self::NewKeyNotListed { .. } => NOT_LISTED,
-            Self::QuotaExceeded {
-                owner, left_over, ..
-            } => return of_quota(owner, *left_over),
-            Self::OutOfTime { .. } => LONGEST_TIMEOUT,
-            Self::CreationUnknown { .. } => LEFT_TO_THE_SWEEP,
-            Self::OldKeyUnknown { .. } => OLD_KEY_UNKNOWN,
-            Self::KeyNotDeleted { source, .. } => {
-                let remedy = of_confluent(source);
-                // These say so themselves.
-                return if [CONFLUENT_STATUS, SPREAD].contains(&remedy) {
-                    remedy.to_owned()
-                } else {
-                    format!("The next attempt tries again. {remedy}")
-                };
-            }
-            Self::Confluent(source) => of_confluent(source),
-            Self::SecretsManager(source) => return of_store(source),
+            Self::EndpointInvalid { .. } => "Set `endpoint` in the secret to https://HOST",
+            Self::EndpointNotAllowed { source, .. } => for_http(source),
+            Self::PendingKeyNotAccepted { outcome, .. } => for_probe(outcome),
+            Self::PendingKeyDeleted { .. } => START_OR_WAIT,
+            Self::PendingKeyNotListed { .. } => NOT_LISTED,
+            Self::QuotaExceeded { owner, orphans, .. } => return for_quota(owner, *orphans),
+            Self::TimeoutTooShort { .. } => RAISE_TIMEOUT,
+            Self::CreationOutcomeUnknown { .. } => ORPHAN_CLEANUP,
+            Self::PreviousKeyStateUnknown { .. } => GRANT_RESOURCE_OWNER,
+            Self::KeyDeletionFailed { source, .. } => return for_deletion(source),
+            Self::Confluent(source) => for_confluent(source),
+            Self::SecretsManager(source) => return for_secrets_manager(source),
         }
         .to_owned()
     }
 }
 
 const INVALID_EVENT: &str = "Start a rotation with RotateSecret, which sends Step, SecretId, ClientRequestToken and \
-                             RotationToken; an event made by hand needs the first three";
+                             RotationToken. A test event requires the first three";
 
-const ENABLE: &str = "Enable it with RotateSecret, naming this function; if it was cancelled on purpose, nothing is to be \
-                      done";
+const ENABLE_ROTATION: &str = "Enable rotation with RotateSecret and this function's ARN. If it was canceled on purpose, no \
+                               action is required";
 
-const PUT_OR_ALLOW_A_KEY: &str = "Put a key into the secret, or set FIRST_KEY=allow on the function to let the first rotation make one";
+const STORE_OR_ALLOW_KEY: &str = "Add apiKey and apiSecret to the secret, or set INITIAL_KEY=allow on the function to let the first \
+                                  rotation create a key";
 
-const NAME_AN_ADMIN: &str =
-    "Put adminSecretArn into the secret, or set ADMIN_SECRET_ARN on the function";
+const NAME_ADMIN_SECRET: &str =
+    "Add adminSecretArn to the secret, or set ADMIN_SECRET_ARN on the function";
 
-const PUT_A_VALUE: &str = "Put a value with apiKey, apiSecret and serviceAccountId into the secret";
+const STORE_VALUE: &str = "Store a value with apiKey, apiSecret and serviceAccountId in the secret";
 
-const BEGINS_ANEW: &str = "The next attempt begins with the version that is current then; if you rolled back on purpose, take \
-                           AWSPENDING off, or that version becomes current again";
+const NEXT_ATTEMPT_STARTS_OVER: &str = "The next attempt starts with the version that is current then. After an intended rollback, remove \
+                                        AWSPENDING, or the next attempt promotes that version again";
 
-const TAKE_PENDING_OFF: &str = "Take AWSPENDING off the version and start another rotation";
+const REMOVE_PENDING_LABEL: &str = "Remove AWSPENDING from the version and start a new rotation";
 
 const RESOURCE_IDS: &str = "Use lkc-…, lsrc-…, lksqlc-…, a Flink region such as aws.us-west-2, Tableflow or Global, or \
-                            leave it out for a Cloud key";
+                            omit it for a Cloud API key";
 
-const UNREACHABLE: &str = "Attach the function to a network that reaches the endpoint and resolves its name, or set \
-                           KEY_VERIFICATION=best-effort or control-plane on the function";
+const CONNECT_TO_NETWORK: &str = "Connect the function to a network from which it can reach the endpoint and resolve its \
+                                  host name";
 
-const INDIFFERENT: &str = "Correct `endpoint` in the secret, or give the key's owner a role that may list what is in the \
-                           resource";
+const ORGANIZATION_UNKNOWN: &str = "The next attempt retries. If this persists, check that the management credentials can read the \
+                                    key, or set KEY_VERIFICATION=control-plane on the function";
 
-const ENDPOINT_NOT_FOUND: &str = "Correct resourceId and environmentId in the secret, or give the owner of the key that \
-                                  signs a role that sees the resource, such as Operator, or put `endpoint` into the \
-                                  secret";
+const CORRECT_ENDPOINT: &str = "Correct `endpoint` in the secret. If it is correct, check whether a firewall, proxy or IP filter \
+                                responds in place of the resource";
 
-const NOT_LISTED: &str = "The next attempt asks again; if it goes on, give the owner of the key that signs ResourceOwner \
-                          on the service account, or OrganizationAdmin";
+const ENDPOINT_NOT_FOUND: &str = "Correct resourceId and environmentId in the secret, grant the owner of the management credentials a \
+                                  role that can view the resource, such as Operator, or add `endpoint` to the secret";
 
-const LONGEST_TIMEOUT: &str =
-    "Set the function's timeout to 15 minutes; the next attempt goes on where this one ended";
+const START_OR_WAIT: &str =
+    "Start a new rotation, or wait for the next one, which creates another key";
 
-const LEFT_TO_THE_SWEEP: &str = "Nothing is to be done: a key that was made bears this secret's mark, and a later step or \
-                                 rotation deletes it";
+const NOT_LISTED: &str = "The next attempt retries. If this persists, grant the owner of the management credentials \
+                          ResourceOwner on the service account";
 
-const OLD_KEY_UNKNOWN: &str = "Give the owner of the key that signs ResourceOwner on the service account, or \
-                               OrganizationAdmin; the next attempt looks again";
+const RAISE_TIMEOUT: &str =
+    "Set the function's timeout to 15 minutes. The next attempt continues where this one ended";
+
+const ORPHAN_CLEANUP: &str = "No action is required: such a key has this secret's ownership tag, and a later step or rotation \
+                              deletes it";
+
+const GRANT_RESOURCE_OWNER: &str = "The next attempt retries. Grant the owner of the management credentials ResourceOwner on the \
+                                    service account";
 
 const CONFLUENT_STATUS: &str =
-    "The next attempt asks again; if it goes on, see https://status.confluent.cloud";
+    "The next attempt retries. If this persists, see https://status.confluent.cloud";
 
-const SPREAD: &str =
-    "The next attempt asks again; if it goes on, spread the rotations over the day";
+const SPREAD_ROTATIONS: &str =
+    "The next attempt retries. If this persists, spread the rotations over the day";
 
-fn of_missing(label: &str) -> &'static str {
+fn for_missing_value(label: &str) -> &'static str {
     if label == PENDING {
-        TAKE_PENDING_OFF
+        REMOVE_PENDING_LABEL
     } else {
-        PUT_A_VALUE
+        STORE_VALUE
     }
 }
 
-fn of_value(label: &str, error: &document::Error) -> String {
+fn for_secret_value(label: &str, error: &value::Error) -> String {
     match error {
-        // Nobody but this function writes a pending value, and it makes that from the current one.
-        document::Error::TooLarge { .. } => of_document(error, ""),
-        _ if label == PENDING => TAKE_PENDING_OFF.to_owned(),
-        _ => of_document(error, "apiKey, apiSecret and serviceAccountId"),
+        // The pending value was created from the current one, so the current one is too large.
+        value::Error::TooLarge { .. } => for_value(error, ""),
+        _ if label == PENDING => REMOVE_PENDING_LABEL.to_owned(),
+        _ => for_value(error, "apiKey, apiSecret and serviceAccountId"),
     }
 }
 
-/// `fields` are those that such a value needs.
-fn of_document(error: &document::Error, fields: &str) -> String {
+/// Returns the remedy for an invalid value that requires `fields`.
+fn for_value(error: &value::Error, fields: &str) -> String {
     match error {
-        document::Error::NotAnObject { .. } => format!(
-            "Store one JSON object with {fields}, and nothing before or after it; in the console, enter them as \
-             key/value pairs"
+        value::Error::NotAnObject { .. } => format!(
+            "Store a single JSON object with {fields}. In the console, enter them as key/value pairs"
         ),
-        document::Error::Missing(field) => format!("Put `{field}` into it, spelt exactly so"),
-        document::Error::NotAString(field) => {
-            format!("Write the value of `{field}` as text between double quotes")
+        value::Error::Missing(field) => format!("Add `{field}` to it, in exactly this spelling"),
+        value::Error::NotAString(field) => {
+            format!("Set `{field}` to a string in double quotes")
         }
-        document::Error::Repeated(_) | document::Error::TwoAdminSecrets => {
-            "Keep one of them".to_owned()
+        value::Error::Repeated(_) | value::Error::TwoAdminSecrets => {
+            "Remove one of them".to_owned()
         }
-        document::Error::Malformed { form, .. } => format!("Write {form}"),
-        document::Error::TooLarge { .. } => "Move other fields to another secret".to_owned(),
-        document::Error::Disagreement(_) => TAKE_PENDING_OFF.to_owned(),
+        value::Error::Malformed { form, .. } => format!("Set it to {form}"),
+        value::Error::TooLarge { .. } => "Move other fields to another secret".to_owned(),
+        value::Error::ScopeMismatch(_) => REMOVE_PENDING_LABEL.to_owned(),
     }
 }
 
-fn of_found(found: Found, owner: &str) -> String {
-    match found {
-        Found::OfAnotherOwner => {
+fn for_lookup(lookup: KeyLookup, owner: &str) -> String {
+    match lookup {
+        KeyLookup::AnotherOwner => {
             "Correct apiKey and apiSecret, or serviceAccountId, in the secret".to_owned()
         }
-        Found::OtherKeys => "Correct apiKey in the secret; if the key was deleted, set CURRENT_KEY_CHECK=off on the \
-                             function for one rotation"
+        KeyLookup::OtherKeys => "Correct apiKey in the secret. If the key was deleted, store another key of the same owner and \
+                                 resource"
             .to_owned(),
-        Found::NoKeys => format!(
-            "Give the owner of the key that signs ResourceOwner on {owner}, or OrganizationAdmin; if the account is \
-             another one, correct serviceAccountId in the secret"
+        KeyLookup::NoKeys => format!(
+            "Correct serviceAccountId in the secret, or grant the owner of the management credentials ResourceOwner on \
+             {owner}"
         ),
     }
 }
 
-fn of_http(error: &http::Error) -> &'static str {
+fn for_http(error: &http::Error) -> &'static str {
     match error {
-        http::Error::HostNotAllowed { why, .. } if *why == http::OTHER_DOMAIN => {
-            "Put the right one into `endpoint` in the secret; if this host is one to trust with the key, add its domain to \
+        http::Error::HostNotAllowed { reason, .. } if *reason == http::DOMAIN_NOT_ALLOWED => {
+            "Correct `endpoint` in the secret. If you trust this host with the key, add its domain to \
              ALLOWED_ENDPOINT_DOMAINS on the function"
         }
-        http::Error::HostNotAllowed { .. } => {
-            "Write it as https://HOST into `endpoint` in the secret"
-        }
+        http::Error::HostNotAllowed { .. } => "Set `endpoint` in the secret to https://HOST",
         http::Error::NotSent { .. } => {
-            "Give the function a way to that host, in a VPC by a NAT gateway; and check CONFLUENT_API_URL if you set it"
+            "Connect the function to a network from which it can reach this host, in a VPC through a NAT gateway, and \
+             check CONFLUENT_API_URL if you set it"
         }
-        http::Error::TimeUp { .. } => LONGEST_TIMEOUT,
-        http::Error::Refused(_)
+        http::Error::DeadlineExceeded { .. } => RAISE_TIMEOUT,
+        http::Error::Rejected(_)
         | http::Error::OutcomeUnknown { .. }
-        | http::Error::TooLong { .. } => CONFLUENT_STATUS,
+        | http::Error::ResponseTooLong { .. } => CONFLUENT_STATUS,
     }
 }
 
-fn of_current_verdict(seen: &Seen) -> &'static str {
-    match &seen.0 {
-        Verdict::NotAccepted => {
-            "Correct apiKey and apiSecret in the secret; if the key is dead, set CURRENT_KEY_CHECK=off on the function \
-             for one rotation"
+fn for_current_key(outcome: &ProbeOutcome) -> &'static str {
+    match outcome {
+        ProbeOutcome::NotAccepted => {
+            "Correct apiKey and apiSecret in the secret. If the key was deleted, store another key of the same owner and \
+             resource"
         }
-        verdict => of_verdict(verdict),
+        outcome => for_probe(outcome),
     }
 }
 
-fn of_verdict(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Unreachable(_) => UNREACHABLE,
-        Verdict::NotAuthorised => {
-            "The next attempt tries it again; if it goes on, give the key's owner a role that may list what is in \
-             the resource"
+fn for_probe(outcome: &ProbeOutcome) -> &'static str {
+    match outcome {
+        ProbeOutcome::Unreachable(_) => CONNECT_TO_NETWORK,
+        ProbeOutcome::NotAuthorized => {
+            "The next attempt retries. If this persists, check the role bindings of the key's owner, and any firewall, \
+             proxy or IP filter in front of the resource"
         }
-        Verdict::Accepted | Verdict::NotAccepted => {
-            "The next attempt tries it again; give the function a timeout of 15 minutes, and if it goes on, see whether \
+        ProbeOutcome::Accepted | ProbeOutcome::NotAccepted => {
+            "The next attempt retries. Set the function's timeout to 15 minutes. If this persists, check whether \
              Confluent Cloud lists the key"
         }
-        Verdict::Busy(_) => SPREAD,
-        Verdict::Unclear(_) => {
-            "The next attempt tries it again; if it goes on, check that the endpoint is the resource's own"
+        ProbeOutcome::RateLimited(_) => SPREAD_ROTATIONS,
+        ProbeOutcome::Inconclusive(_) => {
+            "The next attempt retries. If this persists, check that the endpoint belongs to the resource"
         }
     }
 }
 
-fn of_quota(owner: &str, left_over: usize) -> String {
+fn for_quota(owner: &str, orphans: usize) -> String {
     let delete =
-        format!("Delete keys of {owner} that nobody uses, or have Confluent raise the quota");
-    match left_over {
+        format!("Delete unused keys of {owner}, or ask Confluent Support to raise the quota");
+    match orphans {
         0 => delete,
-        keys => format!(
-            "{delete}. Abandoned rotations of this secret left {keys} of them: rotate again half an hour after they \
-             were made, and they are deleted first"
+        1 => format!(
+            "{delete}. 1 of them is an orphaned key of this secret: a rotation deletes it half an hour after it was \
+             created"
+        ),
+        _ => format!(
+            "{delete}. {orphans} of them are orphaned keys of this secret: a rotation deletes them half an hour after \
+             they were created"
         ),
     }
 }
 
-fn of_confluent(error: &confluent::Error) -> &'static str {
+fn for_confluent(error: &confluent::Error) -> &'static str {
     match error {
-        confluent::Error::Refused { refusal, .. } => of_refusal(refusal.meaning),
-        confluent::Error::NoAnswer { source, .. } => of_http(source),
-        confluent::Error::Unusable { .. } => CONFLUENT_STATUS,
+        confluent::Error::Rejected { response, .. } => for_kind(response.kind),
+        confluent::Error::NoResponse { source, .. } => for_http(source),
+        confluent::Error::InvalidResponse { .. } => CONFLUENT_STATUS,
     }
 }
 
-fn of_refusal(meaning: Meaning) -> &'static str {
-    match meaning {
-        Meaning::Unauthenticated => {
-            "Correct apiKey and apiSecret in the secret that holds this key; if the key was deleted, put another one \
-             there"
+fn for_deletion(error: &confluent::Error) -> String {
+    let remedy = for_confluent(error);
+    // These two already say that the next attempt retries.
+    if [CONFLUENT_STATUS, SPREAD_ROTATIONS].contains(&remedy) {
+        remedy.to_owned()
+    } else {
+        format!("The next attempt retries. {remedy}")
+    }
+}
+
+fn for_kind(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Unauthenticated => {
+            "Correct apiKey and apiSecret in the secret that contains this key. If the key was deleted, store another one"
         }
-        Meaning::ResourceKey => {
-            "Name an admin secret that holds a Cloud key (adminSecretArn in the secret, or ADMIN_SECRET_ARN): the key \
-             of a cluster cannot manage keys"
+        ErrorKind::ResourceScopedKey => {
+            "Name an admin secret with a Cloud API key (adminSecretArn in the secret, or ADMIN_SECRET_ARN): a \
+             resource-scoped API key cannot manage keys"
         }
-        Meaning::Forbidden => {
-            "Give the owner of the key that signs ResourceOwner on the service account, or OrganizationAdmin; \
-             Confluent Cloud answers so too if what was asked for is gone"
+        ErrorKind::Forbidden => {
+            "Grant the owner of the management credentials ResourceOwner on the service account. Confluent Cloud also \
+             returns this status if the object no longer exists"
         }
-        Meaning::QuotaExceeded => "Delete keys that nobody uses, or have Confluent raise the quota",
-        Meaning::RateLimited => SPREAD,
-        Meaning::NotFound | Meaning::Other => {
+        ErrorKind::QuotaExceeded => {
+            "Delete unused keys, or ask Confluent Support to raise the quota"
+        }
+        ErrorKind::RateLimited => SPREAD_ROTATIONS,
+        ErrorKind::NotFound | ErrorKind::Other => {
             "Check serviceAccountId, resourceId and environmentId in the secret"
         }
-        Meaning::ServerError => CONFLUENT_STATUS,
+        ErrorKind::ServerError => CONFLUENT_STATUS,
     }
 }
 
-fn of_store(error: &store::Error) -> String {
+fn for_secrets_manager(error: &secret::Error) -> String {
     match error {
-        store::Error::Refused {
+        secret::Error::Rejected {
             operation,
             code,
             message,
             ..
-        } if code == "AccessDeniedException" => of_denial(operation, message),
-        store::Error::Refused { code, message, .. } => of_code(code, message).to_owned(),
-        store::Error::NoAnswer { .. } => {
-            "The next attempt asks again; in a VPC, check the interface endpoint of Secrets Manager with its security \
+        } if code == "AccessDeniedException" => for_access_denied(operation, message),
+        secret::Error::Rejected { code, message, .. } => for_code(code, message).to_owned(),
+        secret::Error::NoResponse { .. } => {
+            "The next attempt retries. In a VPC, check the interface endpoint for Secrets Manager and its security \
              group, or the NAT gateway"
                 .to_owned()
         }
-        store::Error::Binary { .. } => {
-            "Store it as text (SecretString): a JSON object with apiKey and apiSecret".to_owned()
+        secret::Error::Binary { .. } => {
+            "Store the value as a string (SecretString): a JSON object with apiKey and apiSecret".to_owned()
         }
-        store::Error::Undescribed { .. } => {
-            "Check AWS_ENDPOINT_URL_SECRETS_MANAGER: this is no answer of Secrets Manager's"
-                .to_owned()
+        secret::Error::MissingArn { .. } => {
+            "Check AWS_ENDPOINT_URL_SECRETS_MANAGER: the response is not from Secrets Manager".to_owned()
         }
     }
 }
 
-const KMS_KEY: &str = "Allow the function's role kms:Decrypt and kms:GenerateDataKey on the key that encrypts the secret, \
-                       in the role's policy and the key's, and check that the key is enabled";
+const KMS_KEY: &str = "Allow kms:Decrypt and kms:GenerateDataKey on the secret's KMS key for the function's role, in the role's \
+                       policy and in the key policy, and check that the key is enabled";
 
-/// The kinds of policy that a denial names, and where each is found.
+/// The types of policies that an access denied error names, and where to allow the action.
 ///
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
 const POLICIES: [(&str, &str); 5] = [
     (
         "VPC endpoint policy",
-        "in the policy of the VPC's endpoint of Secrets Manager",
+        "in the policy of the VPC endpoint for Secrets Manager",
     ),
     ("resource-based policy", "in the secret's resource policy"),
     (
         "permissions boundary",
-        "in the role's permissions boundary too",
+        "in the role's permissions boundary, too",
     ),
     (
         "service control policy",
-        "in the organization's service control policy too",
+        "in the organization's service control policy, too",
     ),
     (
         "",
-        "in the role's policy; a condition on AllowRotationLambdaArn wants the function's ARN exactly as it is attached",
+        "in the role's policy. If it has a condition on AllowRotationLambdaArn, the value must be exactly the ARN with \
+         which rotation is enabled",
     ),
 ];
 
-fn of_denial(operation: &str, message: &str) -> String {
+fn for_access_denied(operation: &str, message: &str) -> String {
     // "Access to KMS is not allowed"
     if message.contains("KMS") {
         return KMS_KEY.to_owned();
     }
     let mut policies = POLICIES.into_iter();
-    let policy = policies.find(|(kind, _)| message.contains(kind));
+    let policy = policies.find(|(policy_type, _)| message.contains(policy_type));
     let (_, place) = policy.unwrap_or_default();
-    format!("Allow the function's role secretsmanager:{operation} on this secret {place}")
+    format!("Allow secretsmanager:{operation} on this secret for the function's role {place}")
 }
 
-const CLOCK: &str = "The next attempt signs anew; if it goes on, set the clock of the machine that runs the function";
+const CLOCK: &str = "The next attempt retries. If this persists, set the clock of the machine that runs the function";
 
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html>
-fn of_code(code: &str, message: &str) -> &'static str {
+fn for_code(code: &str, message: &str) -> &'static str {
     match code {
         "DecryptionFailure" | "EncryptionFailure" => KMS_KEY,
         "ResourceNotFoundException" | "ValidationException" => {
-            "Check the ARN: the secret has to exist, and in the function's own region"
+            "Check the ARN: the secret must exist in the function's Region"
         }
         // "You can't perform this operation on the secret because it was marked for deletion."
         "InvalidRequestException" if message.contains("delet") => {
-            "Restore it with RestoreSecret if it is still wanted, or let the rotation end with it"
+            "Restore the secret with RestoreSecret if you still need it. Otherwise no action is required"
         }
         "InvalidRequestException" => {
-            "If the secret is scheduled for deletion, restore it; if another version was put meanwhile, start another \
-             rotation"
+            "If the secret is scheduled for deletion, restore it. If another version was stored in the meantime, start a \
+             new rotation"
         }
         // "Signature expired: … is now earlier than …", "Signature not yet current: …"
         "RequestExpired" => CLOCK,
@@ -351,17 +357,18 @@ fn of_code(code: &str, message: &str) -> &'static str {
         | "UnrecognizedClientException"
         | "ExpiredTokenException"
         | "InvalidClientTokenId" => {
-            "Rotate again: Lambda renews the credentials of the function's role; outside of Lambda, get fresh ones"
+            "Start a new rotation: Lambda renews the credentials of the function's role. Outside Lambda, export new \
+             credentials"
         }
         "LimitExceededException" => {
-            "Rotate the secret less often, and take labels off versions that nobody needs"
+            "Rotate the secret less often, and remove labels from versions that you no longer need"
         }
         "InternalServiceError" | "ServiceUnavailable" => {
-            "The next attempt asks again; if it goes on, see https://health.aws.amazon.com"
+            "The next attempt retries. If this persists, see https://health.aws.amazon.com"
         }
-        code if code.starts_with("Throttl") => SPREAD,
+        code if code.starts_with("Throttl") => SPREAD_ROTATIONS,
         _ => {
-            "The next attempt asks again; if it goes on, look the code up in Secrets Manager's API reference"
+            "The next attempt retries. If this persists, look up the code in the API reference of Secrets Manager"
         }
     }
 }

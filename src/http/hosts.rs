@@ -1,28 +1,27 @@
-//! Where a credential may be sent: the one check that every request goes through.
+//! Where credentials may be sent. Every request passes this check.
 
 use url::{Host, Url};
 
 use super::Error;
 
-/// The rule that [`AllowedHosts`] can be told to relax.
-pub(crate) const OTHER_DOMAIN: &str = "its domain is not an allowed one";
+/// The reason that `ALLOWED_ENDPOINT_DOMAINS` can resolve.
+pub(crate) const DOMAIN_NOT_ALLOWED: &str = "its domain is not in the list of allowed domains";
 
-/// Where credentials may be sent.
+/// The hosts that credentials may be sent to.
 #[derive(Clone, Debug)]
 pub struct AllowedHosts {
     control_plane: Url,
     more_domains: Vec<String>,
 }
 
-/// The domains of Confluent Cloud's data planes, and of its edition for the United States' government.
+/// The domains of Confluent Cloud and of Confluent Cloud for Government.
 ///
 /// <https://docs.confluent.io/cloud/current/networking/overview.html>
 /// <https://docs.confluent.io/confluentgov/current/api/api.html>
 const CONFLUENT_DOMAINS: [&str; 2] = ["confluent.cloud", "confluentgov.com"];
 
 impl AllowedHosts {
-    /// The control plane, Confluent's own domains, and `more_domains`.
-    #[must_use]
+    /// Allows the control plane, Confluent's domains and `more_domains`.
     pub fn new(control_plane: Url, more_domains: Vec<String>) -> Self {
         Self {
             control_plane,
@@ -30,19 +29,19 @@ impl AllowedHosts {
         }
     }
 
-    /// Checks that a credential may be sent to `url`.
+    /// Checks that credentials may be sent to `url`.
     ///
     /// # Errors
-    /// [`Error::HostNotAllowed`], which names the host and the rule.
+    /// Returns [`Error::HostNotAllowed`], which names the host and the reason.
     pub fn check(&self, url: &Url) -> Result<(), Error> {
-        let refuse = |why| {
+        let reject = |reason| {
             Err(Error::HostNotAllowed {
                 host: authority(url),
-                why,
+                reason,
             })
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return refuse("it carries user information");
+            return reject("the URL contains user information");
         }
         if url.origin() == self.control_plane.origin() {
             return Ok(());
@@ -51,15 +50,15 @@ impl AllowedHosts {
             return Ok(());
         }
         if url.scheme() != "https" {
-            return refuse("it is not https");
+            return reject("the URL does not use HTTPS");
         }
         if url.port_or_known_default() != Some(443) {
-            return refuse("its port is not 443");
+            return reject("its port is not 443");
         }
         match url.host() {
             Some(Host::Domain(host)) if self.is_allowed_domain(host) => Ok(()),
-            Some(Host::Domain(_)) => refuse(OTHER_DOMAIN),
-            _ => refuse("it is an address, not a name"),
+            Some(Host::Domain(_)) => reject(DOMAIN_NOT_ALLOWED),
+            _ => reject("it is an IP address, not a host name"),
         }
     }
 
@@ -72,8 +71,7 @@ impl AllowedHosts {
     }
 }
 
-/// Whether `url` names this machine by address, so that nothing sent to it leaves the machine.
-#[must_use]
+/// Returns whether `url` has a loopback address, so that a request to it never leaves this machine.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -82,7 +80,7 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// The host and, where it is not the usual one, the port: what an error names.
+/// Returns the host, followed by the port unless it is the default of the scheme.
 pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or("a URL without a host");
     match url.port() {

@@ -1,20 +1,22 @@
-//! What a preflight says: one line for each check, and a verdict. It never holds a secret.
+//! The preflight report: one finding per check, and a verdict. It never contains a secret.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::error::{Error, joined};
+use crate::confluent::{self, ErrorKind, ProbeOutcome};
+use crate::error::Error;
+use crate::http::joined;
 
-/// How a check ended.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// As a rotation needs it.
+    /// The requirement is met.
     Ok,
-    /// It could not be found out.
+    /// The check could not determine the state.
     Unknown,
-    /// A rotation would pass, and somebody should look.
+    /// A rotation would succeed, but an operator should look at it.
     Warning,
     /// A rotation would fail.
     Failed,
@@ -31,55 +33,114 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// One check.
+/// What a check found.
+#[derive(Debug)]
+pub(super) struct Finding {
+    outcome: Outcome,
+    observed: String,
+    remedy: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn new(outcome: Outcome, observed: String, remedy: Option<String>) -> Self {
+        Self {
+            outcome,
+            observed,
+            remedy,
+        }
+    }
+
+    pub(super) fn ok(observed: impl Into<String>) -> Self {
+        Self::new(Outcome::Ok, observed.into(), None)
+    }
+
+    pub(super) fn unknown(observed: impl Into<String>) -> Self {
+        Self::new(Outcome::Unknown, observed.into(), None)
+    }
+
+    pub(super) fn warning(observed: impl Into<String>, remedy: &str) -> Self {
+        Self::new(Outcome::Warning, observed.into(), Some(remedy.to_owned()))
+    }
+
+    pub(super) fn error(outcome: Outcome, error: &Error) -> Self {
+        Self::new(outcome, joined(error), Some(error.remedy()))
+    }
+}
+
+impl From<Error> for Finding {
+    fn from(error: Error) -> Self {
+        let outcome = if is_transient(&error) {
+            Outcome::Unknown
+        } else {
+            Outcome::Failed
+        };
+        Self::error(outcome, &error)
+    }
+}
+
+/// Returns whether Confluent failed or limited the rate, so that the error says nothing about the secret.
+fn is_transient(error: &Error) -> bool {
+    match error {
+        Error::Confluent(confluent::Error::InvalidResponse { .. }) => false,
+        Error::Confluent(source) => matches!(
+            source.kind(),
+            None | Some(ErrorKind::ServerError | ErrorKind::RateLimited)
+        ),
+        Error::CurrentKeyNotAccepted { outcome, .. } => {
+            matches!(outcome, ProbeOutcome::RateLimited(_))
+        }
+        _ => false,
+    }
+}
+
+/// A check in the report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
-    /// Its stable name.
+    /// The stable name.
     pub name: &'static str,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// What was seen.
-    pub seen: String,
-    /// What to do, where there is something to do.
+    /// What the check observed.
+    pub observed: String,
+    /// What to do, if action is required.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
 
-/// The names of all checks, in the order in which they are made.
-pub const CHECKS: [&str; 15] = [
+/// The names of all checks, in the order of the report.
+pub const CHECKS: [&str; 14] = [
     "secret",
     "rotation",
     "labels",
     "value",
-    "aliases",
-    "kind",
-    "signer",
-    "credential",
-    "owner",
+    "key-copies",
+    "key-type",
+    "management-credentials",
+    "control-plane-access",
     "current-key",
-    "creation",
+    "create-permission",
     "quota",
-    "left-over-keys",
+    "orphaned-keys",
     "endpoint",
-    "acceptance",
+    "data-plane",
 ];
 
-/// What nobody can know before a rotation, or needs permissions that a rotation does not.
-const NEED_NOT_BE_KNOWN: [&str; 3] = ["creation", "quota", "owner"];
+/// The checks that may be unknown. The first is always unknown, and a rotation does not require the permission to read quotas.
+const MAY_BE_UNKNOWN: [&str; 2] = ["create-permission", "quota"];
 
-/// All checks of one secret.
+/// The report on one secret.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The secret: its ARN, or what was asked for if it could not be described.
+    /// The secret's ARN, or the requested ID if the secret could not be described.
     pub secret: String,
-    /// The worst of the outcomes. That something is `unknown` which need not be known counts as `ok`.
+    /// The worst outcome. If a check may be unknown, `unknown` counts as `ok`.
     pub verdict: Outcome,
-    /// One for each of [`CHECKS`], in their order.
+    /// One check for each of [`CHECKS`], in their order.
     pub checks: Vec<Check>,
 }
 
 impl Report {
-    /// An empty report on `secret`.
+    /// Creates an empty report on `secret`.
     pub(super) fn new(secret: &str) -> Self {
         Self {
             secret: secret.to_owned(),
@@ -88,60 +149,56 @@ impl Report {
         }
     }
 
-    /// Adds a check that was made.
-    pub(super) fn add(
-        &mut self,
-        name: &'static str,
-        outcome: Outcome,
-        seen: impl Into<String>,
-        remedy: Option<&str>,
-    ) {
-        let (seen, remedy) = (seen.into(), remedy.map(str::to_owned));
-        if outcome != Outcome::Unknown || !NEED_NOT_BE_KNOWN.contains(&name) {
-            self.verdict = self.verdict.max(outcome);
+    /// Adds what the check `name` found.
+    pub(super) fn add(&mut self, name: &'static str, finding: Finding) {
+        if finding.outcome != Outcome::Unknown || !MAY_BE_UNKNOWN.contains(&name) {
+            self.verdict = self.verdict.max(finding.outcome);
         }
         self.checks.push(Check {
             name,
-            outcome,
-            seen,
-            remedy,
+            outcome: finding.outcome,
+            observed: finding.observed,
+            remedy: finding.remedy,
         });
     }
 
-    /// Adds a check that ended with an error.
-    pub(super) fn add_error(&mut self, name: &'static str, outcome: Outcome, error: &Error) {
-        self.add(name, outcome, joined(error), Some(&error.remedy()));
+    /// Adds what the check `name` found, and returns what the next checks require.
+    pub(super) fn add_result<T>(
+        &mut self,
+        name: &'static str,
+        result: Result<(T, Finding), Finding>,
+    ) -> Option<T> {
+        let (required, finding) = match result {
+            Ok((required, finding)) => (Some(required), finding),
+            Err(finding) => (None, finding),
+        };
+        self.add(name, finding);
+        required
     }
 
-    /// The report, with every check that was not reached put down as that, in the order of [`CHECKS`].
+    /// Adds the missing checks as unknown, and sorts all checks in the order of [`CHECKS`].
     pub(super) fn complete(mut self) -> Self {
         for name in CHECKS {
             if !self.checks.iter().any(|check| check.name == name) {
-                let seen = "not looked at, because of what failed above";
-                self.add(name, Outcome::Unknown, seen, None);
+                let observed = "not checked because an earlier check did not succeed";
+                self.add(name, Finding::unknown(observed));
             }
         }
-        let place = |check: &Check| CHECKS.iter().position(|name| *name == check.name);
-        self.checks.sort_by_key(place);
+        let position = |check: &Check| CHECKS.iter().position(|name| *name == check.name);
+        self.checks.sort_by_key(position);
         self
     }
 
-    /// Writes the report into the log, shortened: what is not as it should be, and the verdict.
+    /// Logs the warnings, the failed checks and the verdict.
     pub fn log(&self) {
         for check in &self.checks {
-            let Check {
-                name,
-                outcome,
-                seen,
-                remedy,
-            } = check;
+            let (outcome, observed, remedy) = (check.outcome, &check.observed, &check.remedy);
             if matches!(outcome, Outcome::Warning | Outcome::Failed) {
-                let remedy = remedy.as_deref().unwrap_or_default();
-                tracing::warn!(check = name, check_outcome = %outcome, remedy, "{seen}");
+                tracing::warn!(check = check.name, check_outcome = %outcome, observed, remedy, "preflight check");
             }
         }
         let count = |outcome| self.checks.iter().filter(|c| c.outcome == outcome).count();
         let (failed, warnings) = (count(Outcome::Failed), count(Outcome::Warning));
-        tracing::info!(verdict = %self.verdict, failed, warnings, "preflight");
+        tracing::info!(verdict = %self.verdict, failed, warnings, "preflight report");
     }
 }

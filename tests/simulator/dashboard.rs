@@ -1,10 +1,10 @@
-//! Draws what the dashboard of `template.yaml` shows, from rotations against the simulator:
+//! Draws three widgets of the dashboard in `template.yaml` from rotations against the simulator:
 //! `cargo run --example dashboard > docs/dashboard.svg`.
 //!
-//! The metrics and log lines are the function's own. CloudWatch's look is not imitated.
+//! The metrics and log messages are the function's. The design is not CloudWatch's.
 
-#![expect(clippy::print_stdout, reason = "it is there to be kept")]
-#![expect(clippy::expect_used, reason = "what it arranges itself is there")]
+#![expect(clippy::print_stdout, reason = "the output is the picture")]
+#![expect(clippy::expect_used, reason = "the example sets up its own data")]
 
 mod function;
 
@@ -12,20 +12,18 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use confluent_key_rotation::config::Logging;
 use confluent_key_rotation::handler::Function;
-use confluent_key_rotation::logging;
-use lambda_runtime::{Context, LambdaEvent};
+use confluent_key_rotation::telemetry::{LogLevel, logging};
 use serde_json::{Value, json};
-use simulator::{Answer, Plane, Request, Role, Simulator};
+use simulator::{Request, Response, Role, Service, Simulator};
 
 const ENVIRONMENT: &str = "env-prod";
-/// How many secrets rotate.
+/// The number of secrets that are rotated.
 const SECRETS: u64 = 24;
 
-/// What the function prints.
+/// The lines that the function logs.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -45,8 +43,8 @@ impl io::Write for Lines {
 async fn main() {
     let lines = Lines::default();
     let writer = lines.clone();
-    let subscriber = logging::subscriber(Logging::default(), move || writer.clone());
-    tracing::subscriber::set_global_default(subscriber).expect("it is the only one");
+    let subscriber = logging::subscriber(LogLevel::INFO, move || writer.clone());
+    tracing::subscriber::set_global_default(subscriber).expect("no other subscriber");
     let simulator = Simulator::start().await;
     simulator.add_owner("sa-admin", &[Role::OrganizationAdmin]);
     let admin = simulator.add_key("sa-admin", None, None);
@@ -55,17 +53,17 @@ async fn main() {
     for nth in 0..SECRETS {
         rotate(&simulator, &function, &admin, nth).await;
     }
-    simulator.assert_promises_kept();
-    let text = lines.0.lock().expect("no writer panics").clone();
-    let text = String::from_utf8(text).expect("UTF-8");
-    let lines: Vec<Value> = text
+    simulator.assert_guarantees();
+    let output = lines.0.lock().expect("no writer panics").clone();
+    let output = String::from_utf8(output).expect("UTF-8");
+    let lines: Vec<Value> = output
         .lines()
-        .map(|line| serde_json::from_str(line).expect("one object on each line"))
+        .map(|line| serde_json::from_str(line).expect("a JSON object per line"))
         .collect();
-    println!("{}", drawn(&lines));
+    println!("{}", draw(&lines));
 }
 
-/// Rotates one secret, in whose way something may be, until it succeeds.
+/// Rotates a secret until the rotation succeeds. Three of the secrets fail once.
 async fn rotate(simulator: &Simulator, function: &Function, admin: &str, nth: u64) {
     let (owner, cluster) = (format!("sa-{nth}"), format!("lkc-{nth}"));
     simulator.add_owner(&owner, &[]);
@@ -76,63 +74,61 @@ async fn rotate(simulator: &Simulator, function: &Function, admin: &str, nth: u6
         "environmentId": ENVIRONMENT, "adminSecretArn": admin,
     });
     let arn = simulator.add_secret(&format!("team-{nth}/kafka"), &value.to_string());
-    simulator.state().knobs.settles_after = Duration::from_millis(100 + nth * nth * 4);
-    let in_the_way = match nth {
+    simulator.state().controls.propagation_delay = Duration::from_millis(100 + nth * nth * 4);
+    let fault = match nth {
         5 => Some((402, "POST")),
         11 => Some((403, "GET")),
         17 => Some((400, "DELETE")),
         _ => None,
     };
-    if let Some((status, method)) = in_the_way {
-        let requests = move |request: &Request| is_at_confluent(request, method);
-        let body = json!({"errors": [{"status": status.to_string(), "detail": "as arranged for the picture"}]});
-        simulator.answer(1, requests, Answer::json(status, &body));
+    if let Some((status, method)) = fault {
+        let requests = move |request: &Request| is_to_confluent(request, method);
+        let body = json!({"errors": [{"status": status.to_string(), "detail": "simulated"}]});
+        simulator.respond_with(1, requests, Response::json(status, &body));
     }
     let invoke = async |event| invoke(function, event).await;
     while simulator.rotate(&arn, &invoke).await != simulator::Outcome::Succeeded {}
 }
 
-fn is_at_confluent(request: &Request, method: &str) -> bool {
-    request.plane == Plane::ControlPlane && request.method == method
+fn is_to_confluent(request: &Request, method: &str) -> bool {
+    request.service == Service::ControlPlane && request.method == method
 }
 
 async fn invoke(function: &Function, event: Value) -> Result<(), String> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let deadline = now.unwrap_or_default() + Duration::from_mins(1);
-    let mut context = Context::default();
-    context.deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-    let answer = function.handle(LambdaEvent::new(event, context)).await;
-    answer.map(|_| ()).map_err(|error| error.name().to_owned())
+    let response = function.handle(function::invocation(event)).await;
+    response
+        .map(|_| ())
+        .map_err(|error| error.name().to_owned())
 }
 
-/// The picture: three tiles.
-fn drawn(lines: &[Value]) -> String {
+/// Draws the three widgets.
+fn draw(lines: &[Value]) -> String {
     let mut svg = String::from(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 470" font-family="system-ui, sans-serif" font-size="13">
-<title>What the dashboard shows, drawn from rotations against the simulator</title>
-<style>rect.tile{fill:#fff;stroke:#c8ccd0}text{fill:#1f2328}.soft{fill:#59636e}.ok{fill:#2e7d4f}.bad{fill:#b3382c}.dot{fill:#2f6fb3}</style>
+<title>Dashboard with data from rotations against the simulator</title>
+<style>rect.widget{fill:#fff;stroke:#c8ccd0}text{fill:#1f2328}.soft{fill:#59636e}.ok{fill:#2e7d4f}.bad{fill:#b3382c}.dot{fill:#2f6fb3}</style>
 <rect width="960" height="470" fill="#f3f4f6"/>
 "##,
     );
-    steps(&mut svg, lines);
-    propagation(&mut svg, lines);
-    failures(&mut svg, lines);
+    draw_steps(&mut svg, lines);
+    draw_propagation(&mut svg, lines);
+    draw_failures(&mut svg, lines);
     svg.push_str("</svg>");
     svg
 }
 
-fn tile(svg: &mut String, (x, y): (u32, u32), (width, height): (u32, u32), title: &str) {
+fn draw_widget(svg: &mut String, (x, y): (u32, u32), (width, height): (u32, u32), title: &str) {
     let (text_x, text_y) = (x + 14, y + 24);
     let _ = writeln!(
         svg,
-        r#"<rect class="tile" x="{x}" y="{y}" width="{width}" height="{height}" rx="4"/>
+        r#"<rect class="widget" x="{x}" y="{y}" width="{width}" height="{height}" rx="4"/>
 <text x="{text_x}" y="{text_y}" font-weight="600">{title}</text>"#
     );
 }
 
-/// Steps by outcome, as bars.
-fn steps(svg: &mut String, lines: &[Value]) {
-    tile(svg, (16, 16), (456, 230), "Steps by outcome");
+/// Draws the steps by outcome as bars.
+fn draw_steps(svg: &mut String, lines: &[Value]) {
+    draw_widget(svg, (16, 16), (456, 230), "Steps by outcome");
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
     for line in lines.iter().filter(|line| line.get("_aws").is_some()) {
         let outcome = line.get("Outcome").and_then(Value::as_str);
@@ -153,14 +149,9 @@ fn steps(svg: &mut String, lines: &[Value]) {
     }
 }
 
-/// Seconds until each new key was accepted, one dot each, in the order of the rotations.
-fn propagation(svg: &mut String, lines: &[Value]) {
-    tile(
-        svg,
-        (488, 16),
-        (456, 230),
-        "How long until a new key is accepted?",
-    );
+/// Draws the propagation time of each key as a dot, in the order of the rotations.
+fn draw_propagation(svg: &mut String, lines: &[Value]) {
+    draw_widget(svg, (488, 16), (456, 230), "Key propagation time");
     let seconds = lines
         .iter()
         .filter_map(|line| line.get("PropagationSeconds"));
@@ -172,20 +163,20 @@ fn propagation(svg: &mut String, lines: &[Value]) {
     }
     let _ = writeln!(
         svg,
-        r#"<text class="soft" x="502" y="66">{longest:.1} s</text><text class="soft" x="502" y="234">each dot is one key; the simulator's keys settle in seconds</text>"#
+        r#"<text class="soft" x="502" y="66">{longest:.1} s</text><text class="soft" x="502" y="234">each dot is one key; in the simulator, keys propagate in seconds</text>"#
     );
 }
 
-/// The lines that say why steps failed.
-fn failures(svg: &mut String, lines: &[Value]) {
-    const LONGEST: usize = 118;
-    tile(svg, (16, 262), (928, 192), "What failed, and why?");
+/// Draws the messages of the failed steps.
+fn draw_failures(svg: &mut String, lines: &[Value]) {
+    const MAX_LENGTH: usize = 118;
+    draw_widget(svg, (16, 262), (928, 192), "Failed steps");
     let failed = lines
         .iter()
         .filter(|line| line.get("outcome") == Some(&json!("failed")));
     for (y, line) in (316..).step_by(44).zip(failed) {
         let field = |name| line.get(name).and_then(Value::as_str).unwrap_or_default();
-        let message: String = field("message").chars().take(LONGEST).collect();
+        let message: String = field("message").chars().take(MAX_LENGTH).collect();
         let message = message.replace('&', "&amp;").replace('<', "&lt;");
         let _ = writeln!(
             svg,

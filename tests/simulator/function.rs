@@ -1,37 +1,45 @@
-//! The function as `main` makes it, but for the services' addresses: what the examples run.
+//! The function of the examples: built as `main` builds it, with the simulator's addresses.
 
-use aws_sdk_secretsmanager::config::{BehaviorVersion, Credentials, Region};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use confluent_key_rotation::config::Config;
 use confluent_key_rotation::handler::Function;
-use confluent_key_rotation::transport::{self, SdkHttpClient};
-use confluent_key_rotation::{http, store};
+use confluent_key_rotation::http::build_client;
+use confluent_key_rotation::{http, secret};
+use lambda_runtime::{Context, LambdaEvent};
+use serde_json::Value;
 use simulator::Simulator;
 
-/// The function with the simulator's addresses, and with these variables.
+/// Builds the function with the simulator's addresses and with `variables`.
 pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Function {
     let config = Config::read(|name| match name {
         "CONFLUENT_API_URL" => Some(simulator.confluent_url()),
+        "AWS_ENDPOINT_URL" => Some(simulator.secrets_manager_url()),
+        "AWS_REGION" => Some("us-east-1".to_owned()),
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("example".to_owned()),
         name => {
             let (_, value) = variables.iter().find(|(variable, _)| *variable == name)?;
             Some((*value).to_owned())
         }
     });
-    let config = config.expect("the configuration is right");
-    let http = transport::client(&config.network).expect("the TLS settings are right");
-    let credentials = Credentials::new("AKIAEXAMPLE", "example", None, None, "example");
-    let sdk = aws_sdk_secretsmanager::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::from_static("us-east-1"))
-        .credentials_provider(credentials)
-        .endpoint_url(simulator.secrets_manager_url())
-        .http_client(SdkHttpClient(http.clone()))
-        .build();
+    let config = config.expect("the configuration is valid");
+    let http = build_client(&config.network).expect("the TLS settings are valid");
     Function {
+        secrets_manager: secret::sdk_client(&config.aws, &http),
         config,
         http,
-        secrets_manager: aws_sdk_secretsmanager::Client::from_conf(sdk),
         http_limits: http::Limits::default(),
-        crowd: http::Crowd::default(),
-        store_limits: store::Limits::default(),
+        backoff: http::SharedBackoff::default(),
+        secret_limits: secret::Limits::default(),
     }
+}
+
+/// Returns an invocation with `event` and a timeout of one minute.
+pub(crate) fn invocation(event: Value) -> LambdaEvent<Value> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let deadline = now.unwrap_or_default() + Duration::from_mins(1);
+    let mut context = Context::default();
+    "example".clone_into(&mut context.request_id);
+    context.deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+    LambdaEvent::new(event, context)
 }

@@ -1,4 +1,4 @@
-"""The templates as CloudFormation would deploy them, for any choice of parameters."""
+"""Resolves the templates as CloudFormation does, for any parameter values."""
 
 import os
 import re
@@ -19,123 +19,122 @@ PSEUDO = {
     "AWS::StackName": "rotation",
 }
 
-
-# SAM asks the AWS SDK which region it is in.
+# SAM gets the Region from the AWS SDK.
 os.environ["AWS_DEFAULT_REGION"] = PSEUDO["AWS::Region"]
 
 
 class NoManagedPolicies:
-    """SAM asks for the managed policies that it would attach. The template names none."""
+    """SAM loads the managed policies that it attaches. The template names none."""
 
     def load(self):
         return {}
 
 
 class Stack:
-    """A template whose parameters and conditions are settled. Attributes of resources stay as `Resource.Attribute`."""
+    """A template with resolved parameters and conditions. An attribute of a resource resolves to `Resource.Attribute`."""
 
-    def __init__(self, template, **chosen):
+    def __init__(self, template, **parameters):
         template = yaml_parse((ROOT / template).read_text())
         declared = template.get("Parameters", {})
-        unknown = chosen.keys() - declared.keys()
+        unknown = parameters.keys() - declared.keys()
         assert not unknown, f"no such parameters: {unknown}"
         for name, parameter in declared.items():
-            value = chosen.get(name, parameter.get("Default"))
+            value = parameters.get(name, parameter.get("Default"))
             assert value is not None, f"{name} has no default"
-            check(name, parameter, str(value))
-        values = {name: chosen.get(name, parameter.get("Default")) for name, parameter in declared.items()}
+            validate(name, parameter, str(value))
+        values = {name: parameters.get(name, parameter.get("Default")) for name, parameter in declared.items()}
         self.values = {
             name: value.split(",") if declared[name]["Type"] == "CommaDelimitedList" else value
             for name, value in values.items()
         }
         for rule in template.get("Rules", {}).values():
-            assert rule.keys() == {"Assertions"}, "a rule with a condition, which this test does not know"
+            assert rule.keys() == {"Assertions"}, "the tests do not support rules with a condition"
             for assertion in rule["Assertions"]:
-                assert self.holds(assertion["Assert"]), assertion["AssertDescription"]
+                assert self.evaluate(assertion["Assert"]), assertion["AssertDescription"]
         if "Transform" in template:
-            template = self.expanded(template)
+            template = self.transform_sam(template)
         self.template = template
         self.conditions = template.get("Conditions", {})
         self.resources = {}
         for name, resource in template["Resources"].items():
-            if "Condition" not in resource or self.holds(resource["Condition"]):
+            if "Condition" not in resource or self.evaluate(resource["Condition"]):
                 self.resources[name] = {
                     "Type": resource["Type"],
-                    "Properties": self.settled(resource.get("Properties", {})),
+                    "Properties": self.resolve(resource.get("Properties", {})),
                 }
 
     @staticmethod
-    def expanded(template):
-        # SAM wants code that was uploaded.
+    def transform_sam(template):
+        # SAM requires uploaded code.
         template["Resources"]["RotationFunction"]["Properties"]["CodeUri"] = "s3://bucket/key"
         return transform(template, {}, NoManagedPolicies())
 
-    def of_type(self, kind):
-        return {name: r["Properties"] for name, r in self.resources.items() if r["Type"] == kind}
+    def of_type(self, resource_type):
+        return {name: r["Properties"] for name, r in self.resources.items() if r["Type"] == resource_type}
 
-    def holds(self, condition):
+    def evaluate(self, condition):
         if isinstance(condition, str):
-            return self.holds(self.conditions[condition])
+            return self.evaluate(self.conditions[condition])
         ((operator, operand),) = condition.items()
         match operator:
             case "Condition":
-                return self.holds(operand)
+                return self.evaluate(operand)
             case "Fn::Not":
-                return not self.holds(operand[0])
+                return not self.evaluate(operand[0])
             case "Fn::And":
-                return all(map(self.holds, operand))
+                return all(map(self.evaluate, operand))
             case "Fn::Or":
-                return any(map(self.holds, operand))
+                return any(map(self.evaluate, operand))
             case "Fn::Equals":
-                return self.settled(operand[0]) == self.settled(operand[1])
+                return self.resolve(operand[0]) == self.resolve(operand[1])
             case "Fn::EachMemberEquals":
-                return all(item == operand[1] for item in self.settled(operand[0]))
-        raise AssertionError(f"a condition that this test does not know: {operator}")
+                return all(item == operand[1] for item in self.resolve(operand[0]))
+        raise AssertionError(f"the tests do not support the condition {operator}")
 
-    def settled(self, value):
+    def resolve(self, value):
         if isinstance(value, list):
-            return [item for item in map(self.settled, value) if item is not ABSENT]
+            return [item for item in map(self.resolve, value) if item is not ABSENT]
         if not isinstance(value, dict):
             return value
         if len(value) == 1:
             ((name, operand),) = value.items()
             if name == "Ref":
-                return self.reference(operand)
+                return self.resolve_ref(operand)
             if name.startswith("Fn::"):
-                return self.called(name, operand)
-        settled = {name: self.settled(item) for name, item in value.items()}
-        return {name: item for name, item in settled.items() if item is not ABSENT}
+                return self.resolve_function(name, operand)
+        resolved = {name: self.resolve(item) for name, item in value.items()}
+        return {name: item for name, item in resolved.items() if item is not ABSENT}
 
-    def reference(self, name):
+    def resolve_ref(self, name):
         if name in PSEUDO:
             return PSEUDO[name]
         return self.values.get(name, name)
 
-    def called(self, function, operand):
+    def resolve_function(self, function, operand):
         match function:
             case "Fn::If":
                 condition, then, otherwise = operand
-                return self.settled(then if self.holds(condition) else otherwise)
+                return self.resolve(then if self.evaluate(condition) else otherwise)
             case "Fn::Join":
-                return operand[0].join(self.settled(operand[1]))
+                return operand[0].join(self.resolve(operand[1]))
             case "Fn::Split":
-                return self.settled(operand[1]).split(operand[0])
+                return self.resolve(operand[1]).split(operand[0])
             case "Fn::GetAtt":
                 return operand if isinstance(operand, str) else ".".join(operand)
             case "Fn::Sub":
-                text, names = operand if isinstance(operand, list) else (operand, {})
-                names = {name: self.settled(item) for name, item in names.items()}
+                template, names = operand if isinstance(operand, list) else (operand, {})
+                names = {name: self.resolve(item) for name, item in names.items()}
 
                 def value_of(match):
                     name = match[1]
-                    return "${" + name[1:] + "}" if name[0] == "!" else str(names.get(name) or self.reference(name))
+                    return "${" + name[1:] + "}" if name[0] == "!" else str(names.get(name) or self.resolve_ref(name))
 
-                return re.sub(r"\$\{([^}]+)\}", value_of, text)
-        raise AssertionError(f"a function that this test does not know: {function}")
+                return re.sub(r"\$\{([^}]+)\}", value_of, template)
+        raise AssertionError(f"the tests do not support the function {function}")
 
 
-def check(name, parameter, value):
-    """Refuses a value that CloudFormation would refuse."""
+def validate(name, parameter, value):
+    """Rejects a value that CloudFormation rejects."""
     if "AllowedValues" in parameter:
         assert value in map(str, parameter["AllowedValues"]), f"{name}={value}"
     is_list = parameter["Type"] == "CommaDelimitedList"
@@ -148,13 +147,13 @@ def check(name, parameter, value):
 
 @pytest.fixture(scope="session")
 def stack():
-    """The function's stack for a choice of parameters."""
-    made = {}
+    """Returns the function's stack for the given parameters."""
+    stacks = {}
 
-    def make(**chosen):
-        key = tuple(sorted(chosen.items()))
-        if key not in made:
-            made[key] = Stack("template.yaml", **chosen)
-        return made[key]
+    def create(**parameters):
+        key = tuple(sorted(parameters.items()))
+        if key not in stacks:
+            stacks[key] = Stack("template.yaml", **parameters)
+        return stacks[key]
 
-    return make
+    return create

@@ -1,4 +1,4 @@
-"""What fails is announced, and alarms and dashboard ask for what the function sends."""
+"""Failures cause notifications, and alarms and dashboard use metrics and log fields that the function writes."""
 
 import json
 import re
@@ -7,17 +7,17 @@ import pytest
 from conftest import ROOT
 
 
-def sent(source):
-    """The namespace of what the function sends, and the names of metrics by the names of their dimensions."""
-    shipped = source.split("#[cfg(test)]")[0]
-    (namespace,) = re.findall(r'const NAMESPACE: &str = "(\w+)";', shipped)
+def metrics_in(source):
+    """Returns the namespace of the function's metrics, and their names by the names of their dimensions."""
+    code = source.split("#[cfg(test)]")[0]
+    (namespace,) = re.findall(r'const NAMESPACE: &str = "(\w+)";', code)
     directives = re.findall(
-        r'"Namespace": NAMESPACE,\s*"Dimensions": \[\[([^]]*)\]\],\s*"Metrics": (of_function|\[[^]]*\])', shipped
+        r'"Namespace": NAMESPACE,\s*"Dimensions": \[\[([^]]*)\]\],\s*"Metrics": (of_function|\[[^]]*\])', code
     )
-    assert len(directives) == shipped.count('"Dimensions":') == 2, directives
-    # Of which each is a name, a unit and a value.
-    of_function = re.findall(r'\("(\w+)", "\w+", json!\(', shipped)
-    assert len(of_function) >= 8, of_function
+    assert len(directives) == code.count('"Dimensions":') == 2, directives
+    # Each metric is a name, a unit, and a value.
+    of_function = re.findall(r'\("(\w+)", "\w+", json!\(', code)
+    assert len(of_function) >= 7, of_function
     return namespace, {
         tuple(sorted(re.findall(r'"(\w+)"', dimensions))): set(
             of_function if metrics == "of_function" else re.findall(r'named\("(\w+)"', metrics)
@@ -26,18 +26,18 @@ def sent(source):
     }
 
 
-NAMESPACE, OURS = sent((ROOT / "src/metrics.rs").read_text())
+NAMESPACE, FUNCTION_METRICS = metrics_in((ROOT / "src/telemetry/metrics.rs").read_text())
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
-LAMBDAS = {"Duration", "Errors", "Throttles"}
+LAMBDA_METRICS = {"Duration", "Errors", "Throttles"}
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
-EVENTBRIDGES = {"FailedInvocations"}
+EVENTBRIDGE_METRICS = {"FailedInvocations"}
 
 SECRET = "arn:aws:secretsmanager:eu-west-1:111111111111:secret:confluent/orders-AbCdEf"
 VERSION = "EXAMPLE1-90ab-cdef-fedc-ba987EXAMPLE"
 
 
 def service_event(name, secret=SECRET):
-    """An event of a rotation: an AWS service event with the secret in `additionalEventData`.
+    """Returns a rotation's AWS service event, which has the secret in `additionalEventData`.
 
     <https://docs.aws.amazon.com/secretsmanager/latest/userguide/cloudtrail_log_entries.html>,
     <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/non-api-aws-service-events.html>
@@ -76,35 +76,35 @@ def service_event(name, secret=SECRET):
 
 
 def matches(pattern, event):
-    """EventBridge's rule: every field of the pattern is there, and its value is one of those listed.
+    """Returns whether EventBridge matches the event: it has every field of the pattern, with one of the listed values.
 
     <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html>
     """
     if isinstance(pattern, dict):
         return isinstance(event, dict) and all(
-            name in event and matches(wanted, event[name]) for name, wanted in pattern.items()
+            name in event and matches(expected, event[name]) for name, expected in pattern.items()
         )
-    for wanted in pattern:
-        if isinstance(wanted, dict):
-            assert wanted.keys() == {"prefix"}, "an operator that this test does not know"
-            if isinstance(event, str) and event.startswith(wanted["prefix"]):
+    for expected in pattern:
+        if isinstance(expected, dict):
+            assert expected.keys() == {"prefix"}, "the tests do not support this operator"
+            if isinstance(event, str) and event.startswith(expected["prefix"]):
                 return True
-        elif wanted == event:
+        elif expected == event:
             return True
     return False
 
 
-def rule(made):
-    (rule,) = made.of_type("AWS::Events::Rule").values()
+def rule(stack):
+    (rule,) = stack.of_type("AWS::Events::Rule").values()
     return rule
 
 
 @pytest.mark.parametrize("name", ["RotationFailed", "RotationAbandoned", "TestRotationFailed"])
-def test_a_rotation_that_fails_is_announced(stack, name):
+def test_a_failed_rotation_causes_a_notification(stack, name):
     assert matches(rule(stack())["EventPattern"], service_event(name))
 
 
-def test_nothing_else_is_announced(stack):
+def test_no_other_event_causes_a_notification(stack):
     pattern = rule(stack())["EventPattern"]
     for name in ("RotationStarted", "RotationSucceeded", "TestRotationStarted", "TestRotationSucceeded"):
         assert not matches(pattern, service_event(name)), name
@@ -112,9 +112,9 @@ def test_nothing_else_is_announced(stack):
     assert not matches(pattern, {**service_event("RotationFailed"), "detail-type": "AWS API Call via CloudTrail"})
 
 
-def announced(made, event):
-    """What the topic is given for an event."""
-    (target,) = rule(made)["Targets"]
+def notification(stack, event):
+    """Returns the message that EventBridge sends to the topic for an event."""
+    (target,) = rule(stack)["Targets"]
     transformer = target["InputTransformer"]
     assert len(transformer["InputTemplate"]) <= 8192
     values = {}
@@ -127,21 +127,21 @@ def announced(made, event):
     return re.sub(r"<([a-z]+)>", lambda name: values[name[1]], transformer["InputTemplate"])
 
 
-def test_the_announcement_says_which_secret_and_how_to_find_out_why(stack):
-    message = announced(stack(), service_event("RotationFailed"))
+def test_a_notification_names_the_secret_and_contains_a_query_for_the_cause(stack):
+    message = notification(stack(), service_event("RotationFailed"))
 
     for part in (
-        "RotationFailed of the secret " + SECRET,
+        "RotationFailed for the secret " + SECRET,
         "during createSecret step",
         "log group /aws/lambda/confluent-key-rotation",
-        "if finishSecret failed, it may have moved already: look which version is AWSCURRENT before you delete any key",
+        "If finishSecret failed, AWSCURRENT may have moved: check which version has AWSCURRENT before you delete any key",
     ):
         assert part in message
-    # Each line is a string in quotation marks, in which another one would have to be escaped, and is delivered as it is.
+    # Each line is a string in quotation marks, in which another one would have to be escaped. It is delivered unchanged.
     # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
     lines = message.splitlines()
     assert all(re.fullmatch(r'"[^"\\]+"', line) for line in lines), lines
-    # So that a query can be pasted, it is all there is between two of them.
+    # The query is a line of its own, so that it can be copied.
     (at,) = (number for number, line in enumerate(lines) if "| filter" in line)
     assert "the next line without the quotation marks" in lines[at - 1]
     assert re.fullmatch(
@@ -153,20 +153,20 @@ def test_the_announcement_says_which_secret_and_how_to_find_out_why(stack):
     assert_fields_are_logged(lines[at])
 
 
-def assert_ours(namespace, metric, dimensions):
+def assert_exists(namespace, metric, dimensions):
     if namespace == "AWS/Lambda":
-        assert metric in LAMBDAS
+        assert metric in LAMBDA_METRICS
         assert dimensions == ("FunctionName",)
         return
     if namespace == "AWS/Events":
-        assert metric in EVENTBRIDGES
+        assert metric in EVENTBRIDGE_METRICS
         assert dimensions == ("RuleName",)
         return
     assert namespace == NAMESPACE
-    assert metric in OURS[dimensions], f"{metric} under {dimensions}"
+    assert metric in FUNCTION_METRICS[dimensions], f"{metric} under {dimensions}"
 
 
-def test_alarms_watch_metrics_that_are_sent_and_tell_somebody(stack):
+def test_every_alarm_watches_an_existing_metric_and_notifies_the_topic(stack):
     alarms = stack().of_type("AWS::CloudWatch::Alarm")
     (failed_rotations,) = stack().of_type("AWS::Events::Rule")
     watched = set()
@@ -178,15 +178,15 @@ def test_alarms_watch_metrics_that_are_sent_and_tell_somebody(stack):
         (dimension,) = alarm["Dimensions"]
         watched_by = {"FunctionName": "confluent-key-rotation", "RuleName": failed_rotations}
         assert dimension["Value"] == watched_by[dimension["Name"]]
-        assert_ours(alarm["Namespace"], alarm["MetricName"], (dimension["Name"],))
+        assert_exists(alarm["Namespace"], alarm["MetricName"], (dimension["Name"],))
         watched.add(alarm["MetricName"])
-    assert watched == LAMBDAS | EVENTBRIDGES | {"DeletionsDeferred", "OwnerKeysPercentOfQuota"}
+    assert watched == LAMBDA_METRICS | EVENTBRIDGE_METRICS | {"DeletionsFailed"}
     assert len(watched) == len(alarms)
     assert alarms["DurationAlarm"]["Threshold"] < 900_000
 
 
-def dashboard(made):
-    (dashboard,) = made.of_type("AWS::CloudWatch::Dashboard").values()
+def dashboard(stack):
+    (dashboard,) = stack.of_type("AWS::CloudWatch::Dashboard").values()
     return json.loads(dashboard["DashboardBody"])
 
 
@@ -200,20 +200,20 @@ def test_the_dashboard_shows_every_metric_and_no_other(stack):
                     metric[0]["expression"],
                 )
                 namespace, dimensions, name = search.groups()
-                assert_ours(namespace, name, tuple(sorted(dimensions.split(","))))
+                assert_exists(namespace, name, tuple(sorted(dimensions.split(","))))
             else:
                 namespace, name, dimension, function = metric[:4]
-                assert_ours(namespace, name, (dimension,))
+                assert_exists(namespace, name, (dimension,))
                 assert function == "confluent-key-rotation"
             shown.add(name)
-    assert shown == LAMBDAS.union(*OURS.values())
+    assert shown == LAMBDA_METRICS.union(*FUNCTION_METRICS.values())
 
 
-def test_the_dashboard_has_every_alarm_and_no_gap(stack):
-    made = stack()
-    widgets = dashboard(made)["widgets"]
+def test_the_dashboard_shows_every_alarm_and_has_no_gap(stack):
+    created = stack()
+    widgets = dashboard(created)["widgets"]
     (alarms,) = (widget for widget in widgets if widget["type"] == "alarm")
-    assert {arn.removesuffix(".Arn") for arn in alarms["properties"]["alarms"]} == made.of_type(
+    assert {arn.removesuffix(".Arn") for arn in alarms["properties"]["alarms"]} == created.of_type(
         "AWS::CloudWatch::Alarm"
     ).keys()
     covered = {
@@ -227,15 +227,15 @@ def test_the_dashboard_has_every_alarm_and_no_gap(stack):
 
 
 QUERY_LANGUAGE = set(
-    "and as asc by coalesce concat desc fields filter ispresent latest limit max min or sort source stats strcontains sum".split()
+    "and as asc by coalesce concat desc fields filter ispresent latest limit max min not sort source stats strcontains sum".split()
 )
 
 
 def assert_fields_are_logged(query):
-    """Every field of a query is one that the function writes."""
+    """Asserts that the function writes every field of a query."""
     source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.rs"))
     written = set(re.findall(r'\b([a-z_]+) = ', source)) | set(re.findall(r'insert\("(\w+)"', source)) | {"message"}
-    # `tracing::info!(tries, seconds, …)` names fields by variables.
+    # `tracing::info!(probes, seconds, …)` names fields after variables.
     for call in re.findall(r"tracing::\w+!\((.*?)\);", source, re.DOTALL):
         written |= set(re.findall(r"(?:^|,)\s*[%?]?([a-z_]+)(?=,)", call))
     words = set(re.findall(r"(?<![@\w])[a-z_]+\b", re.sub(r"'[^']*'", "", query.replace("SOURCE", ""))))
@@ -244,12 +244,23 @@ def assert_fields_are_logged(query):
     assert not unknown, f"{unknown} in {query}"
 
 
-def test_the_dashboards_queries_ask_for_fields_that_are_logged(stack):
-    queries = [w["properties"]["query"] for w in dashboard(stack())["widgets"] if w["type"] == "log"]
+def log_queries(stack):
+    return [w["properties"]["query"] for w in dashboard(stack)["widgets"] if w["type"] == "log"]
+
+
+def test_the_dashboards_queries_use_fields_that_the_function_logs(stack):
+    queries = log_queries(stack())
     assert len(queries) == 4
     for query in queries:
         assert query.startswith("SOURCE '/aws/lambda/confluent-key-rotation' | ")
         assert_fields_are_logged(query)
+
+
+def test_no_query_filters_on_the_log_level(stack):
+    """Lines of metrics have the configured log level, whatever they report."""
+    for query in log_queries(stack()):
+        for command in re.findall(r"(?:^|\|)\s*filter ([^|]*)", query):
+            assert not re.search(r"\blevel\b", command), query
 
 
 def test_dashboard_and_email_are_optional(stack):

@@ -1,4 +1,4 @@
-"""No parameter makes the stack allow more than is listed here."""
+"""Whatever its parameters are, the stack allows only what these tests list."""
 
 from itertools import combinations
 
@@ -24,14 +24,16 @@ CHOICES = {
     "VpcSecurityGroupIds": "sg-1",
     "PermissionsBoundaryArn": BOUNDARY,
 }
-# What the template's rules refuse.
+# The template's rules reject other combinations.
 TOGETHER = {"VpcSubnetIds", "VpcSecurityGroupIds"}
 APART = {"AdminSecretArn", "OtherAdminSecretArns"}
 EVERY_COMBINATION = [
-    dict(chosen) for size in range(len(CHOICES) + 1) for chosen in combinations(CHOICES.items(), size)
+    dict(parameters) for size in range(len(CHOICES) + 1) for parameters in combinations(CHOICES.items(), size)
 ]
 COMBINATIONS = [
-    chosen for chosen in EVERY_COMBINATION if len(TOGETHER & chosen.keys()) != 1 and not APART <= chosen.keys()
+    parameters
+    for parameters in EVERY_COMBINATION
+    if len(TOGETHER & parameters.keys()) != 1 and not APART <= parameters.keys()
 ]
 
 ENI_ACTIONS = {
@@ -52,7 +54,7 @@ def as_set(value):
 
 
 def flat(statement):
-    """A statement as (actions, resources, conditions), each in an order that does not matter."""
+    """Returns a statement's actions, resources, and conditions as sets."""
     conditions = frozenset(
         (operator, key, as_set(values))
         for operator, keys in statement.get("Condition", {}).items()
@@ -63,12 +65,12 @@ def flat(statement):
     return as_set(statement["Action"]), as_set(statement["Resource"]), conditions
 
 
-def allowed(chosen):
-    """All that the function may be allowed, for a choice of parameters."""
-    account = chosen.get("SourceAccount", ACCOUNT)
+def allowed(parameters):
+    """Yields every permission that the function may have, for the given parameters."""
+    account = parameters.get("SourceAccount", ACCOUNT)
     secrets = f"arn:aws:secretsmanager:eu-west-1:{account}:secret:confluent/*"
-    admins = [chosen["AdminSecretArn"]] if "AdminSecretArn" in chosen else []
-    others = OTHER_ADMINS if "OtherAdminSecretArns" in chosen else []
+    admins = [parameters["AdminSecretArn"]] if "AdminSecretArn" in parameters else []
+    others = OTHER_ADMINS if "OtherAdminSecretArns" in parameters else []
     log = f"arn:aws:logs:eu-west-1:{ACCOUNT}:log-group:/aws/lambda/confluent-key-rotation:*"
     current = ("StringEquals", "secretsmanager:VersionStage", as_set("AWSCURRENT"))
     service = ("StringEquals", "kms:ViaService", as_set("secretsmanager.eu-west-1.amazonaws.com"))
@@ -86,30 +88,30 @@ def allowed(chosen):
     for secret in (admins, others):
         if secret:
             yield as_set("secretsmanager:GetSecretValue"), as_set(secret), frozenset([current])
-    if "SecretKmsKeyArns" in chosen:
+    if "SecretKmsKeyArns" in parameters:
         of_secrets = ("StringLike", "kms:EncryptionContext:SecretARN", as_set(secrets))
         yield as_set(["kms:Decrypt", "kms:GenerateDataKey"]), as_set(KEYS), frozenset([service, of_secrets])
-    if "AdminSecretKmsKeyArns" in chosen and (admins or others):
+    if "AdminSecretKmsKeyArns" in parameters and (admins or others):
         of_admins = ("StringEquals", "kms:EncryptionContext:SecretARN", as_set(admins or others))
         yield as_set("kms:Decrypt"), as_set(ADMIN_KEY), frozenset([service, of_admins])
-    if "VpcSubnetIds" in chosen:
+    if "VpcSubnetIds" in parameters:
         yield frozenset(ENI_ACTIONS), as_set("*"), frozenset()
 
 
 @pytest.mark.parametrize(
-    ("names", "why"),
+    ("names", "message"),
     [
-        (["VpcSubnetIds"], "VpcSubnetIds needs VpcSecurityGroupIds"),
-        (["VpcSecurityGroupIds"], "VpcSecurityGroupIds needs VpcSubnetIds"),
+        (["VpcSubnetIds"], "VpcSubnetIds requires VpcSecurityGroupIds"),
+        (["VpcSecurityGroupIds"], "VpcSecurityGroupIds requires VpcSubnetIds"),
         (["AdminSecretArn", "OtherAdminSecretArns"], "not both"),
     ],
 )
-def test_parameters_that_do_not_go_together_are_refused(names, why):
-    with pytest.raises(AssertionError, match=why):
+def test_invalid_combinations_of_parameters_are_rejected(names, message):
+    with pytest.raises(AssertionError, match=message):
         Stack("template.yaml", **{name: CHOICES[name] for name in names})
 
 
-def test_rules_use_the_functions_that_rules_know():
+def test_rules_use_only_functions_that_rules_support():
     """<https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-rules.html>"""
 
     def functions(value):
@@ -121,22 +123,22 @@ def test_rules_use_the_functions_that_rules_know():
     rules = yaml_parse((ROOT / "template.yaml").read_text())["Rules"]
     for rule in rules.values():
         for assertion in rule["Assertions"]:
-            known = {"Ref", "Fn::And", "Fn::EachMemberEquals", "Fn::Equals", "Fn::Not", "Fn::Or"}
-            assert set(functions(assertion["Assert"])) <= known
+            supported = {"Ref", "Fn::And", "Fn::EachMemberEquals", "Fn::Equals", "Fn::Not", "Fn::Or"}
+            assert set(functions(assertion["Assert"])) <= supported
 
 
-@pytest.mark.parametrize("chosen", COMBINATIONS, ids=lambda chosen: "+".join(chosen) or "defaults")
-def test_the_role_allows_what_the_function_does_and_no_more(stack, chosen):
-    made = stack(**chosen)
-    identity = {name for name, r in made.resources.items() if r["Type"].startswith("AWS::IAM::")}
+@pytest.mark.parametrize("parameters", COMBINATIONS, ids=lambda parameters: "+".join(parameters) or "defaults")
+def test_the_role_allows_what_the_function_requires_and_no_more(stack, parameters):
+    created = stack(**parameters)
+    identity = {name for name, r in created.resources.items() if r["Type"].startswith("AWS::IAM::")}
     assert identity == {"RotationRole"}
-    role = made.resources["RotationRole"]["Properties"]
+    role = created.resources["RotationRole"]["Properties"]
     assert "ManagedPolicyArns" not in role
-    assert role.get("PermissionsBoundary") == chosen.get("PermissionsBoundaryArn")
+    assert role.get("PermissionsBoundary") == parameters.get("PermissionsBoundaryArn")
 
     statements = [s for policy in role["Policies"] for s in policy["PolicyDocument"]["Statement"]]
     allow = [flat(s) for s in statements if s["Effect"] == "Allow"]
-    assert sorted(map(repr, map(readable, allow))) == sorted(map(repr, map(readable, allowed(chosen))))
+    assert sorted(map(repr, map(readable, allow))) == sorted(map(repr, map(readable, allowed(parameters))))
 
 
 def readable(statement):
@@ -145,12 +147,12 @@ def readable(statement):
     return sorted(actions), sorted(resources), conditions
 
 
-@pytest.mark.parametrize("chosen", COMBINATIONS, ids=lambda chosen: "+".join(chosen) or "defaults")
-def test_in_a_vpc_the_code_itself_is_denied_the_interfaces(stack, chosen):
-    role = stack(**chosen).resources["RotationRole"]["Properties"]
+@pytest.mark.parametrize("parameters", COMBINATIONS, ids=lambda parameters: "+".join(parameters) or "defaults")
+def test_in_a_vpc_the_code_is_denied_access_to_network_interfaces(stack, parameters):
+    role = stack(**parameters).resources["RotationRole"]["Properties"]
     statements = [s for policy in role["Policies"] for s in policy["PolicyDocument"]["Statement"]]
     deny = [flat(s) for s in statements if s["Effect"] == "Deny"]
-    if "VpcSubnetIds" not in chosen:
+    if "VpcSubnetIds" not in parameters:
         assert deny == []
         return
     ((actions, resources, conditions),) = deny
@@ -159,7 +161,7 @@ def test_in_a_vpc_the_code_itself_is_denied_the_interfaces(stack, chosen):
     assert conditions == {("ArnEquals", "lambda:SourceFunctionArn", as_set(FUNCTION))}
 
 
-def test_only_lambda_takes_the_role(stack):
+def test_only_lambda_can_assume_the_role(stack):
     trust = stack().resources["RotationRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert trust == [
         {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
@@ -167,7 +169,7 @@ def test_only_lambda_takes_the_role(stack):
 
 
 @pytest.mark.parametrize("account", [None, OTHER_ACCOUNT])
-def test_only_secrets_manager_of_the_secrets_account_invokes_the_function(stack, account):
+def test_only_secrets_manager_can_invoke_the_function_for_the_account_of_the_secrets(stack, account):
     permissions = stack(SourceAccount=account or "").of_type("AWS::Lambda::Permission")
     assert permissions == {
         "RotationPermission": {
@@ -179,12 +181,12 @@ def test_only_secrets_manager_of_the_secrets_account_invokes_the_function(stack,
     }
 
 
-def test_only_eventbridge_and_our_alarms_publish(stack):
+def test_only_eventbridge_and_the_stacks_alarms_can_publish(stack):
     (policy,) = stack().of_type("AWS::SNS::TopicPolicy").values()
-    seen = [(s["Principal"], *flat(s)) for s in policy["PolicyDocument"]["Statement"]]
+    statements = [(s["Principal"], *flat(s)) for s in policy["PolicyDocument"]["Statement"]]
     alarms = f"arn:aws:cloudwatch:eu-west-1:{ACCOUNT}:alarm:confluent-key-rotation-*"
     topic, publish = as_set("Notifications"), as_set("sns:Publish")
-    assert seen == [
+    assert statements == [
         # "You can't use of Condition blocks in Amazon SNS topic policies for EventBridge."
         # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sns-permissions
         ({"Service": "events.amazonaws.com"}, publish, topic, frozenset()),
@@ -200,11 +202,11 @@ def test_only_eventbridge_and_our_alarms_publish(stack):
     ]
 
 
-def test_the_function_runs_under_that_role_and_nothing_else_is_made(stack):
-    made = stack(NotificationEmail="a@example.com", **max(COMBINATIONS, key=len))
-    (function,) = made.of_type("AWS::Lambda::Function").values()
+def test_the_function_has_that_role_and_the_stack_creates_nothing_else(stack):
+    created = stack(NotificationEmail="a@example.com", **max(COMBINATIONS, key=len))
+    (function,) = created.of_type("AWS::Lambda::Function").values()
     assert function["Role"] == "RotationRole.Arn"
-    assert {r["Type"] for r in made.resources.values()} == {
+    assert {r["Type"] for r in created.resources.values()} == {
         "AWS::CloudWatch::Alarm",
         "AWS::CloudWatch::Dashboard",
         "AWS::Events::Rule",

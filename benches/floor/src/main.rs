@@ -1,4 +1,4 @@
-//! The least that a Lambda function in Rust can be: it takes an event and answers with nothing.
+//! A minimal Lambda function in Rust: it accepts any event and returns nothing.
 
 use std::convert::Infallible;
 
@@ -7,6 +7,6 @@ use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    let answer = service_fn(async |_: LambdaEvent<Value>| Ok::<_, Infallible>(()));
-    lambda_runtime::run(answer).await
+    let handler = service_fn(async |_: LambdaEvent<Value>| Ok::<_, Infallible>(()));
+    lambda_runtime::run(handler).await
 }

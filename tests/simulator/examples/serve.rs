@@ -1,11 +1,14 @@
-//! The simulator as a server of its own, with one secret in rotation: `cargo run -p simulator --example serve`.
+//! Runs the simulator as a server, with one secret in rotation: `cargo run -p simulator --example serve`.
 //!
-//! The function itself then runs elsewhere, under `cargo lambda watch` say, and is sent the events in
-//! `tests/events`. Ports, secret and version are the same each time, so that those events fit; `--check` only
-//! looks whether they do.
+//! The function runs in another process, for example under `cargo lambda watch`, with the events in `tests/events`. The
+//! ports, the secret and the version are the same in each run, so that the events match. `--check` only checks the
+//! events.
 
-#![expect(clippy::print_stdout, reason = "it is there to be read")]
-#![expect(clippy::expect_used, reason = "what it arranges itself is there")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a command-line program prints its output"
+)]
+#![expect(clippy::expect_used, reason = "the example arranges what it expects")]
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,17 +18,17 @@ use simulator::{Role, Simulator};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
-/// The simulator takes ports as they come. These stay.
+/// Fixed ports, because the simulator listens on random ones.
 const CONFLUENT_PORT: u16 = 8601;
 const SECRETS_MANAGER_PORT: u16 = 8602;
 
 const OWNER: &str = "sa-orders";
 const CLUSTER: &str = "lkc-orders";
 const ENVIRONMENT: &str = "env-prod";
-/// How long a new key is refused. At Confluent it is seconds to minutes.
-const SETTLES_AFTER: Duration = Duration::from_secs(15);
+/// Time until a new key is accepted. In Confluent Cloud, it is seconds to minutes.
+const PROPAGATION_DELAY: Duration = Duration::from_secs(15);
 
-/// What the function is to be sent, in order.
+/// The events of a rotation, in order.
 const EVENTS: [(&str, &str); 4] = [
     (
         "createSecret",
@@ -42,11 +45,11 @@ const EVENTS: [(&str, &str); 4] = [
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let (simulator, arn) = arrange().await;
-    let token = simulator.begin_rotation(&arn);
+    let token = simulator.start_rotation(&arn);
     for (step, event) in EVENTS {
-        let right = simulator.event(&arn, &token, step);
-        if serde_json::from_str::<Value>(event).ok().as_ref() != Some(&right) {
-            println!("tests/events/{step}.json should be\n{right:#}");
+        let expected = simulator.event(&arn, &token, step);
+        if serde_json::from_str::<Value>(event).ok().as_ref() != Some(&expected) {
+            println!("tests/events/{step}.json must be\n{expected:#}");
             return ExitCode::FAILURE;
         }
     }
@@ -58,21 +61,21 @@ async fn main() -> ExitCode {
         (SECRETS_MANAGER_PORT, simulator.secrets_manager_url()),
     ] {
         if let Err(error) = forward(port, url).await {
-            println!("port {port} of 127.0.0.1 cannot be used: {error}");
+            println!("could not listen on 127.0.0.1:{port}: {error}");
             return ExitCode::FAILURE;
         }
     }
     println!(
-        "# Set these where the function runs, and send it the events in tests/events:\n\
+        "# Set these variables for the function, and send it the events in tests/events:\n\
          export CONFLUENT_API_URL=http://127.0.0.1:{CONFLUENT_PORT}\n\
          export AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:{SECRETS_MANAGER_PORT}\n\
          export AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=example AWS_SECRET_ACCESS_KEY=example\n\
-         # A new key is refused for {SETTLES_AFTER:?}. Begin anew: stop this with Ctrl+C and start it again.\n"
+         # A new key is rejected for {PROPAGATION_DELAY:?}. To start over, press Ctrl+C and run this again.\n"
     );
     show(&simulator, &arn).await
 }
 
-/// A Kafka key of a service account, in a secret that names an admin secret.
+/// Arranges a secret with a Kafka key and an admin secret.
 async fn arrange() -> (Simulator, String) {
     let simulator = Simulator::start().await;
     simulator.add_kafka_cluster(CLUSTER, ENVIRONMENT);
@@ -87,14 +90,17 @@ async fn arrange() -> (Simulator, String) {
         "environmentId": ENVIRONMENT, "adminSecretArn": admin,
     });
     let arn = simulator.add_secret("orders", &value.to_string());
-    simulator.state().knobs.settles_after = SETTLES_AFTER;
+    simulator.state().controls.propagation_delay = PROPAGATION_DELAY;
     (simulator, arn)
 }
 
-/// Passes on what comes to `port` to where the simulator listens.
+/// Forwards connections from `port` to the simulator.
 async fn forward(port: u16, url: String) -> std::io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
-    let to = url.strip_prefix("http://").expect("plain http").to_owned();
+    let to = url
+        .strip_prefix("http://")
+        .expect("the URL uses HTTP")
+        .to_owned();
     tokio::spawn(async move {
         while let Ok((mut from, _)) = listener.accept().await {
             let to = to.clone();
@@ -107,34 +113,34 @@ async fn forward(port: u16, url: String) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Shows requests and what they changed, for ever.
+/// Prints requests and changes of labels and keys until the process exits.
 async fn show(simulator: &Simulator, arn: &str) -> ! {
     let (mut shown, mut before) = (0, String::new());
-    let mut looks = tokio::time::interval(Duration::from_millis(50));
+    let mut polls = tokio::time::interval(Duration::from_millis(50));
     loop {
-        looks.tick().await;
+        polls.tick().await;
         let mut state = simulator.state();
         for request in state.requests.iter().skip(shown) {
             let Some(status) = request.status else { break };
             shown += 1;
             let key = request.key_id.as_deref().unwrap_or("-");
-            println!("{status}  {:<16}  {}", key, request.label());
+            println!("{status}  {:<16}  {}", key, request.name());
         }
         for violation in std::mem::take(&mut state.violations) {
             println!("violation: {violation}");
         }
         let secret = state.secret(arn);
-        let named = |label| secret.key_named_by(label).unwrap_or("-");
+        let key_id = |label| secret.key_id(label).unwrap_or("-");
         let keys: Vec<&str> = state
             .keys_of(OWNER)
             .iter()
             .map(|key| key.id.as_str())
             .collect();
         let now = format!(
-            "     AWSCURRENT {}  AWSPENDING {}  AWSPREVIOUS {}  keys at Confluent: {}",
-            named("AWSCURRENT"),
-            named("AWSPENDING"),
-            named("AWSPREVIOUS"),
+            "     AWSCURRENT {}  AWSPENDING {}  AWSPREVIOUS {}  keys in Confluent Cloud: {}",
+            key_id("AWSCURRENT"),
+            key_id("AWSPENDING"),
+            key_id("AWSPREVIOUS"),
             keys.join(" ")
         );
         if now != before {

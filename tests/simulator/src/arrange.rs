@@ -1,18 +1,20 @@
-//! What a test puts in place before it begins.
+//! Arranges owners, resources, keys and secrets for a test.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::call::Plane;
-use crate::keys::{Kind, Owner, Role};
-use crate::knobs::Endpoints;
-use crate::secrets::{Secret, SecretValue, Watch};
-use crate::state::Resource;
-use crate::{Simulator, mint, server};
+use crate::confluent::api_key::KeyType;
+use crate::confluent::endpoints::Resource;
+use crate::confluent::permissions::{Owner, Role};
+use crate::controls::Endpoints;
+use crate::http::request::Service;
+use crate::http::server;
+use crate::secret::{CurrentKeyGuarantee, Secret, SecretValue};
+use crate::{Simulator, generate};
 
 impl Simulator {
-    /// A service account, `sa-…`, or a user, `u-…`.
+    /// Adds a service account, `sa-…`, or a user, `u-…`.
     pub fn add_owner(&self, id: &str, roles: &[Role]) {
         self.state().owners.insert(
             id.to_owned(),
@@ -22,58 +24,59 @@ impl Simulator {
         );
     }
 
-    /// A Kafka cluster, with a REST endpoint of its own.
+    /// Adds a Kafka cluster with its own REST endpoint.
     pub fn add_kafka_cluster(&self, id: &str, environment: &str) {
-        self.add_resource(id, environment, Plane::KafkaRest);
+        self.add_resource(id, environment, Service::KafkaRest);
     }
 
-    /// A Schema Registry.
+    /// Adds a Schema Registry cluster.
     pub fn add_schema_registry(&self, id: &str, environment: &str) {
-        self.add_resource(id, environment, Plane::SchemaRegistry);
+        self.add_resource(id, environment, Service::SchemaRegistry);
     }
 
-    /// A ksqlDB cluster.
+    /// Adds a ksqlDB cluster.
     pub fn add_ksqldb(&self, id: &str, environment: &str) {
-        self.add_resource(id, environment, Plane::KsqlDb);
+        self.add_resource(id, environment, Service::KsqlDb);
     }
 
-    /// Flink in a region, `<cloud>.<region>`; once more for a further environment.
+    /// Adds a Flink region, `<cloud>.<region>`, or another environment to it.
     pub fn add_flink_region(&self, id: &str, environment: &str) {
-        self.add_resource(id, environment, Plane::Flink);
+        self.add_resource(id, environment, Service::Flink);
     }
 
-    fn add_resource(&self, id: &str, environment: &str, plane: Plane) {
+    fn add_resource(&self, id: &str, environment: &str, service: Service) {
         if let Some(resource) = self.state().resources.get_mut(id) {
             resource.environments.push(environment.to_owned());
             return;
         }
         let shared = &self.running.shared;
-        let (url, task) = server::spawn(shared, plane, Some(id.to_owned()));
+        let (url, task) = server::spawn(shared, service, Some(id.to_owned()));
         self.running
             .tasks
             .lock()
-            .expect("no task panics with it")
+            .expect("no task panics while it holds the lock")
             .push(task);
-        let kind = Kind::of(Some(id)).unwrap_or_else(|| panic!("{id} is no resource's id"));
+        let key_type = KeyType::of(Some(id)).unwrap_or_else(|| panic!("{id} is not a resource ID"));
         let environments = vec![environment.to_owned()];
         let resource = Resource {
-            kind,
+            key_type,
             environments,
             url,
-            advertised: None,
+            advertised_url: None,
             endpoints: Endpoints::default(),
         };
         self.state().resources.insert(id.to_owned(), resource);
     }
 
-    /// A URL at which nobody listens: a port that no system hands out, so that no other test can be there.
+    /// Returns a URL without a listener. No system assigns its port, so no other test can listen there.
     #[must_use]
     pub fn unreachable_url(&self) -> String {
         "http://127.0.0.1:1".to_owned()
     }
 
-    /// A key that has been accepted for long, and its secret; `None` for Cloud resource management. It
-    /// is somebody else's until a secret names it.
+    /// Adds a key that its resource accepts, and returns its ID and secret. Without `resource`, it is a Cloud API key.
+    ///
+    /// It is another application's key until a secret holds it.
     pub fn add_key(
         &self,
         owner: &str,
@@ -81,52 +84,56 @@ impl Simulator {
         environment: Option<&str>,
     ) -> (String, String) {
         let mut state = self.state();
-        let key = state.mint_key(Some(owner), resource.unwrap_or("cloud"), environment);
+        let key = state.issue_key(Some(owner), resource.unwrap_or("cloud"), environment);
         let id_and_secret = (key.id.clone(), key.secret.clone());
         state.keys.insert(key.id.clone(), key);
         id_and_secret
     }
 
-    /// A key of Confluent's own, which shows up in every list, without an owner.
+    /// Adds an internal key of Confluent, which has no owner and appears in every list.
     ///
     /// <https://github.com/confluentinc/cli> `internal/api-key/command_list.go`
     pub fn add_internal_key(&self) -> String {
         let mut state = self.state();
-        let key = state.mint_key(None, "cloud", None);
+        let key = state.issue_key(None, "cloud", None);
         let id = key.id.clone();
         state.keys.insert(id.clone(), key);
         id
     }
 
-    /// A secret with rotation switched on. Returns its ARN.
+    /// Adds a secret with rotation turned on, and returns its ARN.
     ///
-    /// Promise 1 is watched from the next request on: set [`Secret::watch`] for a secret that does not
-    /// name a key that is accepted.
+    /// If its resource does not accept the key, set [`Secret::current_key_guarantee`] before the next request.
     pub fn add_secret(&self, name: &str, value: &str) -> String {
         self.add(
             name,
-            SecretValue::Text(value.to_owned()),
+            SecretValue::String(value.to_owned()),
             Some(true),
-            Watch::Opens,
+            CurrentKeyGuarantee::Accepted,
         )
     }
 
-    /// A secret that holds bytes.
+    /// Adds a secret with a `SecretBinary`, and returns its ARN.
     pub fn add_binary_secret(&self, name: &str, value: &[u8]) -> String {
         self.add(
             name,
             SecretValue::Binary(value.to_vec()),
             Some(true),
-            Watch::Off,
+            CurrentKeyGuarantee::Off,
         )
     }
 
-    /// An admin secret, which is not rotated: `apiKey` and `apiSecret` of a key.
+    /// Adds an admin secret without rotation, and returns its ARN.
     ///
     /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/mes-partner-ConfluentCloudApiKey.html>
     pub fn add_admin_secret(&self, name: &str, (id, secret): &(String, String)) -> String {
         let value = json!({ "apiKey": id, "apiSecret": secret }).to_string();
-        self.add(name, SecretValue::Text(value), None, Watch::Opens)
+        self.add(
+            name,
+            SecretValue::String(value),
+            None,
+            CurrentKeyGuarantee::Accepted,
+        )
     }
 
     fn add(
@@ -134,24 +141,24 @@ impl Simulator {
         name: &str,
         value: SecretValue,
         rotation_enabled: Option<bool>,
-        watch: Watch,
+        current_key_guarantee: CurrentKeyGuarantee,
     ) -> String {
         let mut state = self.state();
-        let suffix = mint::arn_suffix(state.next());
+        let suffix = generate::arn_suffix(state.next_serial());
         let arn = format!("arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}-{suffix}");
         let secret = Secret {
             arn: arn.clone(),
             name: name.to_owned(),
             rotation_enabled,
             admin_secret_arn: None,
-            watch,
+            current_key_guarantee,
             versions: BTreeMap::new(),
             labels: BTreeMap::new(),
             rotation_tokens: BTreeMap::new(),
             incomplete: None,
         };
         state.secrets.insert(arn.clone(), secret);
-        state.put_by_hand(&arn, value);
+        state.store_manually(&arn, value);
         arn
     }
 }

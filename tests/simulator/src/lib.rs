@@ -1,75 +1,72 @@
-//! Confluent Cloud, AWS Secrets Manager and the AWS Lambda Runtime API on loopback: real HTTP,
-//! stateful, strict.
+//! Simulates Confluent Cloud, AWS Secrets Manager and the AWS Lambda Runtime API over real HTTP on loopback.
 //!
-//! A [`Simulator`] answers as the services' own documentation says they answer, and each rule cites
-//! where it is written. What no client of these services should ever send is not answered kindly: it
-//! is recorded as a violation, as is a broken [promise](promises), and the last handle to be dropped
-//! panics with all of them.
+//! A [`Simulator`] keeps state and behaves as the services document. Each rule cites its source. The crate shares no
+//! code with the rotation function. A request that the documentation does not allow is a violation, and so is a broken
+//! [guarantee](guarantees). When the last handle is dropped, it panics and reports all violations.
 //!
-//! One request passes through `server` (log, [faults], `rate_limit`, holds), one of `confluent`, `discovery`,
-//! `data_planes` or `secrets_manager` (which read and change [`State`]), and [`promises`], before its
-//! answer leaves. [`rotation`] plays the other half of Secrets Manager: it calls the function's steps.
+//! A request passes through
+//!
+//! 1. `http`: the log, [faults](Fault), and [holds](Hold);
+//! 2. `confluent` or `secret`, which read and change the [`State`];
+//! 3. [`guarantees`], before the response is sent.
+//!
+//! [`rotation`] plays the other half of Secrets Manager: it invokes the function for each step.
 
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
     clippy::must_use_candidate,
-    reason = "a test's arrangement that cannot be made should fail loudly, where it is made"
+    reason = "an invalid arrangement fails where the test makes it"
 )]
 
-mod answer;
 mod arrange;
-mod call;
 mod confluent;
-mod data_planes;
-mod discovery;
-pub mod faults;
-mod keys;
-mod knobs;
-mod mint;
-pub mod promises;
-mod rate_limit;
+mod controls;
+mod generate;
+pub mod guarantees;
+mod http;
 pub mod rotation;
 mod runtime_api;
-mod secrets;
-mod secrets_manager;
-mod server;
+mod secret;
 mod state;
-pub mod tls;
 
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-pub use answer::Answer;
-pub use call::{Plane, Request};
-pub use faults::{Fault, Hold};
-pub use keys::{ApiKey, Kind, Owner, Role};
-pub use knobs::{Endpoints, GoneAnswer, Knobs, LastPage, Quota, QuotaAnswer, RateLimit, Verdict};
-pub use mint::CANARY;
-pub use rotation::Outcome;
-pub use runtime_api::{FunctionError, RuntimeApi};
-pub use secrets::{Secret, SecretValue, Version, Watch};
-pub use state::{Resource, State};
+pub use self::confluent::api_key::{ApiKey, KeyType};
+pub use self::confluent::endpoints::Resource;
+pub use self::confluent::permissions::{Owner, Role};
+pub use self::controls::{
+    Controls, DeletedKeyResponse, Endpoints, LastPage, Permission, Quota, QuotaResponse, RateLimit,
+};
+pub use self::generate::CANARY;
+pub use self::http::faults::{Fault, Hold};
+pub use self::http::request::{Request, Service};
+pub use self::http::response::Response;
+pub use self::http::tls;
+pub use self::rotation::Outcome;
+pub use self::runtime_api::{FunctionError, RuntimeApi};
+pub use self::secret::{CurrentKeyGuarantee, Secret, SecretValue, Version};
+pub use self::state::State;
 
-/// The running services. Clones are handles to the same ones; the last to go stops them.
+/// A handle to the running services. Clones share the services; dropping the last one stops them.
 #[derive(Clone)]
 pub struct Simulator {
     running: Arc<Running>,
 }
 
-/// What the listeners' tasks share with the handles.
+/// State that the listeners' tasks share with the handles.
 struct Shared {
     state: Mutex<State>,
-    /// How many `Stop` faults have fired.
-    stops: watch::Sender<usize>,
+    /// Number of interruptions that have fired.
+    interruptions: watch::Sender<usize>,
 }
 
-/// Held by the handles only, so that its end is the end of the test and not of a connection.
+/// Owned by the handles only, so that it is dropped at the end of the test and not at the end of a connection.
 struct Running {
     shared: Arc<Shared>,
     confluent_url: String,
@@ -78,32 +75,33 @@ struct Running {
 }
 
 impl Shared {
-    /// How long a guard may be waited for; nothing holds one for more than a few instructions.
-    const PATIENCE: Duration = Duration::from_secs(5);
+    /// Maximum wait for the lock. No task holds it for more than a few instructions.
+    const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-    /// Locks the state. A test that still holds a guard is told so, instead of waiting for itself.
+    /// Locks the state.
+    ///
+    /// Panics if a test still holds a guard, because it would deadlock otherwise.
     fn state(&self) -> MutexGuard<'_, State> {
         let since = Instant::now();
         loop {
             match self.state.try_lock() {
                 Ok(state) => return state,
-                // A test that fails while it looks at the state should be reported as that failure.
+                // The panic of the test is the failure to report, not the poisoned lock.
                 Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
                 Err(TryLockError::WouldBlock) => std::thread::yield_now(),
             }
             assert!(
-                since.elapsed() < Self::PATIENCE,
-                "a guard of Simulator::state() is still alive"
+                since.elapsed() < Self::LOCK_TIMEOUT,
+                "a guard of Simulator::state() is still held; drop it before this call"
             );
         }
     }
 }
 
 impl Simulator {
-    /// Starts Confluent's control plane and Secrets Manager, each on a port of its own.
+    /// Starts Confluent's control plane and Secrets Manager, each on its own port.
     ///
-    /// Data planes start with the resource they belong to: [`add_kafka_cluster`](Self::add_kafka_cluster)
-    /// and its siblings.
+    /// A data plane starts when its resource is added: see [`add_kafka_cluster`](Self::add_kafka_cluster).
     #[expect(
         clippy::unused_async,
         reason = "listeners can only be registered inside a runtime"
@@ -111,11 +109,11 @@ impl Simulator {
     pub async fn start() -> Self {
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new()),
-            stops: watch::Sender::new(0),
+            interruptions: watch::Sender::new(0),
         });
-        let (confluent_url, confluent) = server::spawn(&shared, Plane::ControlPlane, None);
+        let (confluent_url, confluent) = http::server::spawn(&shared, Service::ControlPlane, None);
         let (secrets_manager_url, secrets_manager) =
-            server::spawn(&shared, Plane::SecretsManager, None);
+            http::server::spawn(&shared, Service::SecretsManager, None);
         let tasks = Mutex::new(vec![confluent, secrets_manager]);
         Self {
             running: Arc::new(Running {
@@ -127,47 +125,51 @@ impl Simulator {
         }
     }
 
-    /// What `CONFLUENT_API_URL` should be; without a trailing slash.
+    /// Returns the value for `CONFLUENT_API_URL`, without a trailing slash.
     #[must_use]
     pub fn confluent_url(&self) -> String {
         self.running.confluent_url.clone()
     }
 
-    /// What `AWS_ENDPOINT_URL_SECRETS_MANAGER` should be; without a trailing slash.
+    /// Returns the value for `AWS_ENDPOINT_URL_SECRETS_MANAGER`, without a trailing slash.
     #[must_use]
     pub fn secrets_manager_url(&self) -> String {
         self.running.secrets_manager_url.clone()
     }
 
-    /// Everything there is, to look at and to change. Requests wait while the guard lives: drop it
-    /// before the next `await`, and before calling another method of the simulator.
+    /// Locks the state of the services, to read and change it.
+    ///
+    /// Requests wait while the guard is held. Drop it before the next `await` and before the next call to the
+    /// simulator.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.running.shared.state()
     }
 
-    /// Resolves when the next [`Fault::StopBefore`] or [`Fault::StopAfter`] fires: the moment to kill
-    /// the process that sent the request. It counts from the call, not from the first poll.
-    pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut stops = self.running.shared.stops.subscribe();
+    /// Resolves when the next [`Fault::InterruptBefore`] or [`Fault::InterruptAfter`] fires. At that moment, kill the
+    /// process that sent the request.
+    ///
+    /// Faults count from the call, not from the first poll.
+    pub fn interrupted(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut interruptions = self.running.shared.interruptions.subscribe();
         async move {
-            // The sender goes with the simulator: then nothing can stop any more.
-            if stops.changed().await.is_err() {
+            // Without a simulator, no interruption can fire.
+            if interruptions.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Every secret value, `RotationToken` and key secret that was ever handed out: none of them may
-    /// be found in a log, an error or a response.
+    /// Returns every secret value, `RotationToken` and API secret that the simulator has issued. None of them may
+    /// appear in a log, an error or a response.
     #[must_use]
     pub fn canaries(&self) -> Vec<String> {
         self.state().canaries.iter().cloned().collect()
     }
 
-    /// Panics with the violations recorded so far, and forgets them.
-    pub fn assert_promises_kept(&self) {
+    /// Panics if there are violations, and clears them.
+    pub fn assert_guarantees(&self) {
         let violations = std::mem::take(&mut self.state().violations);
-        assert!(violations.is_empty(), "{}", in_lines(&violations));
+        assert_none(&violations);
     }
 }
 
@@ -176,20 +178,18 @@ impl Drop for Running {
         for task in self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner) {
             task.abort();
         }
-        // A test that has failed already should be reported as that failure.
+        // The test's own failure is the one to report.
         if !std::thread::panicking() {
             let violations = std::mem::take(&mut self.shared.state().violations);
-            assert!(violations.is_empty(), "{}", in_lines(&violations));
+            assert_none(&violations);
         }
     }
 }
 
-fn in_lines(violations: &[String]) -> String {
-    violations.iter().fold(
-        "the simulator was not content:".to_owned(),
-        |mut text, violation| {
-            let _ = write!(text, "\n  - {violation}");
-            text
-        },
-    )
+fn assert_none(violations: &[String]) {
+    assert!(
+        violations.is_empty(),
+        "the simulator recorded violations:\n  - {}",
+        violations.join("\n  - ")
+    );
 }

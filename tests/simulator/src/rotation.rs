@@ -1,48 +1,47 @@
-//! What Secrets Manager does to rotate a secret: it stages a version without a value, calls the
-//! function's four steps in turn, and stops at the first that fails.
+//! Secrets Manager's part of a rotation: it creates a version without a value, invokes the function for each of the
+//! four steps, and stops if a step fails.
 //!
-//! A rotation that is not complete is attempted again with the same token, from the first step on.
+//! Secrets Manager retries an incomplete rotation from the first step, with the same token.
 //!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>
 
 use serde_json::{Value, json};
 
 use crate::Simulator;
-use crate::mint;
-use crate::secrets::SecretValue;
+use crate::generate;
+use crate::secret::SecretValue;
 
-/// The steps, spelled as in real events.
+/// The values of `Step` in the events.
 pub const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
 
-/// How a rotation ended.
+/// The outcome of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// `AWSCURRENT` is on the new version.
+    /// The new version is current.
     Succeeded,
-    /// A step failed; Secrets Manager will try again.
+    /// A step failed. Secrets Manager will retry the rotation.
     Failed {
         /// The step.
         step: &'static str,
-        /// What the function said, or what Secrets Manager found.
+        /// The error of the function or of Secrets Manager.
         error: String,
     },
-    /// A [`Fault::StopBefore`](crate::Fault) or `StopAfter` fired; the step was dropped where it was.
-    Stopped {
+    /// [`Fault::InterruptBefore`](crate::Fault) or `InterruptAfter` fired, and the invocation was dropped.
+    Interrupted {
         /// The step.
         step: &'static str,
     },
 }
 
 impl Simulator {
-    /// Rotates a secret, as `RotateSecret` and its later attempts do: a new rotation, or the one that
-    /// is not complete.
+    /// Rotates a secret, as `RotateSecret` does. If a rotation is incomplete, retries it.
     pub async fn rotate(
         &self,
         arn: &str,
         invoke: &impl AsyncFn(Value) -> Result<(), String>,
     ) -> Outcome {
-        let token = self.begin_rotation(arn);
-        let _rotating = Rotating::begin(self, arn);
+        let token = self.start_rotation(arn);
+        let _rotating = Rotating::new(self, arn);
         for step in STEPS {
             if let Some(outcome) = self.step(arn, &token, step, invoke).await {
                 return outcome;
@@ -58,10 +57,10 @@ impl Simulator {
             }
         }
         let mut state = self.state();
-        let pending_stays = state.knobs.pending_stays;
+        let keep_pending_label = state.controls.keep_pending_label;
         let secret = state.secret_mut(arn);
         if secret.labels.get("AWSCURRENT") != Some(&token) {
-            let error = "AWSCURRENT is not on the new version".to_owned();
+            let error = "the new version is not AWSCURRENT".to_owned();
             return Outcome::Failed {
                 step: "finishSecret",
                 error,
@@ -70,66 +69,67 @@ impl Simulator {
         secret.incomplete = None;
         // "Our backend cleans up the pending label on rotation completion, outside the rotation lambda."
         // https://github.com/aws-samples/aws-secrets-manager-rotation-lambdas/pull/145
-        if !pending_stays && secret.labels.get("AWSPENDING") == Some(&token) {
+        if !keep_pending_label && secret.labels.get("AWSPENDING") == Some(&token) {
             secret.labels.remove("AWSPENDING");
         }
         Outcome::Succeeded
     }
 
-    /// `RotateImmediately=false`: only `testSecret`, on a copy of the current value that is removed
-    /// afterwards.
+    /// Runs only `testSecret` on a copy of the current value, as `RotateImmediately=false` does. Removes the copy's
+    /// label afterwards.
     ///
     /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotateSecret.html>
-    pub async fn test_only(
+    pub async fn test_configuration(
         &self,
         arn: &str,
         invoke: &impl AsyncFn(Value) -> Result<(), String>,
     ) -> Outcome {
-        let token = self.begin_test(arn);
+        let token = self.start_configuration_test(arn);
         let outcome = self.step(arn, &token, "testSecret", invoke).await;
-        self.abandon(arn);
+        self.abandon_rotation(arn);
         outcome.unwrap_or(Outcome::Succeeded)
     }
 
-    /// Stages `AWSPENDING` on a version without a value, unless there is a rotation that is not
-    /// complete. Returns its token, to make [events](Self::event) of.
+    /// Creates a version with `AWSPENDING` and without a value, unless a rotation is incomplete. Returns the token, for
+    /// [events](Self::event).
     ///
     /// "Secrets Manager creates an AWSPENDING version ID before creating the new secret version."
     /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecret.html>
-    pub fn begin_rotation(&self, arn: &str) -> String {
-        if let Some(incomplete) = self.state().secret(arn).incomplete() {
+    pub fn start_rotation(&self, arn: &str) -> String {
+        if let Some(incomplete) = self.state().secret(arn).incomplete_version() {
             return incomplete.to_owned();
         }
-        let token = self.stage_pending(arn, None);
+        let token = self.create_pending_version(arn, None);
         self.state().secret_mut(arn).incomplete = Some(token.clone());
         token
     }
 
-    /// Stages `AWSPENDING` on a copy of the current value, as `RotateImmediately=false` does. Returns
-    /// the token.
-    pub fn begin_test(&self, arn: &str) -> String {
+    /// Creates a version with `AWSPENDING` and the current value, as `RotateImmediately=false` does. Returns the token.
+    pub fn start_configuration_test(&self, arn: &str) -> String {
         let current = {
             let state = self.state();
             let secret = state.secret(arn);
             secret.versions[&secret.labels["AWSCURRENT"]].value.clone()
         };
-        self.stage_pending(arn, current)
+        self.create_pending_version(arn, current)
     }
 
-    fn stage_pending(&self, arn: &str, value: Option<SecretValue>) -> String {
+    fn create_pending_version(&self, arn: &str, value: Option<SecretValue>) -> String {
         let mut state = self.state();
-        let (token, rotation_token) =
-            (mint::uuid(state.next()), mint::rotation_token(state.next()));
+        let (token, rotation_token) = (
+            generate::uuid(state.next_serial()),
+            generate::rotation_token(state.next_serial()),
+        );
         state.store(arn, &token, value);
-        let rotation_token = (!state.knobs.without_rotation_token).then_some(rotation_token);
+        let rotation_token = (!state.controls.omit_rotation_token).then_some(rotation_token);
         state.canaries.extend(rotation_token.clone());
         let secret = state.secret_mut(arn);
-        secret.attach("AWSPENDING", &token);
+        secret.move_label("AWSPENDING", &token);
         secret.rotation_tokens.insert(token.clone(), rotation_token);
         token
     }
 
-    /// The event of one step.
+    /// Returns the event of a step.
     #[must_use]
     pub fn event(&self, arn: &str, token: &str, step: &str) -> Value {
         let mut event = json!({ "Step": step, "SecretId": arn, "ClientRequestToken": token });
@@ -139,7 +139,7 @@ impl Simulator {
         event
     }
 
-    /// Calls the function once. None if the step succeeded.
+    /// Invokes the function for a step. Returns `None` if the step succeeded.
     async fn step(
         &self,
         arn: &str,
@@ -147,22 +147,22 @@ impl Simulator {
         step: &'static str,
         invoke: &impl AsyncFn(Value) -> Result<(), String>,
     ) -> Option<Outcome> {
-        let (event, stopped) = (self.event(arn, token, step), self.stopped());
+        let (event, interrupted) = (self.event(arn, token, step), self.interrupted());
         tokio::select! {
-            () = stopped => Some(Outcome::Stopped { step }),
+            () = interrupted => Some(Outcome::Interrupted { step }),
             result = invoke(event) => result.err().map(|error| Outcome::Failed { step, error }),
         }
     }
 }
 
-/// While it lives, keys that are made are taken to be made for this secret.
+/// Marks a secret as in rotation until it is dropped. Keys that are created in the meantime belong to the secret.
 struct Rotating<'a> {
     simulator: &'a Simulator,
     arn: &'a str,
 }
 
 impl<'a> Rotating<'a> {
-    fn begin(simulator: &'a Simulator, arn: &'a str) -> Self {
+    fn new(simulator: &'a Simulator, arn: &'a str) -> Self {
         simulator.state().rotating.push(arn.to_owned());
         Self { simulator, arn }
     }

@@ -1,7 +1,7 @@
-//! The Lambda Runtime API, to run a real `bootstrap`: it asks for the next invocation, and posts a
-//! response or an error.
+//! The Lambda Runtime API, to run a real `bootstrap`, which requests the next invocation and posts a response or an
+//! error.
 //!
-//! Requests here are not part of the log: they are the platform's, not the function's.
+//! The log does not include these requests.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
@@ -16,10 +16,11 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
-use crate::answer::Answer;
-use crate::{mint, server};
+use crate::generate;
+use crate::http::response::Response;
+use crate::http::server;
 
-/// What the function posted to `/error`.
+/// The error that the function posted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionError {
     /// `errorType`.
@@ -40,76 +41,76 @@ struct Invocation {
 struct Invocations {
     next: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
     running: Mutex<HashMap<String, oneshot::Sender<Reply>>>,
-    /// How often the function has asked for an invocation.
-    asked: watch::Sender<u64>,
+    /// Number of times that the function has requested an invocation.
+    requests: watch::Sender<u64>,
 }
 
-/// A Lambda platform that runs one function.
+/// The Lambda Runtime API for one function.
 pub struct RuntimeApi {
     address: String,
     queue: mpsc::UnboundedSender<Invocation>,
-    asked: watch::Receiver<u64>,
+    requests: watch::Receiver<u64>,
     serial: AtomicU64,
     task: AbortHandle,
 }
 
 impl RuntimeApi {
-    /// Starts it.
+    /// Starts the Runtime API.
     #[expect(
         clippy::unused_async,
         reason = "listeners can only be registered inside a runtime"
     )]
     pub async fn start() -> Self {
         let (queue, next) = mpsc::unbounded_channel();
-        let (asks, asked) = watch::channel(0);
+        let (requests_sender, requests) = watch::channel(0);
         let invocations = Arc::new(Invocations {
             next: tokio::sync::Mutex::new(next),
             running: Mutex::default(),
-            asked: asks,
+            requests: requests_sender,
         });
         let (url, task) = server::listen(move |head, body| {
             let invocations = Arc::clone(&invocations);
-            async move { Some(invocations.answer(&head, &body).await) }
+            async move { Some(invocations.respond(&head, &body).await) }
         });
         Self {
             address: url.replace("http://", ""),
             queue,
-            asked,
-            // Far from what the other services count to: no request id is also a version's id.
+            requests,
+            // Far from the serial numbers of the other services, so that no request ID is also a version ID.
             serial: AtomicU64::new(1 << 32),
             task,
         }
     }
 
-    /// What `AWS_LAMBDA_RUNTIME_API` should be: host and port.
+    /// Returns the value for `AWS_LAMBDA_RUNTIME_API`: host and port.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Resolves when the function has asked for an invocation so many times, and says when that was noticed: the
-    /// first time, it has been initialised.
+    /// Waits until the function has requested an invocation `count` times, and returns the time. At the first request,
+    /// the function is initialized.
     ///
     /// # Panics
     /// If the Runtime API is not running.
-    pub async fn asked(&self, times: u64) -> Instant {
-        let mut asked = self.asked.clone();
-        let waited = asked.wait_for(|asked| *asked >= times).await;
-        waited.expect("the Runtime API is running");
+    pub async fn invocations_requested(&self, count: u64) -> Instant {
+        let mut requests = self.requests.clone();
+        let result = requests.wait_for(|requests| *requests >= count).await;
+        result.expect("the Runtime API is running");
         Instant::now()
     }
 
-    /// Invokes the function, and waits for its answer for as long as it takes: drop the future when the
-    /// process has died. Invocations are handed out one after the other.
+    /// Invokes the function and waits for its response without a timeout. If the process exits, drop the future.
+    /// Concurrent invocations run one after the other.
     ///
     /// # Errors
-    /// What the function posted to `/error`.
+    /// Returns the error that the function posted.
     pub async fn invoke(&self, event: Value, time_limit: Duration) -> Result<Value, FunctionError> {
-        let id = mint::uuid(self.serial.fetch_add(1, Ordering::Relaxed));
+        let id = generate::uuid(self.serial.fetch_add(1, Ordering::Relaxed));
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let (reply, answer) = oneshot::channel();
+        let (reply, response) = oneshot::channel();
         let invocation = Invocation {
             id,
             event,
@@ -119,7 +120,7 @@ impl RuntimeApi {
         self.queue
             .send(invocation)
             .unwrap_or_else(|_| panic!("the Runtime API is not running"));
-        answer.await.expect("the Runtime API is running")
+        response.await.expect("the Runtime API is running")
     }
 }
 
@@ -130,7 +131,7 @@ impl Drop for RuntimeApi {
 }
 
 impl Invocations {
-    async fn answer(&self, head: &http::request::Parts, body: &Bytes) -> Answer {
+    async fn respond(&self, head: &http::request::Parts, body: &Bytes) -> Response {
         let path: Vec<&str> = head.uri.path().trim_start_matches('/').split('/').collect();
         match (&head.method, path.as_slice()) {
             (&Method::GET, ["2018-06-01", "runtime", "invocation", "next"]) => self.next().await,
@@ -155,15 +156,15 @@ impl Invocations {
                         message,
                     })
                 });
-                self.reply(id, error.ok_or("errorType and errorMessage are not there"))
+                self.reply(id, error.ok_or("errorType or errorMessage is missing"))
             }
-            _ => refused(404, "NotFound", "no such path in the Runtime API"),
+            _ => error_response(404, "NotFound", "the Runtime API has no such path"),
         }
     }
 
-    /// Waits for an invocation that somebody still waits for.
-    async fn next(&self) -> Answer {
-        self.asked.send_modify(|asked| *asked += 1);
+    /// Returns the next invocation, and skips those whose caller no longer waits.
+    async fn next(&self) -> Response {
+        self.requests.send_modify(|requests| *requests += 1);
         let mut queue = self.next.lock().await;
         loop {
             let Some(invocation) = queue.recv().await else {
@@ -180,10 +181,10 @@ impl Invocations {
             } = invocation;
             self.running
                 .lock()
-                .expect("nothing panics with it")
+                .expect("no task panics while it holds the lock")
                 .insert(id.clone(), reply);
             let function = "arn:aws:lambda:us-east-1:123456789012:function:rotation";
-            return Answer::json(200, &event)
+            return Response::json(200, &event)
                 .with_header("lambda-runtime-aws-request-id", id)
                 .with_header("lambda-runtime-deadline-ms", deadline_ms.to_string())
                 .with_header("lambda-runtime-invoked-function-arn", function)
@@ -194,27 +195,27 @@ impl Invocations {
         }
     }
 
-    fn reply(&self, id: &str, reply: Result<Reply, &str>) -> Answer {
+    fn reply(&self, id: &str, reply: Result<Reply, &str>) -> Response {
         let reply = match reply {
             Ok(reply) => reply,
-            Err(text) => return refused(400, "InvalidRequest", text),
+            Err(message) => return error_response(400, "InvalidRequest", message),
         };
-        let Some(waiting) = self
+        let Some(caller) = self
             .running
             .lock()
-            .expect("nothing panics with it")
+            .expect("no task panics while it holds the lock")
             .remove(id)
         else {
-            return refused(400, "InvalidRequestID", "no such invocation");
+            return error_response(400, "InvalidRequestID", "the invocation does not exist");
         };
-        // Nobody waits any more when a test has given up on the process.
-        let _ = waiting.send(reply);
-        Answer::json(202, &json!({ "status": "OK" }))
+        // An error means that the caller no longer waits.
+        let _ = caller.send(reply);
+        Response::json(202, &json!({ "status": "OK" }))
     }
 }
 
-fn refused(status: u16, error_type: &str, message: &str) -> Answer {
-    Answer::json(
+fn error_response(status: u16, error_type: &str, message: &str) -> Response {
+    Response::json(
         status,
         &json!({ "errorType": error_type, "errorMessage": message }),
     )

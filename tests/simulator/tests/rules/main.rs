@@ -1,15 +1,17 @@
-//! The simulator's own rules, over the wire, with a client that does no more than it is told.
+//! The simulator's rules, tested over HTTP with a minimal client.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "in a test, what is missing should fail it"
+    reason = "a missing value fails the test"
 )]
 
 mod confluent;
-mod faults;
-mod promises;
-mod secrets_manager;
+mod guarantees;
+mod http;
+mod rate_limit;
+mod runtime_api;
+mod secret;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +24,7 @@ const OWNER: &str = "sa-app";
 const CLUSTER: &str = "lkc-orders";
 const ENVIRONMENT: &str = "env-prod";
 
-/// One request on a connection of its own: status, head and body, or the connection's error.
+/// Sends a request on its own connection. Returns the status, head and body.
 async fn send(url: &str, head: &str, body: &str) -> std::io::Result<(u16, String, String)> {
     let host = url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(host).await?;
@@ -31,16 +33,16 @@ async fn send(url: &str, head: &str, body: &str) -> std::io::Result<(u16, String
         "{head}\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    let (head, body) = answer
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await?;
+    let (head, body) = response
         .split_once("\r\n\r\n")
         .ok_or(std::io::ErrorKind::UnexpectedEof)?;
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Ok((status, head.to_ascii_lowercase(), body.to_owned()))
 }
 
-/// A secret of a Kafka key, and an admin key that may rotate it.
+/// A secret with a Kafka key, and an admin key that may rotate it.
 struct World {
     simulator: Simulator,
     admin: (String, String),
@@ -59,7 +61,7 @@ impl World {
         simulator.add_kafka_cluster(CLUSTER, ENVIRONMENT);
         let admin = simulator.add_key("sa-admin", None, None);
         let key = simulator.add_key(OWNER, Some(CLUSTER), Some(ENVIRONMENT));
-        let arn = simulator.add_secret("app/kafka", &document(&key));
+        let arn = simulator.add_secret("app/kafka", &secret_value(&key));
         Self {
             simulator,
             admin,
@@ -68,7 +70,7 @@ impl World {
         }
     }
 
-    async fn control(&self, request: &str, body: &Value) -> (u16, Value) {
+    async fn control_plane(&self, request: &str, body: &Value) -> (u16, Value) {
         let url = self.simulator.confluent_url();
         let (status, _, body) = confluent(&url, request, &self.admin, &body.to_string())
             .await
@@ -77,9 +79,9 @@ impl World {
     }
 
     async fn create(&self) -> (String, String) {
-        let spec = json!({ "owner": { "id": OWNER }, "resource": { "id": CLUSTER }, "description": "made" });
+        let spec = json!({ "owner": { "id": OWNER }, "resource": { "id": CLUSTER }, "description": "created" });
         let (status, body) = self
-            .control("POST /iam/v2/api-keys", &json!({ "spec": spec }))
+            .control_plane("POST /iam/v2/api-keys", &json!({ "spec": spec }))
             .await;
         assert_eq!(status, 202, "{body}");
         (
@@ -108,7 +110,7 @@ impl World {
         (status, serde_json::from_str(&body).unwrap_or_default())
     }
 
-    /// A rotation function without any care.
+    /// Runs a step of a minimal rotation function.
     async fn step(&self, event: Value) -> Result<(), String> {
         let token = event["ClientRequestToken"].clone();
         let (status, body) = match event["Step"].as_str().unwrap() {
@@ -116,7 +118,7 @@ impl World {
                 let key = self.create().await;
                 let put = json!({
                     "ClientRequestToken": token,
-                    "SecretString": document(&key),
+                    "SecretString": secret_value(&key),
                     "VersionStages": ["AWSPENDING"],
                     "RotationToken": event["RotationToken"],
                 });
@@ -138,16 +140,18 @@ impl World {
         }
     }
 
-    /// The violations so far, which the simulator then does not panic with.
+    /// Returns the violations and clears them, so that the simulator does not panic.
     fn violations(&self) -> Vec<String> {
         std::mem::take(&mut self.simulator.state().violations)
     }
 
     #[track_caller]
-    fn assert_violated(&self, text: &str) {
+    fn assert_violation(&self, message: &str) {
         let violations = self.violations();
         assert!(
-            violations.iter().any(|violation| violation.contains(text)),
+            violations
+                .iter()
+                .any(|violation| violation.contains(message)),
             "{violations:?}"
         );
     }
@@ -166,7 +170,7 @@ async fn confluent(
     send(url, &head, body).await
 }
 
-fn document((id, secret): &(String, String)) -> String {
+fn secret_value((id, secret): &(String, String)) -> String {
     json!({ "apiKey": id, "apiSecret": secret, "serviceAccountId": OWNER, "resourceId": CLUSTER })
         .to_string()
 }

@@ -1,0 +1,307 @@
+//! The function's configuration, read once from the environment at start.
+//!
+//! All problems are reported together. Each one names its variable and the fix, and never quotes a value.
+
+mod aws;
+mod network;
+mod reader;
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::http::Network;
+use crate::telemetry::LogLevel;
+
+pub use aws::Aws;
+pub use reader::{Problems, environment};
+use reader::{Reader, base_url};
+
+/// What the function does with the previous key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OldKeyPolicy {
+    /// Deletes it after the promotion, as AWS's managed type does.
+    #[default]
+    Delete,
+    /// Keeps it until the next rotation, for clients that cache the secret.
+    KeepUntilNextRotation,
+}
+
+/// How the pending key is verified before its promotion.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyVerification {
+    /// The resource must accept it.
+    #[default]
+    Required,
+    /// The resource must accept it, unless the endpoint is unreachable.
+    BestEffort,
+    /// The control plane must return it. No probe is sent to a data plane.
+    ControlPlane,
+}
+
+/// Whether the current key is checked before a key is created.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CurrentKeyCheck {
+    /// It must have the owner and resource that the secret names, and the resource must accept it.
+    #[default]
+    Required,
+    /// It is not checked, to recover a secret whose key was deleted.
+    Off,
+}
+
+/// Whether the first rotation of a secret without a key creates one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InitialKey {
+    /// It fails: without a current key, nothing shows that the writer of the secret may have a key of the owner.
+    #[default]
+    Off,
+    /// It creates a key, if an admin secret is configured.
+    Allow,
+}
+
+/// The configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `CONFLUENT_API_URL`: the URL of the control plane.
+    pub confluent_url: Url,
+    /// `ADMIN_SECRET_ARN`: the admin secret for secrets that name none.
+    pub admin_secret_arn: Option<String>,
+    /// `OLD_KEY_POLICY`
+    pub old_key_policy: OldKeyPolicy,
+    /// `KEY_VERIFICATION`
+    pub key_verification: KeyVerification,
+    /// `CURRENT_KEY_CHECK`
+    pub current_key_check: CurrentKeyCheck,
+    /// `INITIAL_KEY`
+    pub initial_key: InitialKey,
+    /// `PROBE_INTERVAL_MS`: the first interval between probes of the pending key.
+    pub probe_interval: Duration,
+    /// `ALLOWED_ENDPOINT_DOMAINS`: domains of endpoints in addition to Confluent's.
+    pub allowed_domains: Vec<String>,
+    /// `SSL_CERT_FILE`, `HTTPS_PROXY` and `NO_PROXY`
+    pub network: Network,
+    /// The settings of the AWS SDK.
+    pub aws: Aws,
+}
+
+/// The first interval between probes. Keys propagate in seconds (Cloud) or minutes (Kafka), and the interval grows.
+const DEFAULT_PROBE_INTERVAL: Duration = Duration::from_secs(2);
+
+impl Config {
+    /// Reads the configuration. `variable` returns the value of an environment variable.
+    ///
+    /// # Errors
+    /// Returns all [`Problems`].
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Problems> {
+        let default_url = Url::parse(DEFAULT_URL).map_err(|_| Problems::default())?;
+        let mut reader = Reader::new(variable);
+        reader.parse(LOG_LEVEL, LogLevel::INFO, log_level);
+        let config = Self {
+            confluent_url: reader.parse("CONFLUENT_API_URL", default_url, base_url),
+            admin_secret_arn: reader.parse("ADMIN_SECRET_ARN", None, secret_arn),
+            old_key_policy: reader.choose("OLD_KEY_POLICY", &OLD_KEY_POLICIES),
+            key_verification: reader.choose("KEY_VERIFICATION", &KEY_VERIFICATIONS),
+            current_key_check: reader.choose("CURRENT_KEY_CHECK", &CURRENT_KEY_CHECKS),
+            initial_key: reader.choose("INITIAL_KEY", &INITIAL_KEYS),
+            probe_interval: reader.parse("PROBE_INTERVAL_MS", DEFAULT_PROBE_INTERVAL, interval),
+            allowed_domains: reader.parse("ALLOWED_ENDPOINT_DOMAINS", Vec::new(), domains),
+            network: network::read(&mut reader),
+            aws: Aws::read(&mut reader),
+        };
+        reader.finish().map(|()| config)
+    }
+}
+
+/// Reads the log level, or returns the default if it is invalid. [`Config::read`] reports the problem.
+pub fn read_log_level(variable: impl Fn(&str) -> Option<String>) -> LogLevel {
+    Reader::new(variable).parse(LOG_LEVEL, LogLevel::INFO, log_level)
+}
+
+const LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
+
+const OLD_KEY_POLICIES: [(&str, OldKeyPolicy); 2] = [
+    ("delete", OldKeyPolicy::Delete),
+    (
+        "keep-until-next-rotation",
+        OldKeyPolicy::KeepUntilNextRotation,
+    ),
+];
+const KEY_VERIFICATIONS: [(&str, KeyVerification); 3] = [
+    ("required", KeyVerification::Required),
+    ("best-effort", KeyVerification::BestEffort),
+    ("control-plane", KeyVerification::ControlPlane),
+];
+const CURRENT_KEY_CHECKS: [(&str, CurrentKeyCheck); 2] = [
+    ("required", CurrentKeyCheck::Required),
+    ("off", CurrentKeyCheck::Off),
+];
+const INITIAL_KEYS: [(&str, InitialKey); 2] =
+    [("off", InitialKey::Off), ("allow", InitialKey::Allow)];
+
+/// <https://docs.confluent.io/cloud/current/api.html>
+const DEFAULT_URL: &str = "https://api.confluent.cloud";
+
+/// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>
+fn log_level(value: &str) -> Result<LogLevel, &'static str> {
+    LogLevel::from_name(value).ok_or("must be one of: TRACE, DEBUG, INFO, WARN, ERROR, FATAL")
+}
+
+fn secret_arn(value: &str) -> Result<Option<String>, &'static str> {
+    if is_secret_arn(value) {
+        Ok(Some(value.to_owned()))
+    } else {
+        Err("must be the complete ARN of a secret in Secrets Manager")
+    }
+}
+
+/// Returns whether `value` looks like the ARN of a secret.
+pub(crate) fn is_secret_arn(value: &str) -> bool {
+    value.starts_with("arn:") && value.contains(":secretsmanager:")
+}
+
+fn interval(value: &str) -> Result<Duration, &'static str> {
+    match value.parse() {
+        Ok(milliseconds @ 1..=60_000) => Ok(Duration::from_millis(milliseconds)),
+        _ => Err("must be a number of milliseconds from 1 to 60000"),
+    }
+}
+
+fn domains(value: &str) -> Result<Vec<String>, &'static str> {
+    let is_domain = |domain: &str| {
+        let mut labels = domain.split('.');
+        domain.contains('.')
+            && labels.all(|label| {
+                !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+            })
+            && domain.parse::<Ipv4Addr>().is_err()
+    };
+    value
+        .split(',')
+        .map(|domain| domain.trim().to_ascii_lowercase())
+        .filter(|domain| !domain.is_empty())
+        .map(|domain| {
+            is_domain(&domain)
+                .then_some(domain)
+                .ok_or("must be domain names separated by commas, such as example.com, without *")
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The variables that Lambda sets.
+    pub(super) const LAMBDA: [(&str, &str); 3] = [
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ACCESS_KEY_ID", "ASIAEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+    ];
+
+    pub(super) fn read(variables: &[(&str, &str)]) -> Result<Config, Problems> {
+        let variables = [variables, &LAMBDA].concat();
+        Config::read(|name| {
+            let (_, value) = variables.iter().find(|(known, _)| *known == name)?;
+            Some((*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn every_variable_that_lambda_does_not_set_has_a_default() {
+        let config = read(&[]).unwrap();
+
+        assert_eq!(
+            config.confluent_url.as_str(),
+            "https://api.confluent.cloud/"
+        );
+        assert_eq!(config.admin_secret_arn, None);
+        assert_eq!(config.old_key_policy, OldKeyPolicy::Delete);
+        assert_eq!(config.key_verification, KeyVerification::Required);
+        assert_eq!(config.current_key_check, CurrentKeyCheck::Required);
+        assert_eq!(config.initial_key, InitialKey::Off);
+        assert_eq!(config.probe_interval, Duration::from_secs(2));
+        assert!(config.allowed_domains.is_empty());
+    }
+
+    #[test]
+    fn all_problems_are_reported_together_and_name_their_variable() {
+        let invalid = [
+            ("CONFLUENT_API_URL", "http://api.confluent.cloud"),
+            ("ADMIN_SECRET_ARN", "my-admin-secret"),
+            ("OLD_KEY_POLICY", "keep"),
+            ("KEY_VERIFICATION", "none"),
+            ("CURRENT_KEY_CHECK", "on"),
+            ("INITIAL_KEY", "yes"),
+            ("PROBE_INTERVAL_MS", "2s"),
+            ("ALLOWED_ENDPOINT_DOMAINS", "*.example.com"),
+            ("AWS_LAMBDA_LOG_LEVEL", "LOUD"),
+            ("AWS_RETRY_MODE", "legacy"),
+            ("AWS_MAX_ATTEMPTS", "0"),
+        ];
+
+        let problems = read(&invalid).unwrap_err().to_string();
+
+        for (name, _) in invalid {
+            assert!(problems.contains(name), "{name} in {problems}");
+        }
+    }
+
+    #[test]
+    fn the_control_plane_url_uses_https_or_loopback() {
+        for valid in [
+            "https://api.confluentgov.com",
+            "http://127.0.0.1:8080",
+            "http://[::1]:1",
+        ] {
+            assert!(read(&[("CONFLUENT_API_URL", valid)]).is_ok(), "{valid}");
+        }
+        for invalid in [
+            "http://localhost:1",
+            "http://10.0.0.1",
+            "https://user@api.confluent.cloud",
+            "https://api.confluent.cloud/iam",
+            "https://api.confluent.cloud?a=b",
+            "ftp://127.0.0.1",
+            "api.confluent.cloud",
+        ] {
+            assert!(
+                read(&[("CONFLUENT_API_URL", invalid)]).is_err(),
+                "{invalid}"
+            );
+        }
+    }
+
+    #[test]
+    fn allowed_domains_are_domain_names() {
+        let config = read(&[(
+            "ALLOWED_ENDPOINT_DOMAINS",
+            "Example.com, proxy.internal.net,",
+        )]);
+        assert_eq!(
+            config.unwrap().allowed_domains,
+            ["example.com", "proxy.internal.net"]
+        );
+
+        for invalid in [
+            ".example.com",
+            "com",
+            "https://example.com",
+            "169.254.169.254",
+            "a..b",
+        ] {
+            assert!(
+                read(&[("ALLOWED_ENDPOINT_DOMAINS", invalid)]).is_err(),
+                "{invalid}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_log_level_is_one_of_lambdas() {
+        for level in ["trace", "DEBUG", "WARN", "ERROR", "FATAL"] {
+            let read = read_log_level(|_| Some(level.to_owned()));
+            assert!(read.name.eq_ignore_ascii_case(level), "{level}");
+        }
+    }
+}

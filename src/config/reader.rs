@@ -1,0 +1,110 @@
+//! Reads environment variables and collects their problems.
+
+use std::fmt;
+
+use url::Url;
+
+use crate::http::is_loopback;
+
+/// Returns the value of an environment variable, or `None` if it is empty: a template cannot omit a variable.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the only place that reads the environment"
+)]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The problems of a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems(Vec<String>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid configuration: {}", self.0.join("; "))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Reads variables and collects their problems. An invalid variable gets its default.
+pub(super) struct Reader<F> {
+    variable: F,
+    problems: Problems,
+}
+
+impl<F: Fn(&str) -> Option<String>> Reader<F> {
+    pub(super) fn new(variable: F) -> Self {
+        Self {
+            variable,
+            problems: Problems::default(),
+        }
+    }
+
+    /// Returns the problems of all variables that were read.
+    pub(super) fn finish(self) -> Result<(), Problems> {
+        match self.problems {
+            Problems(problems) if problems.is_empty() => Ok(()),
+            problems => Err(problems),
+        }
+    }
+
+    /// Returns the value of `name` without surrounding whitespace, or `None` if it is empty.
+    pub(super) fn value(&self, name: &str) -> Option<String> {
+        let value = (self.variable)(name)?;
+        let value = value.trim();
+        (!value.is_empty()).then(|| value.to_owned())
+    }
+
+    /// Returns the value of `name`, which must be set.
+    pub(super) fn required(&mut self, name: &str) -> String {
+        self.value(name).unwrap_or_else(|| {
+            self.problems.0.push(format!("{name} must be set"));
+            String::new()
+        })
+    }
+
+    /// Parses the value of `name`.
+    pub(super) fn parse<T>(
+        &mut self,
+        name: &str,
+        default: T,
+        parse: fn(&str) -> Result<T, &'static str>,
+    ) -> T {
+        match self.value(name).map(|value| parse(&value)) {
+            Some(Ok(parsed)) => return parsed,
+            Some(Err(problem)) => self.problems.0.push(format!("{name} {problem}")),
+            None => {}
+        }
+        default
+    }
+
+    /// Returns the choice that the value of `name` selects.
+    pub(super) fn choose<T: Copy + Default>(&mut self, name: &str, choices: &[(&str, T)]) -> T {
+        let Some(value) = self.value(name) else {
+            return T::default();
+        };
+        if let Some((_, chosen)) = choices.iter().find(|(choice, _)| *choice == value) {
+            return *chosen;
+        }
+        let names: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
+        let problem = format!("{name} must be one of: {}", names.join(", "));
+        self.problems.0.push(problem);
+        T::default()
+    }
+}
+
+/// Parses the base URL of a service.
+pub(super) fn base_url(value: &str) -> Result<Url, &'static str> {
+    const PROBLEM: &str = "must be an HTTPS URL without a user, path or query, such as \
+                           https://api.confluent.cloud (HTTP only for a loopback address)";
+    let url = Url::parse(value).map_err(|_| PROBLEM)?;
+    let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
+    if is_bare && !has_user && is_safe {
+        Ok(url)
+    } else {
+        Err(PROBLEM)
+    }
+}

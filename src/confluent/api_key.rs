@@ -1,0 +1,80 @@
+//! API keys and their IDs.
+
+use std::fmt;
+
+use crate::http::{BasicAuth, Redacted};
+
+/// The longest API key ID, in bytes. Today's IDs have 16 or 18 characters.
+///
+/// <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/service-accounts/api-keys/overview.html>
+pub const MAX_ID_LENGTH: usize = 40;
+
+/// The ID of an API key. It is not secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeyId(String);
+
+impl ApiKeyId {
+    /// Wraps an ID from Confluent Cloud or from a secret value.
+    pub fn new(id: String) -> Self {
+        Self(id)
+    }
+
+    /// Returns the ID.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ApiKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An API key: its ID and its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKey {
+    /// The ID, the user name in HTTP basic authentication.
+    pub id: ApiKeyId,
+    /// The secret, the password in HTTP basic authentication. Confluent Cloud returns it only once.
+    pub secret: Redacted,
+}
+
+impl ApiKey {
+    /// Returns the key as credentials of a request.
+    pub fn basic_auth(&self) -> BasicAuth<'_> {
+        BasicAuth {
+            username: self.id.as_str(),
+            password: &self.secret,
+        }
+    }
+
+    /// Returns whether `string` contains the secret: verbatim, in base64, as in an `Authorization` header, or URL-encoded.
+    pub fn is_contained_in(&self, string: &str) -> bool {
+        let secret = self.secret.expose();
+        let base64 = aws_smithy_types::base64::encode(secret);
+        let basic = aws_smithy_types::base64::encode(format!("{}:{secret}", self.id));
+        let url_encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        [secret, &base64, &basic, &url_encoded]
+            .iter()
+            .any(|form| string.contains(form))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_of_a_key_contains_its_id_but_not_its_secret() {
+        let key = ApiKey {
+            id: ApiKeyId::new("ABCDEFGH12345678".into()),
+            secret: Redacted::new("hunter2".into()),
+        };
+
+        let output = format!("{key:?}");
+
+        assert!(output.contains("ABCDEFGH12345678"), "{output}");
+        assert!(!output.contains("hunter2"), "{output}");
+    }
+}

@@ -1,0 +1,352 @@
+//! The API Keys API of the control plane.
+//!
+//! Confluent returns a key's secret only once and has no idempotency token. [`create`](Client::create) therefore sends its
+//! request once, and its error says whether a key may exist.
+//!
+//! <https://docs.confluent.io/cloud/current/api.html#tag/API-Keys-(iamv2)>
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use url::Url;
+
+use super::endpoint::url_at;
+use super::wire::{WireKey, WirePage, create_body, decode, decode_any, next_page};
+use super::{
+    ApiKey, ApiKeyId, ApiKeyMetadata, EndpointLookup, ErrorKind, ErrorResponse, MAX_ID_LENGTH,
+    Resource,
+};
+use crate::http::{self, Deadline, Http, Redacted, Request, Response};
+use crate::telemetry::Metrics;
+
+/// The client for Confluent Cloud during one invocation.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: Http,
+    control_plane: Url,
+    deadline: Deadline,
+}
+
+/// A failed request to the control plane.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
+pub enum Error {
+    /// Confluent Cloud denied or rejected the request, or failed.
+    #[error("Confluent Cloud {} {operation}: {response}", action(.response, .authenticated_with))]
+    Rejected {
+        authenticated_with: ApiKeyId,
+        operation: &'static str,
+        response: Box<ErrorResponse>,
+    },
+    /// No complete response arrived.
+    #[error("Confluent Cloud did not respond to a request to {operation}")]
+    NoResponse {
+        operation: &'static str,
+        source: http::Error,
+    },
+    /// The response is successful but lacks required data.
+    #[error(
+        "Confluent Cloud returned an invalid response to a request to {operation}: it {problem}"
+    )]
+    InvalidResponse {
+        operation: &'static str,
+        problem: String,
+    },
+}
+
+impl Error {
+    fn new(operation: &'static str, key: &ApiKey, error: http::Error) -> Self {
+        match error {
+            http::Error::Rejected(response) => Self::Rejected {
+                authenticated_with: key.id.clone(),
+                operation,
+                response: Box::new(ErrorResponse::parse(&response, key)),
+            },
+            source => Self::NoResponse { operation, source },
+        }
+    }
+
+    pub(super) fn invalid_response(operation: &'static str, problem: impl Into<String>) -> Self {
+        Self::InvalidResponse {
+            operation,
+            problem: problem.into(),
+        }
+    }
+
+    /// The response to a `POST` names a key that existed before.
+    pub fn existing_key_returned() -> Self {
+        Self::invalid_response(CREATE, "names a key that already existed")
+    }
+
+    /// Returns the kind of the error response, or `None` if there is no error response.
+    pub fn kind(&self) -> Option<ErrorKind> {
+        match self {
+            Self::Rejected { response, .. } => Some(response.kind),
+            Self::NoResponse { .. } | Self::InvalidResponse { .. } => None,
+        }
+    }
+
+    /// Returns whether the request may have taken effect although it failed.
+    pub fn may_have_taken_effect(&self) -> bool {
+        match self {
+            Self::Rejected { response, .. } => response.kind == ErrorKind::ServerError,
+            Self::NoResponse { source, .. } => source.may_have_taken_effect(),
+            Self::InvalidResponse { .. } => true,
+        }
+    }
+}
+
+/// Describes what Confluent Cloud did instead of the operation.
+fn action(response: &ErrorResponse, key: &ApiKeyId) -> String {
+    match response.kind {
+        ErrorKind::ServerError => "failed to".to_owned(),
+        ErrorKind::Unauthenticated | ErrorKind::ResourceScopedKey => {
+            format!("rejected key {key} in a request to")
+        }
+        ErrorKind::Forbidden => format!("denied key {key} permission to"),
+        _ => format!("rejected a request from key {key} to"),
+    }
+}
+
+/// The key to create.
+#[derive(Clone, Debug)]
+pub struct ApiKeySpec<'a> {
+    /// The service account or user that will own the key.
+    pub owner: &'a str,
+    /// The resource that the key will be scoped to.
+    pub resource: &'a Resource,
+    /// The name shown in the Confluent Cloud Console.
+    pub display_name: &'a str,
+    /// The ownership tag.
+    pub description: &'a str,
+}
+
+/// The number of keys per page, which is the documented maximum.
+const PAGE_SIZE: &str = "100";
+
+/// The largest number of pages that is read. A service account may have 100 Cloud API keys, and 100 keys for its clusters.
+///
+/// <https://docs.confluent.io/cloud/current/quotas/service-quotas.html>
+const MAX_PAGES: usize = 100;
+
+/// The largest list that is read, in keys and in bytes. These limits bound the memory that an implausible list uses.
+const MAX_KEYS: usize = 10_000;
+const MAX_LIST_BYTES: usize = 16 << 20;
+
+/// Time reserved after a `POST` to store the new key. A key that is not stored is lost.
+pub const STORE_RESERVE: Duration = Duration::from_secs(5);
+
+const API_KEYS: [&str; 3] = ["iam", "v2", "api-keys"];
+const CREATE: &str = "create an API key";
+
+impl Client {
+    /// Creates a client for the control plane at `control_plane` that sends requests until `deadline`.
+    pub fn new(http: Http, control_plane: Url, deadline: Deadline) -> Self {
+        Self {
+            http,
+            control_plane,
+            deadline,
+        }
+    }
+
+    /// Returns the same client with another deadline.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Deadline) -> Self {
+        Self {
+            deadline,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// Returns the control plane's base URL.
+    pub fn control_plane(&self) -> &Url {
+        &self.control_plane
+    }
+
+    /// Returns the metrics of this invocation.
+    pub fn metrics(&self) -> &Metrics {
+        self.http.metrics()
+    }
+
+    /// Lists the keys of `owner` that `key` has permission to see. A key that is not listed may still exist.
+    ///
+    /// # Errors
+    /// Returns [`Error`], also if the list exceeds the limits.
+    pub async fn list(&self, key: &ApiKey, owner: &str) -> Result<Vec<ApiKeyMetadata>, Error> {
+        const LIST: &str = "list the owner's API keys";
+        let mut keys = Vec::new();
+        let mut bytes = 0;
+        let mut page_token: Option<String> = None;
+        for _ in 0..MAX_PAGES {
+            let mut query = vec![("spec.owner", owner), ("page_size", PAGE_SIZE)];
+            query.extend(page_token.as_deref().map(|token| ("page_token", token)));
+            let url = url_at(&self.control_plane, &API_KEYS, &query);
+            let response = self.get(LIST, key, url).await?;
+            bytes += response.body.len();
+            let page: WirePage = decode(LIST, &response)?;
+            keys.extend(page.data.into_iter().map(ApiKeyMetadata::from));
+            if bytes > MAX_LIST_BYTES || keys.len() > MAX_KEYS {
+                let problem = format!("exceeds {MAX_KEYS} keys or {MAX_LIST_BYTES} bytes");
+                return Err(Error::invalid_response(LIST, problem));
+            }
+            let next = page.metadata.and_then(|metadata| metadata.next);
+            page_token = next_page(&self.control_plane, next.as_deref())
+                .map_err(|problem| Error::invalid_response(LIST, problem))?;
+            if page_token.is_none() {
+                return Ok(keys);
+            }
+        }
+        let problem = format!("exceeds {MAX_PAGES} pages");
+        Err(Error::invalid_response(LIST, problem))
+    }
+
+    /// Reads the metadata of the key with `id`.
+    ///
+    /// # Errors
+    /// Returns [`Error`]. For a key that does not exist, its kind is [`ErrorKind::NotFound`] or [`ErrorKind::Forbidden`].
+    pub async fn read(&self, key: &ApiKey, id: &ApiKeyId) -> Result<ApiKeyMetadata, Error> {
+        const READ: &str = "describe an API key";
+        let response = self.get(READ, key, self.api_key_url(id)).await?;
+        let read: WireKey = decode(READ, &response)?;
+        if read.id != id.as_str() {
+            return Err(Error::invalid_response(READ, "describes another key"));
+        }
+        Ok(read.into())
+    }
+
+    /// Creates an API key and returns it with its secret, which Confluent never returns again.
+    ///
+    /// # Errors
+    /// Returns [`Error`]. If [`may_have_taken_effect`](Error::may_have_taken_effect) returns true, the key may exist: before
+    /// you retry, list the keys and look for the description.
+    ///
+    /// <https://docs.confluent.io/cloud/current/api.html#operation/createIamV2ApiKey>
+    pub async fn create(&self, key: &ApiKey, spec: &ApiKeySpec<'_>) -> Result<ApiKey, Error> {
+        let request = Request {
+            method: Method::POST,
+            url: url_at(&self.control_plane, &API_KEYS, &[]),
+            auth: key.basic_auth(),
+            media_type: "application/json",
+            body: Some(create_body(spec).to_string()),
+        };
+        let response = self
+            .http
+            .send(&request, self.deadline.with_reserve(STORE_RESERVE))
+            .await
+            .map_err(|error| Error::new(CREATE, key, error))?;
+        let created: WireKey = decode(CREATE, &response)?;
+        let secret = created.spec.and_then(|spec| spec.secret);
+        let secret = secret.unwrap_or_default();
+        // A secret value cannot hold an empty string or surrounding whitespace.
+        let is_valid = |string: &str| !string.is_empty() && string.trim() == string;
+        if !is_valid(&created.id) || created.id.len() > MAX_ID_LENGTH || !is_valid(&secret) {
+            let problem = "lacks a valid ID or secret";
+            return Err(Error::invalid_response(CREATE, problem));
+        }
+        Ok(ApiKey {
+            id: ApiKeyId::new(created.id),
+            secret: Redacted::new(secret),
+        })
+    }
+
+    /// Deletes the key with `id`. Succeeds if Confluent returns 404. Calls `is_unused` before each retry.
+    ///
+    /// # Errors
+    /// Returns [`Error`]. [`ErrorKind::Forbidden`] may also mean that the key does not exist.
+    pub async fn delete(
+        &self,
+        key: &ApiKey,
+        id: &ApiKeyId,
+        is_unused: impl AsyncFn() -> bool,
+    ) -> Result<(), Error> {
+        const DELETE: &str = "delete an API key";
+        let request = Request {
+            method: Method::DELETE,
+            url: self.api_key_url(id),
+            auth: key.basic_auth(),
+            media_type: "application/json",
+            body: None,
+        };
+        let sent = self.http.send_while(&request, self.deadline, is_unused);
+        match sent.await {
+            Ok(_) => Ok(()),
+            Err(http::Error::Rejected(response)) if response.status == StatusCode::NOT_FOUND => {
+                Ok(())
+            }
+            Err(error) => Err(Error::new(DELETE, key, error)),
+        }
+    }
+
+    /// Returns the endpoint of the resource with `id`.
+    ///
+    /// # Errors
+    /// Returns [`Error`], also if the response contains no endpoint.
+    pub async fn endpoint(
+        &self,
+        key: &ApiKey,
+        lookup: &EndpointLookup,
+        id: &str,
+        environment: &str,
+    ) -> Result<String, Error> {
+        const LOOK_UP: &str = "look up the resource's endpoint";
+        let url = (lookup.url)(&self.control_plane, id, environment);
+        let response = self.get(LOOK_UP, key, url).await?;
+        let response = decode_any(LOOK_UP, &response)?;
+        (lookup.endpoint)(&response)
+            .ok_or_else(|| Error::invalid_response(LOOK_UP, "contains no endpoint"))
+    }
+
+    /// Returns the applied limit of the quota with `id`, or `None` if the response doesn't contain it.
+    ///
+    /// <https://docs.confluent.io/cloud/current/api.html#operation/listServiceQuotaV1AppliedQuotas>
+    pub async fn applied_quota(
+        &self,
+        key: &ApiKey,
+        scope: &str,
+        id: &str,
+    ) -> Result<Option<u64>, Error> {
+        const READ_QUOTA: &str = "read an applied quota";
+        let path = ["service-quota", "v1", "applied-quotas"];
+        let url = url_at(&self.control_plane, &path, &[("scope", scope), ("id", id)]);
+        let response = self.get(READ_QUOTA, key, url).await?;
+        let response = decode_any(READ_QUOTA, &response)?;
+        Ok(response
+            .pointer("/data/0/applied_limit")
+            .and_then(Value::as_u64))
+    }
+
+    /// Checks that credentials may be sent to `endpoint`.
+    ///
+    /// # Errors
+    /// Returns [`http::Error::HostNotAllowed`].
+    pub fn check_host(&self, endpoint: &Url) -> Result<(), http::Error> {
+        self.http.check_host(endpoint)
+    }
+
+    fn api_key_url(&self, id: &ApiKeyId) -> Url {
+        let [iam, v2, api_keys] = API_KEYS;
+        url_at(&self.control_plane, &[iam, v2, api_keys, id.as_str()], &[])
+    }
+
+    async fn get(
+        &self,
+        operation: &'static str,
+        key: &ApiKey,
+        url: Url,
+    ) -> Result<Response, Error> {
+        let request = Request {
+            method: Method::GET,
+            url,
+            auth: key.basic_auth(),
+            media_type: "application/json",
+            body: None,
+        };
+        let sent = self.http.send(&request, self.deadline).await;
+        sent.map_err(|error| Error::new(operation, key, error))
+    }
+}

@@ -1,0 +1,163 @@
+//! Where the endpoint of a resource comes from, and how it is read from the control plane's response.
+
+use serde_json::Value;
+use url::Url;
+
+/// Where the endpoint of a resource comes from.
+#[derive(Debug)]
+pub enum EndpointSource {
+    /// The control plane is the endpoint.
+    ControlPlane,
+    /// The control plane returns the endpoint.
+    Lookup(EndpointLookup),
+}
+
+/// A request to the control plane whose response contains an endpoint.
+#[derive(Debug)]
+pub struct EndpointLookup {
+    /// Returns the URL at the control plane, from the resource's ID and environment.
+    pub url: fn(&Url, &str, &str) -> Url,
+    /// Reads the endpoint from the response.
+    pub endpoint: fn(&Value) -> Option<String>,
+    /// Whether a probe's request contains the organization's ID.
+    pub needs_organization: bool,
+}
+
+/// Returns the URL of `path` and `query` at `base`, with each path segment and each value encoded.
+pub(super) fn url_at(base: &Url, path: &[&str], query: &[(&str, &str)]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(path);
+    }
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    url
+}
+
+/// Returns the URL of a Flink region.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#operation/listFcpmV2Regions>
+pub(super) fn flink_region(base: &Url, id: &str, _environment: &str) -> Url {
+    let (cloud, region) = cloud_and_region(id).unwrap_or_default();
+    let cloud = cloud.to_ascii_uppercase();
+    let query = [("cloud", cloud.as_str()), ("region_name", region)];
+    url_at(base, &["fcpm", "v2", "regions"], &query)
+}
+
+/// Splits the ID of a Flink region, such as `aws.us-west-2`, into cloud provider and region.
+pub(super) fn cloud_and_region(id: &str) -> Option<(&str, &str)> {
+    let (cloud, region) = id.split_once('.')?;
+    (["aws", "azure", "gcp"].contains(&cloud) && !region.is_empty()).then_some((cloud, region))
+}
+
+/// Returns the endpoint of a public access point, else of a private one, else the deprecated field.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#operation/getCmkV2Cluster>
+pub(super) fn kafka_endpoint(response: &Value) -> Option<String> {
+    let access_points = response
+        .pointer("/spec/endpoints")
+        .and_then(Value::as_object);
+    let of_access_point = |public: bool| {
+        access_points?
+            .values()
+            .filter(|point| {
+                // Every type except PUBLIC is private, and the private types have several spellings.
+                let connection_type = point.pointer("/connection_type").and_then(Value::as_str);
+                public == (connection_type == Some("PUBLIC"))
+            })
+            .find_map(|point| string(point, "/http_endpoint"))
+    };
+    of_access_point(true)
+        .or_else(|| of_access_point(false))
+        .or_else(|| string(response, "/spec/http_endpoint"))
+}
+
+/// Returns the public endpoint, else a private one, else the deprecated private one.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#operation/getSrcmV3Cluster>
+pub(super) fn schema_registry_endpoint(response: &Value) -> Option<String> {
+    let regional = || {
+        response
+            .pointer("/spec/private_networking_config/regional_endpoints")?
+            .as_object()?
+            .values()
+            .find_map(|endpoint| endpoint.as_str().filter(|endpoint| !endpoint.is_empty()))
+            .map(str::to_owned)
+    };
+    string(response, "/spec/http_endpoint")
+        .or_else(regional)
+        .or_else(|| string(response, "/spec/private_http_endpoint"))
+}
+
+pub(super) fn ksqldb_endpoint(response: &Value) -> Option<String> {
+    string(response, "/status/http_endpoint")
+}
+
+pub(super) fn flink_endpoint(response: &Value) -> Option<String> {
+    string(response, "/data/0/http_endpoint")
+        .or_else(|| string(response, "/data/0/private_http_endpoint"))
+}
+
+/// Returns the string at `pointer`, or `None` if it is empty. Unused endpoints are empty strings.
+fn string(response: &Value, pointer: &str) -> Option<String> {
+    let string = response.pointer(pointer)?.as_str()?;
+    (!string.is_empty()).then(|| string.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_public_kafka_endpoint_precedes_private_and_deprecated_ones() {
+        let private =
+            json!({"connection_type": "PRIVATE_LINK", "http_endpoint": "https://private"});
+        let public = json!({"connection_type": "PUBLIC", "http_endpoint": "https://public"});
+        let deprecated = "https://deprecated";
+
+        let all = json!({"spec": {"endpoints": {"ap1": private, "ap2": public}, "http_endpoint": deprecated}});
+        let only_private =
+            json!({"spec": {"endpoints": {"ap1": private}, "http_endpoint": deprecated}});
+        let neither = json!({"spec": {"endpoints": {}, "http_endpoint": deprecated}});
+
+        assert_eq!(kafka_endpoint(&all).as_deref(), Some("https://public"));
+        assert_eq!(
+            kafka_endpoint(&only_private).as_deref(),
+            Some("https://private")
+        );
+        assert_eq!(
+            kafka_endpoint(&neither).as_deref(),
+            Some("https://deprecated")
+        );
+        assert_eq!(kafka_endpoint(&json!({"spec": {}})), None);
+    }
+
+    #[test]
+    fn an_empty_schema_registry_endpoint_is_ignored() {
+        let response = json!({"spec": {
+            "http_endpoint": "",
+            "private_networking_config": {"regional_endpoints": {"us-west-2": "https://regional"}},
+            "private_http_endpoint": "https://deprecated",
+        }});
+
+        assert_eq!(
+            schema_registry_endpoint(&response).as_deref(),
+            Some("https://regional")
+        );
+    }
+
+    #[test]
+    fn a_path_segment_cannot_change_the_rest_of_the_path() {
+        let base = Url::parse("https://api.confluent.cloud").unwrap();
+
+        let url = url_at(&base, &["iam", "../a?b#c/d"], &[("q", "a&b=c")]);
+
+        assert_eq!(
+            url.as_str(),
+            "https://api.confluent.cloud/iam/..%2Fa%3Fb%23c%2Fd?q=a%26b%3Dc"
+        );
+    }
+}

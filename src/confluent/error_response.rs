@@ -1,0 +1,269 @@
+//! Error responses of Confluent Cloud.
+//!
+//! Its services return errors in several JSON shapes, as HTML or without a body. Parsing is lenient. Only the documented members
+//! are kept, and never the complete body.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::ApiKey;
+use crate::http::Response;
+
+/// An error response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorResponse {
+    /// The HTTP status.
+    pub status: u16,
+    /// What the error means for the rotation.
+    pub kind: ErrorKind,
+    code: Option<String>,
+    detail: Option<String>,
+    request_id: Option<String>,
+}
+
+/// The kinds of errors that require different remedies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// 401: the key does not exist, its secret is wrong, or it has not propagated yet.
+    Unauthenticated,
+    /// 401: the key is scoped to a resource, and the API accepts only Cloud API keys.
+    ResourceScopedKey,
+    /// 403: a permission is missing, or the object does not exist. Confluent does not distinguish them.
+    Forbidden,
+    /// 404.
+    NotFound,
+    /// 402, or 400 with the message of an exceeded quota.
+    QuotaExceeded,
+    /// 429, after all retries.
+    RateLimited,
+    /// 5xx, after all retries.
+    ServerError,
+    /// Any other status.
+    Other,
+}
+
+/// The largest body that is parsed, in bytes. Parsed JSON can take a hundred times its length in memory.
+const MAX_ERROR_BYTES: usize = 64 << 10;
+
+/// The longest string that is kept from a response, in characters.
+const MAX_DETAIL_CHARS: usize = 400;
+
+impl ErrorResponse {
+    /// Parses a response that is not a success. Omits every string that contains the secret of `key`, which authenticated the
+    /// request.
+    pub fn parse(response: &Response, key: &ApiKey) -> Self {
+        let status = response.status.as_u16();
+        let body: Option<Value> = match response.body.len() {
+            ..=MAX_ERROR_BYTES => serde_json::from_slice(&response.body).ok(),
+            _ => None,
+        };
+        let is_safe = |string: &String| !key.is_contained_in(string);
+        let safe = |body: &Value, pointers: &[&str]| {
+            let string = first(body, pointers).filter(is_safe)?;
+            Some(single_line(&string))
+        };
+        let code = body.as_ref().and_then(|body| safe(body, &CODES));
+        let detail = match &body {
+            Some(body) => safe(body, &DETAILS),
+            None => describe_body(&response.body),
+        };
+        Self {
+            status,
+            kind: kind(status, code.as_deref(), detail.as_deref()),
+            code,
+            detail,
+            request_id: response.request_id.clone().filter(is_safe),
+        }
+    }
+}
+
+/// Where an error code may be: `errors[]` of the control plane, `error_code` of Kafka REST and Schema Registry, `error` of the
+/// Metrics API and newer services.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#section/Errors>
+/// <https://docs.confluent.io/platform/current/kafka-rest/api.html>
+const CODES: [&str; 3] = ["/errors/0/code", "/error_code", "/error/code"];
+
+/// Where a message may be, the most specific first.
+const DETAILS: [&str; 5] = [
+    "/errors/0/detail",
+    "/errors/0/title",
+    "/error/message",
+    "/message",
+    "/error",
+];
+
+fn first(body: &Value, pointers: &[&str]) -> Option<String> {
+    pointers
+        .iter()
+        .find_map(|pointer| match body.pointer(pointer)? {
+            Value::String(string) if !string.trim().is_empty() => Some(string.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        })
+}
+
+/// Describes a body that is not JSON without quoting it.
+fn describe_body(body: &[u8]) -> Option<String> {
+    let description = match body {
+        [] => return None,
+        [0x1f, 0x8b, ..] => "a compressed body",
+        _ if body.len() > MAX_ERROR_BYTES => "a body that exceeds the size limit",
+        [first, ..] if first.is_ascii_whitespace() || *first == b'<' => "an HTML page",
+        _ => "a body that is not JSON",
+    };
+    Some(description.to_owned())
+}
+
+/// Returns the start of `string` as a single line.
+pub(crate) fn single_line(string: &str) -> String {
+    string
+        .chars()
+        .take(MAX_DETAIL_CHARS)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+fn kind(status: u16, code: Option<&str>, detail: Option<&str>) -> ErrorKind {
+    let contains = |phrase: &str| detail.is_some_and(|detail| detail.contains(phrase));
+    let is_quota = contains(" is currently limited to ") || contains("exceed the quota");
+    match status {
+        // "invalid API key: make sure you're using a Cloud API Key and not a Cluster API Key"
+        // https://github.com/confluentinc/terraform-provider-confluent/issues/433
+        401 if contains("Cluster API Key") => ErrorKind::ResourceScopedKey,
+        401 => ErrorKind::Unauthenticated,
+        402 => ErrorKind::QuotaExceeded,
+        // Known issue: "some quota errors are returned as 400 instead of 402".
+        // https://docs.confluent.io/cloud/current/api.html#section/Known-Issues
+        400 if code == Some("quota_exceeded") || is_quota => ErrorKind::QuotaExceeded,
+        403 => ErrorKind::Forbidden,
+        404 => ErrorKind::NotFound,
+        429 => ErrorKind::RateLimited,
+        500..=599 => ErrorKind::ServerError,
+        _ => ErrorKind::Other,
+    }
+}
+
+impl fmt::Display for ErrorResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HTTP {}", self.status)?;
+        if let Some(code) = &self.code {
+            write!(f, ", code {code}")?;
+        }
+        if let Some(detail) = &self.detail {
+            write!(f, ", {detail}")?;
+        }
+        if let Some(request_id) = &self.request_id {
+            write!(f, " (request ID {request_id})")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::*;
+    use crate::confluent::ApiKeyId;
+    use crate::http::Redacted;
+
+    fn parse(status: u16, body: &str) -> ErrorResponse {
+        let key = ApiKey {
+            id: ApiKeyId::new("KEY".into()),
+            secret: Redacted::new("hunter2".into()),
+        };
+        let response = Response::new(
+            StatusCode::from_u16(status).unwrap(),
+            Some("req-1".into()),
+            body.into(),
+        );
+        ErrorResponse::parse(&response, &key)
+    }
+
+    #[test]
+    fn every_shape_of_an_error_is_parsed() {
+        for (body, code, detail) in [
+            (
+                r#"{"errors":[{"id":"1","status":"403","code":"forbidden_access","title":"Forbidden","detail":"Forbidden Access","source":{}}]}"#,
+                Some("forbidden_access"),
+                Some("Forbidden Access"),
+            ),
+            (
+                r#"{"errors":[{"id":"1","status":"403","detail":"","title":"Only a title"}]}"#,
+                None,
+                Some("Only a title"),
+            ),
+            (
+                r#"{"error":{"code":403,"message":"invalid API key"}}"#,
+                Some("403"),
+                Some("invalid API key"),
+            ),
+            (
+                r#"{"error_code":40301,"message":"Request is not authorized"}"#,
+                Some("40301"),
+                Some("Request is not authorized"),
+            ),
+            (r#"{"message":"no"}"#, None, Some("no")),
+            (
+                r#"{"status":403,"error":{"code":"NO","message":"no","details":[]},"requestId":"x"}"#,
+                Some("NO"),
+                Some("no"),
+            ),
+            (
+                "<html><body>HTTP ERROR 403</body></html>",
+                None,
+                Some("an HTML page"),
+            ),
+            ("\u{1f}nonsense", None, Some("a body that is not JSON")),
+            ("", None, None),
+            (r#"{"errors":[]}"#, None, None),
+            (r#"{"errors":{}}"#, None, None),
+            ("[]", None, None),
+        ] {
+            let response = parse(403, body);
+
+            assert_eq!(response.code.as_deref(), code, "{body}");
+            assert_eq!(response.detail.as_deref(), detail, "{body}");
+            assert!(response.to_string().contains("req-1"), "{response}");
+        }
+    }
+
+    #[test]
+    fn an_exceeded_quota_is_402_or_400_with_its_message() {
+        let limited =
+            r#"{"errors":[{"detail":"Your service account is currently limited to 10 keys"}]}"#;
+        let coded = r#"{"errors":[{"code":"quota_exceeded","detail":"no"}]}"#;
+        let with_message = r#"{"errors":[{"detail":"The request would exceed the quota: keys"}]}"#;
+
+        for response in [
+            parse(402, ""),
+            parse(400, limited),
+            parse(400, coded),
+            parse(400, with_message),
+        ] {
+            assert_eq!(response.kind, ErrorKind::QuotaExceeded, "{response}");
+        }
+        assert_eq!(parse(400, "{}").kind, ErrorKind::Other);
+    }
+
+    #[test]
+    fn a_401_for_a_resource_scoped_key_has_its_own_kind() {
+        let body = r#"{"errors":[{"status":"401","detail":"invalid API key: make sure you're using a Cloud API Key and not a Cluster API Key: https://docs.confluent.io/cloud/current/api.html#section/Authentication","source":{}}]}"#;
+
+        let response = parse(401, body);
+
+        assert_eq!(response.kind, ErrorKind::ResourceScopedKey);
+    }
+
+    #[test]
+    fn a_detail_is_a_single_line_of_bounded_length() {
+        let body = format!(r#"{{"message":"a\nb{}"}}"#, "c".repeat(10_000));
+
+        let text = parse(500, &body).to_string();
+
+        assert!(text.len() < 600, "{}", text.len());
+        assert!(!text.contains('\n'));
+    }
+}

@@ -1,0 +1,215 @@
+//! The types of API keys.
+//!
+//! [`KEY_TYPES`] is the only place that describes them: the form of the resource ID, what a `POST` contains, where the endpoint
+//! comes from and what a probe sends. To support another key type, add a row.
+
+use url::Url;
+
+use super::endpoint::{
+    cloud_and_region, flink_endpoint, flink_region, kafka_endpoint, ksqldb_endpoint,
+    schema_registry_endpoint, url_at,
+};
+use super::resource::split_environment;
+use super::{EndpointLookup, EndpointSource, ProbeTarget};
+
+/// A type of API key: a row of [`KEY_TYPES`].
+#[derive(Debug)]
+pub struct KeyType {
+    /// The name, as in logs and reports.
+    pub name: &'static str,
+    is_resource_id: fn(&str) -> bool,
+    /// How a request to create a key refers to the resource.
+    pub reference: ResourceReference,
+    /// The owner's quota that the keys count against, if it is documented.
+    pub quota: Option<Quota>,
+    /// Where the endpoint comes from.
+    pub endpoint: EndpointSource,
+    /// Returns the URL of a probe: the cheapest request that succeeds only with an accepted key.
+    pub probe: fn(&ProbeTarget<'_>) -> Url,
+    /// The media type and the body of a probe that is a `POST`. Other probes are `GET` requests for JSON.
+    pub probe_body: Option<(&'static str, &'static str)>,
+}
+
+impl KeyType {
+    /// Returns whether keys of this type are scoped to resources with IDs like `id`.
+    pub(super) fn has_resource(&self, id: &str) -> bool {
+        (self.is_resource_id)(id)
+    }
+}
+
+/// A quota for the API keys of one owner.
+///
+/// <https://docs.confluent.io/cloud/current/quotas/service-quotas.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// `iam.max_cloud_api_keys`
+    CloudKeys,
+    /// `iam.max_cluster_api_keys`
+    ClusterKeys,
+}
+
+impl Quota {
+    /// Returns the scope and the ID of this quota for keys of `owner`.
+    pub fn scope_and_id(self, owner: &str) -> (&'static str, &'static str) {
+        let is_user = owner.starts_with("u-");
+        match (self, is_user) {
+            (Self::CloudKeys, false) => (
+                "SERVICE_ACCOUNT",
+                "iam.max_cloud_api_keys.per_service_account",
+            ),
+            (Self::ClusterKeys, false) => (
+                "SERVICE_ACCOUNT",
+                "iam.max_cluster_api_keys.per_service_account",
+            ),
+            (Self::CloudKeys, true) => ("USER_ACCOUNT", "iam.max_cloud_api_keys.per_user"),
+            (Self::ClusterKeys, true) => ("USER_ACCOUNT", "iam.max_cluster_api_keys.per_user"),
+        }
+    }
+
+    /// Counts the keys that use this quota, given the resource IDs of an owner's keys.
+    pub fn used<'k>(self, resources: impl Iterator<Item = Option<&'k str>>) -> u64 {
+        let counted = resources.filter(|resource| self.counts(*resource));
+        u64::try_from(counted.count()).unwrap_or(u64::MAX)
+    }
+
+    fn counts(self, resource: Option<&str>) -> bool {
+        let (_, id) = split_environment(resource.unwrap_or("cloud"));
+        let key_type = KEY_TYPES.iter().find(|key_type| key_type.has_resource(id));
+        key_type.and_then(|key_type| key_type.quota) == Some(self)
+    }
+}
+
+/// How a request to create a key refers to the resource.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#operation/createIamV2ApiKey>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResourceReference {
+    /// Not at all: a Cloud API key has no resource.
+    Omitted,
+    /// By ID.
+    Id,
+    /// By ID and environment, because the ID alone is not unique.
+    IdAndEnvironment,
+}
+
+/// All key types.
+pub static KEY_TYPES: [KeyType; 7] = [
+    KeyType {
+        name: "cloud",
+        is_resource_id: |id| id.eq_ignore_ascii_case("cloud"),
+        reference: ResourceReference::Omitted,
+        quota: Some(Quota::CloudKeys),
+        endpoint: EndpointSource::ControlPlane,
+        // https://docs.confluent.io/cloud/current/api.html#operation/listOrgV2Environments
+        probe: |at| {
+            url_at(
+                &at.endpoint,
+                &["org", "v2", "environments"],
+                &[("page_size", "1")],
+            )
+        },
+        probe_body: None,
+    },
+    KeyType {
+        name: "kafka",
+        is_resource_id: |id| id.starts_with("lkc-"),
+        reference: ResourceReference::Id,
+        quota: Some(Quota::ClusterKeys),
+        endpoint: EndpointSource::Lookup(EndpointLookup {
+            url: |base, id, environment| {
+                let path = ["cmk", "v2", "clusters", id];
+                url_at(base, &path, &[("environment", environment)])
+            },
+            endpoint: kafka_endpoint,
+            needs_organization: false,
+        }),
+        // https://docs.confluent.io/cloud/current/api.html#operation/listKafkaTopics
+        probe: |at| {
+            let path = ["kafka", "v3", "clusters", &at.resource.id, "topics"];
+            url_at(&at.endpoint, &path, &[])
+        },
+        probe_body: None,
+    },
+    KeyType {
+        name: "schema-registry",
+        is_resource_id: |id| id.starts_with("lsrc-"),
+        reference: ResourceReference::Id,
+        quota: Some(Quota::ClusterKeys),
+        endpoint: EndpointSource::Lookup(EndpointLookup {
+            url: |base, id, environment| {
+                let path = ["srcm", "v3", "clusters", id];
+                url_at(base, &path, &[("environment", environment)])
+            },
+            endpoint: schema_registry_endpoint,
+            needs_organization: false,
+        }),
+        // https://docs.confluent.io/cloud/current/api.html#operation/list
+        probe: |at| url_at(&at.endpoint, &["subjects"], &[("limit", "1")]),
+        probe_body: None,
+    },
+    KeyType {
+        name: "ksqldb",
+        is_resource_id: |id| id.starts_with("lksqlc-"),
+        reference: ResourceReference::Id,
+        quota: Some(Quota::ClusterKeys),
+        endpoint: EndpointSource::Lookup(EndpointLookup {
+            url: |base, id, environment| {
+                let path = ["ksqldbcm", "v2", "clusters", id];
+                url_at(base, &path, &[("environment", environment)])
+            },
+            endpoint: ksqldb_endpoint,
+            needs_organization: false,
+        }),
+        // The request is a `POST`, but it only lists.
+        // https://docs.confluent.io/cloud/current/ksqldb/ksqldb-api.html
+        probe: |at| url_at(&at.endpoint, &["ksql"], &[]),
+        probe_body: Some((
+            "application/vnd.ksql.v1+json",
+            r#"{"ksql":"LIST STREAMS;","streamsProperties":{}}"#,
+        )),
+    },
+    KeyType {
+        name: "flink",
+        is_resource_id: |id| cloud_and_region(id).is_some(),
+        reference: ResourceReference::IdAndEnvironment,
+        quota: Some(Quota::ClusterKeys),
+        endpoint: EndpointSource::Lookup(EndpointLookup {
+            url: flink_region,
+            endpoint: flink_endpoint,
+            needs_organization: true,
+        }),
+        // https://docs.confluent.io/cloud/current/api.html#operation/listSqlv1Statements
+        probe: |at| {
+            let path = ["sql", "v1", "organizations", &at.organization];
+            let path = [&path[..], &["environments", &at.environment, "statements"]].concat();
+            url_at(&at.endpoint, &path, &[("page_size", "1")])
+        },
+        probe_body: None,
+    },
+    KeyType {
+        name: "tableflow",
+        is_resource_id: |id| id.eq_ignore_ascii_case("tableflow"),
+        reference: ResourceReference::Id,
+        quota: Some(Quota::ClusterKeys),
+        endpoint: EndpointSource::ControlPlane,
+        // https://docs.confluent.io/cloud/current/api.html#operation/listTableflowV1Regions
+        probe: |at| url_at(&at.endpoint, &["tableflow", "v1", "regions"], &[]),
+        probe_body: None,
+    },
+    KeyType {
+        name: "global",
+        is_resource_id: |id| id.eq_ignore_ascii_case("global"),
+        reference: ResourceReference::Id,
+        quota: None,
+        endpoint: EndpointSource::ControlPlane,
+        // https://docs.confluent.io/cloud/current/api.html#operation/listOrgV2Environments
+        probe: |at| {
+            url_at(
+                &at.endpoint,
+                &["org", "v2", "environments"],
+                &[("page_size", "1")],
+            )
+        },
+        probe_body: None,
+    },
+];

@@ -1,0 +1,54 @@
+//! An API key's metadata as the control plane returns it. IDs in it are checked before they become part of a URL.
+
+use super::{Error, MAX_ID_LENGTH};
+
+/// The metadata of an API key: everything except its secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApiKeyMetadata {
+    /// The key's ID.
+    pub id: String,
+    /// The service account or user that owns the key. Confluent's internal keys have no owner.
+    pub owner: Option<String>,
+    /// The ID of the resource that the key is scoped to, or `None` for a Cloud API key.
+    pub resource: Option<String>,
+    /// The environment of the resource, if the response contains it.
+    pub environment: Option<String>,
+    /// The organization's ID, if the response contains it.
+    pub organization: Option<String>,
+    /// The description. It holds the ownership tag of a key that this function created.
+    pub description: String,
+    /// The creation time, in seconds since the epoch.
+    pub created_at: Option<i64>,
+}
+
+impl ApiKeyMetadata {
+    /// Returns the environment as a segment of a URL's path.
+    ///
+    /// # Errors
+    /// Returns [`Error::InvalidResponse`] if it is not a valid ID.
+    pub fn environment_for_path(&self) -> Result<Option<String>, Error> {
+        path_segment(self.environment.as_deref(), "an environment")
+    }
+
+    /// Returns the organization's ID as a segment of a URL's path.
+    ///
+    /// # Errors
+    /// Returns [`Error::InvalidResponse`] if it is not a valid ID.
+    pub fn organization_for_path(&self) -> Result<Option<String>, Error> {
+        path_segment(self.organization.as_deref(), "an organization")
+    }
+}
+
+/// Checks that `id` cannot change the rest of a path.
+fn path_segment(id: Option<&str>, what: &'static str) -> Result<Option<String>, Error> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    match id {
+        Some(id) if id.len() > MAX_ID_LENGTH || !id.bytes().all(is_allowed) => {
+            Err(Error::invalid_response(
+                "describe an API key",
+                format!("contains {what} with an invalid ID"),
+            ))
+        }
+        id => Ok(id.map(str::to_owned)),
+    }
+}

@@ -1,0 +1,24 @@
+//! Confluent Cloud: API keys, key types, endpoints, probes and error responses.
+//!
+//! The control plane creates, lists and deletes API keys. The data plane of a resource shows whether it accepts a key.
+
+mod api_key;
+mod client;
+mod endpoint;
+mod error_response;
+mod key_type;
+mod metadata;
+mod probe;
+mod resource;
+mod wire;
+
+pub use api_key::{ApiKey, ApiKeyId, MAX_ID_LENGTH};
+pub use client::{ApiKeySpec, Client, Error, STORE_RESERVE};
+pub use endpoint::{EndpointLookup, EndpointSource};
+pub(crate) use error_response::single_line;
+pub use error_response::{ErrorKind, ErrorResponse};
+pub use key_type::{KEY_TYPES, KeyType, Quota, ResourceReference};
+pub use metadata::ApiKeyMetadata;
+pub(crate) use probe::{ENDPOINT_FROM_CONFLUENT, ENDPOINT_FROM_SECRET};
+pub use probe::{ProbeOutcome, ProbeTarget};
+pub use resource::{Resource, UnknownResource};

@@ -1,0 +1,142 @@
+//! Probes: one authentication attempt with an API key at its resource.
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde::de::IgnoredAny;
+use url::Url;
+
+use super::{ApiKey, Client, ErrorResponse, Resource};
+use crate::http::{self, Deadline, Request, joined};
+
+/// The endpoint that a probe is sent to, and what its request contains.
+#[derive(Clone, Debug)]
+pub struct ProbeTarget<'a> {
+    /// The resource.
+    pub resource: &'a Resource,
+    /// The resource's endpoint.
+    pub endpoint: Url,
+    /// The resource's environment, or an empty string if it is not needed.
+    pub environment: String,
+    /// The organization's ID, or an empty string if it is not needed.
+    pub organization: String,
+    /// Whether the secret value names the endpoint.
+    pub is_from_secret: bool,
+}
+
+/// How an error refers to the endpoint in the secret value.
+pub(crate) const ENDPOINT_FROM_SECRET: &str = "`endpoint` in the secret";
+/// How an error refers to the endpoint that the control plane returned.
+pub(crate) const ENDPOINT_FROM_CONFLUENT: &str = "the endpoint that Confluent Cloud returned";
+
+impl<'a> ProbeTarget<'a> {
+    /// Creates a target whose request contains neither an environment nor an organization.
+    pub fn new(resource: &'a Resource, endpoint: Url) -> Self {
+        Self {
+            resource,
+            endpoint,
+            environment: String::new(),
+            organization: String::new(),
+            is_from_secret: false,
+        }
+    }
+
+    /// Returns where the endpoint comes from, for an error message.
+    pub fn endpoint_source(&self) -> &'static str {
+        if self.is_from_secret {
+            ENDPOINT_FROM_SECRET
+        } else {
+            ENDPOINT_FROM_CONFLUENT
+        }
+    }
+}
+
+/// The outcome of a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// The resource accepted the key.
+    Accepted,
+    /// HTTP 401: the resource does not accept the key, or not yet.
+    NotAccepted,
+    /// HTTP 403: the endpoint denied the request. It may have recognized the key.
+    NotAuthorized,
+    /// HTTP 429, with the requested wait.
+    RateLimited(Duration),
+    /// Another response, which shows nothing about the key.
+    Inconclusive(String),
+    /// No response.
+    Unreachable(String),
+}
+
+impl ProbeOutcome {
+    /// Returns how long the endpoint asks the client to wait.
+    pub fn retry_after(&self) -> Duration {
+        match self {
+            Self::RateLimited(requested) => *requested,
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+impl fmt::Display for ProbeOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted => f.write_str("accepted"),
+            Self::NotAccepted => f.write_str("rejected with HTTP 401"),
+            Self::NotAuthorized => f.write_str("denied with HTTP 403"),
+            Self::RateLimited(_) => f.write_str("rate limited with HTTP 429"),
+            Self::Inconclusive(response) => write!(f, "inconclusive ({response})"),
+            Self::Unreachable(cause) => write!(f, "without a response ({cause})"),
+        }
+    }
+}
+
+impl Client {
+    /// Probes `target` once with `key`.
+    ///
+    /// # Errors
+    /// Returns only [`http::Error::HostNotAllowed`]. Every other result is a [`ProbeOutcome`].
+    pub async fn probe(
+        &self,
+        key: &ApiKey,
+        target: &ProbeTarget<'_>,
+        deadline: Deadline,
+    ) -> Result<ProbeOutcome, http::Error> {
+        let key_type = target.resource.key_type;
+        let (media_type, body) = key_type.probe_body.unzip();
+        let request = Request {
+            method: if body.is_some() {
+                Method::POST
+            } else {
+                Method::GET
+            },
+            url: (key_type.probe)(target),
+            auth: key.basic_auth(),
+            media_type: media_type.unwrap_or("application/json"),
+            body: body.map(str::to_owned),
+        };
+        Ok(match self.http().send_once(&request, deadline).await {
+            // Every probe has a JSON response. A page that returns 200 for any request verifies nothing.
+            Ok(response) if serde_json::from_slice::<IgnoredAny>(&response.body).is_ok() => {
+                ProbeOutcome::Accepted
+            }
+            Ok(response) => ProbeOutcome::Inconclusive(format!(
+                "HTTP {} without JSON",
+                response.status.as_u16()
+            )),
+            Err(http::Error::Rejected(response)) => match response.status {
+                StatusCode::UNAUTHORIZED => ProbeOutcome::NotAccepted,
+                StatusCode::FORBIDDEN => ProbeOutcome::NotAuthorized,
+                StatusCode::TOO_MANY_REQUESTS => ProbeOutcome::RateLimited(response.retry_after()),
+                _ => ProbeOutcome::Inconclusive(ErrorResponse::parse(&response, key).to_string()),
+            },
+            Err(error @ http::Error::HostNotAllowed { .. }) => return Err(error),
+            Err(
+                error
+                @ (http::Error::ResponseTooLong { .. } | http::Error::DeadlineExceeded { .. }),
+            ) => ProbeOutcome::Inconclusive(error.to_string()),
+            Err(error) => ProbeOutcome::Unreachable(joined(&error)),
+        })
+    }
+}

@@ -1,0 +1,248 @@
+//! Errors of a step: what happened, and what to do.
+//!
+//! The `Display` output of a variant says what happened, and [`remedy`](Error::remedy) says what to do. `lambda_runtime` logs the
+//! `Debug` output of the error that a handler returns, so `Debug` is implemented by hand. No variant contains a secret or an
+//! error of the AWS SDK.
+
+mod name;
+mod remedy;
+
+use std::fmt;
+use std::time::Duration;
+
+use lambda_runtime::Diagnostic;
+
+use crate::confluent::{self, ApiKeyId, ApiKeyMetadata, ProbeOutcome, UnknownResource};
+use crate::http::{self, joined};
+use crate::secret::{self, value};
+
+/// A failed step. The [names](Error::name) of the variants are stable, because alarms and runbooks use them.
+#[derive(thiserror::Error)]
+#[expect(missing_docs, reason = "the messages describe the variants")]
+pub enum Error {
+    #[error("the event {problem}")]
+    InvalidEvent { problem: String },
+    #[error("rotation is not enabled for {secret}")]
+    RotationNotEnabled { secret: String },
+    #[error(
+        "version {version} is not labeled AWSPENDING ({labels}): its rotation was superseded or abandoned"
+    )]
+    VersionNotPending { version: String, labels: String },
+    #[error(
+        "the {label} version of the secret contains no key: apiKey and apiSecret are missing or empty"
+    )]
+    VersionWithoutKey { label: &'static str },
+    #[error("the secret contains no key: apiKey and apiSecret are missing or empty")]
+    InitialKeyNotAllowed,
+    #[error(
+        "the secret contains no key, and no admin secret is configured whose key could create one"
+    )]
+    InitialKeyRequiresAdminSecret,
+    #[error("no version of the secret is labeled AWSCURRENT")]
+    NoCurrentVersion,
+    #[error("a staging label was moved to another version during this step")]
+    StagingLabelMoved,
+    #[error("the {label} version {version} has no value")]
+    VersionWithoutValue {
+        label: &'static str,
+        version: String,
+    },
+    #[error("the value of the {label} version of the secret is invalid")]
+    InvalidSecretValue {
+        label: &'static str,
+        source: value::Error,
+    },
+    #[error(
+        "the AWSPENDING version {version} contains the current key, so there is nothing to promote"
+    )]
+    PendingIsCurrent { version: String },
+    #[error(
+        "the AWSPENDING version {version} does not match the current version: the secret was changed during the \
+         rotation"
+    )]
+    PendingMismatch {
+        version: String,
+        source: value::Error,
+    },
+    #[error(
+        "the AWSPENDING version {version} was not created from the current value, and promoting it would revert \
+         later changes"
+    )]
+    PendingOutdated { version: String },
+    #[error(transparent)]
+    UnknownResource(#[from] UnknownResource),
+    #[error("{first} and {second} name different admin secrets")]
+    AdminSecretConflict {
+        first: &'static str,
+        second: &'static str,
+    },
+    #[error("the value of the admin secret {secret} is invalid")]
+    InvalidAdminSecretValue {
+        secret: String,
+        source: value::Error,
+    },
+    #[error("the current key {key} is not an API key of {owner}: {lookup}")]
+    CurrentKeyNotOfOwner {
+        key: String,
+        owner: String,
+        lookup: KeyLookup,
+    },
+    #[error(
+        "the current key {key} is scoped to another resource or environment than the secret names"
+    )]
+    CurrentKeyScopeMismatch { key: String },
+    #[error("could not verify the current key {key}: the last probe was {outcome}")]
+    CurrentKeyNotAccepted { key: String, outcome: ProbeOutcome },
+    #[error(
+        "could not verify the current key {key}: the resource's endpoint is unreachable ({cause})"
+    )]
+    EndpointUnreachable { key: String, cause: String },
+    #[error(
+        "could not verify the current key {key}: the resource's endpoint responds to a wrong secret in the same way"
+    )]
+    EndpointAcceptsAnyCredential { key: String },
+    #[error("the environment of the resource is unknown")]
+    EnvironmentUnknown,
+    #[error(
+        "Confluent Cloud did not return the ID of the organization, which the probe of a Flink key requires"
+    )]
+    OrganizationUnknown,
+    #[error("could not look up the resource's endpoint")]
+    EndpointNotFound { source: confluent::Error },
+    #[error("{endpoint_source} is not an HTTPS URL of a host without a path or query")]
+    EndpointInvalid { endpoint_source: &'static str },
+    #[error("{endpoint_source} is not allowed")]
+    EndpointNotAllowed {
+        endpoint_source: &'static str,
+        source: http::Error,
+    },
+    #[error(
+        "could not verify the pending key {key}: {probes} {} in {} s, the last one {outcome}",
+        plural(u64::from(*.probes), "probe"),
+        .elapsed.as_secs()
+    )]
+    PendingKeyNotAccepted {
+        key: String,
+        outcome: ProbeOutcome,
+        elapsed: Duration,
+        probes: u32,
+    },
+    #[error(
+        "the pending key {key} no longer exists, so AWSPENDING was removed from version {version}"
+    )]
+    PendingKeyDeleted { key: String, version: String },
+    #[error("Confluent Cloud does not list the pending key {key}")]
+    PendingKeyNotListed { key: String },
+    #[error(
+        "Confluent Cloud lists the pending key {key} with another owner or resource than the secret names"
+    )]
+    PendingKeyScopeMismatch { key: String },
+    #[error(
+        "{owner} has {keys} API {}, {of_resource} of them for this resource, and its quota allows no more",
+        plural(u64::try_from(*.keys).unwrap_or(u64::MAX), "key")
+    )]
+    QuotaExceeded {
+        owner: String,
+        keys: usize,
+        of_resource: usize,
+        orphans: usize,
+        source: confluent::Error,
+    },
+    #[error("not enough time is left to {purpose}")]
+    TimeoutTooShort { purpose: &'static str },
+    #[error("it is unknown whether Confluent Cloud created a key")]
+    CreationOutcomeUnknown { source: confluent::Error },
+    #[error(
+        "the pending key was promoted, but it is unknown whether the previous key {key} still exists: Confluent Cloud \
+         lists neither"
+    )]
+    PreviousKeyStateUnknown { key: String },
+    #[error("could not delete the API key {key}")]
+    KeyDeletionFailed {
+        key: String,
+        source: confluent::Error,
+    },
+    #[error(transparent)]
+    Confluent(#[from] confluent::Error),
+    #[error(transparent)]
+    SecretsManager(#[from] secret::Error),
+}
+
+/// Returns `noun`, with an "s" unless `count` is 1.
+pub(crate) fn plural(count: u64, noun: &str) -> String {
+    if count == 1 {
+        noun.to_owned()
+    } else {
+        format!("{noun}s")
+    }
+}
+
+impl Error {
+    /// The current key is not a key of `owner`. `metadata` is the key's, `keys` are the keys of the owner that the management
+    /// credentials have permission to see.
+    #[must_use]
+    pub fn not_of_owner(
+        key: &ApiKeyId,
+        owner: &str,
+        metadata: Option<&ApiKeyMetadata>,
+        keys: &[ApiKeyMetadata],
+    ) -> Self {
+        let has_keys = keys.iter().any(|key| key.owner.as_deref() == Some(owner));
+        Self::CurrentKeyNotOfOwner {
+            key: key.to_string(),
+            owner: owner.to_owned(),
+            lookup: match metadata {
+                Some(_) => KeyLookup::AnotherOwner,
+                None if has_keys => KeyLookup::OtherKeys,
+                None => KeyLookup::NoKeys,
+            },
+        }
+    }
+
+    /// Returns the complete message: what happened, its causes, and what to do.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let problem = joined(self);
+        // Some messages of the services end with a period.
+        let problem = problem.trim_end_matches('.');
+        format!("{problem}. {}", self.remedy())
+    }
+}
+
+/// What was found when the current key was looked up. Each result has its own remedy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyLookup {
+    /// The key, with another owner.
+    AnotherOwner,
+    /// Other keys of the owner. The key's ID is misspelled, or the key was deleted.
+    OtherKeys,
+    /// No keys. The owner is misspelled, or the management credentials have no permission to see its keys.
+    NoKeys,
+}
+
+impl fmt::Display for KeyLookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AnotherOwner => "it has another owner",
+            Self::OtherKeys => "Confluent Cloud lists other keys, but not this one",
+            Self::NoKeys => {
+                "Confluent Cloud lists no keys of this owner for the management credentials"
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name(), self.message())
+    }
+}
+
+impl From<Error> for Diagnostic {
+    fn from(error: Error) -> Self {
+        Self {
+            error_type: error.name().to_owned(),
+            error_message: error.message(),
+        }
+    }
+}

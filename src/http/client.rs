@@ -1,0 +1,152 @@
+//! The HTTP client that all services share: one TLS stack and one connection pool.
+//!
+//! Requests to Confluent Cloud use it directly. The AWS SDK uses it as its [`HttpClient`]. It doesn't follow redirects,
+//! because a redirect would send credentials to another host.
+
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use reqwest::{NoProxy, Proxy};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::Network;
+
+/// The timeout for connecting, including the TLS handshake. A private endpoint that the function cannot reach never
+/// responds, so the timeout is short.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Loopback addresses never use the proxy, whatever `NO_PROXY` says.
+///
+/// <https://pkg.go.dev/net/http#ProxyFromEnvironment>
+const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
+
+/// Builds the client.
+///
+/// # Errors
+/// Returns a [`reqwest::Error`] if reqwest rejects the TLS settings or the proxy.
+pub fn build_client(network: &Network) -> Result<reqwest::Client, reqwest::Error> {
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    roots.extend(network.more_roots.iter().cloned());
+    // No default provider is installed in this process.
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::DEFAULT_VERSIONS)
+        .map(|builder| builder.with_root_certificates(roots).with_no_client_auth());
+    let builder = reqwest::Client::builder();
+    let mut builder = match tls {
+        Ok(tls) => builder.tls_backend_preconfigured(tls),
+        // reqwest reports the missing TLS backend.
+        Err(_) => builder,
+    }
+    // An HTTP proxy from the environment would receive the credentials of requests to loopback.
+    .no_proxy();
+    if let Some(proxy) = proxy(network)? {
+        builder = builder.proxy(proxy);
+    }
+    builder
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .user_agent(concat!(
+            env!("CARGO_PKG_NAME"),
+            "/",
+            env!("CARGO_PKG_VERSION")
+        ))
+        .build()
+}
+
+/// Builds the proxy for HTTPS. It sees host names and encrypted data, and no credentials except its own.
+fn proxy(network: &Network) -> Result<Option<Proxy>, reqwest::Error> {
+    let Some(url) = &network.proxy else {
+        return Ok(None);
+    };
+    let direct = network.no_proxy.as_deref().unwrap_or_default();
+    let direct = NoProxy::from_string(&format!("{LOOPBACK},{direct}"));
+    Ok(Some(Proxy::https(url.expose())?.no_proxy(direct)))
+}
+
+/// The largest body that is read, in bytes: ten times a full page of API keys, sixteen times a secret value.
+pub const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// Reads a response's body. Returns `None` if it exceeds [`MAX_BODY_BYTES`].
+///
+/// # Errors
+/// Returns a [`reqwest::Error`] if the body is incomplete or arrives too late.
+pub(super) async fn read_body(
+    response: &mut reqwest::Response,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// The shared client as the AWS SDK's [`HttpClient`]. It buffers bodies, which contain at most a secret value of 64 KiB. The SDK
+/// enforces its timeouts for an attempt and for an operation.
+#[derive(Clone, Debug)]
+pub struct SdkHttpClient(pub reqwest::Client);
+
+impl HttpClient for SdkHttpClient {
+    fn http_connector(
+        &self,
+        _settings: &HttpConnectorSettings,
+        _components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for SdkHttpClient {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let client = self.0.clone();
+        HttpConnectorFuture::new(async move { send(client, request).await })
+    }
+}
+
+async fn send(
+    client: reqwest::Client,
+    request: HttpRequest,
+) -> Result<HttpResponse, ConnectorError> {
+    let request = request.try_into_http1x();
+    let (parts, body) = request
+        .map_err(|error| ConnectorError::user(error.into()))?
+        .into_parts();
+    let Some(body) = body.bytes().map(<[u8]>::to_vec) else {
+        return Err(ConnectorError::user(
+            "a streaming body is not supported".into(),
+        ));
+    };
+    let request = reqwest::Request::try_from(http::Request::from_parts(parts, body));
+    let request = request.map_err(connector_error)?;
+    let mut response = client.execute(request).await.map_err(connector_error)?;
+    let mut head = http::Response::new(());
+    *head.status_mut() = response.status();
+    *head.headers_mut() = response.headers().clone();
+    let body = read_body(&mut response).await.map_err(connector_error)?;
+    let body =
+        body.ok_or_else(|| ConnectorError::other("the response is too long".into(), None))?;
+    HttpResponse::try_from(head.map(|()| SdkBody::from(body)))
+        .map_err(|error| ConnectorError::other(error.into(), None))
+}
+
+/// Classifies an error for the SDK, which retries timeouts and I/O errors.
+fn connector_error(error: reqwest::Error) -> ConnectorError {
+    if error.is_timeout() {
+        ConnectorError::timeout(error.into())
+    } else if error.is_builder() {
+        ConnectorError::user(error.into())
+    } else {
+        ConnectorError::io(error.into())
+    }
+}

@@ -1,0 +1,23 @@
+//! HTTP: one client for all services, requests with retries, allowed hosts and the deadline.
+//!
+//! Every request to Confluent Cloud goes through [`Http`]. It checks where credentials may be sent, decides which
+//! requests are retried, and limits how much of a response is read.
+
+mod client;
+mod deadline;
+mod error_chain;
+mod hosts;
+mod network;
+mod redacted;
+mod request;
+mod retry;
+
+pub use client::{MAX_BODY_BYTES, SdkHttpClient, build_client};
+pub use deadline::{Backoff, Deadline, DeadlineExceeded, at_least};
+pub use error_chain::joined;
+pub(crate) use hosts::DOMAIN_NOT_ALLOWED;
+pub use hosts::{AllowedHosts, is_loopback};
+pub use network::Network;
+pub use redacted::Redacted;
+pub use request::{BasicAuth, Error, Http, Limits, RESPONSE_RESERVE, Request, Response};
+pub use retry::SharedBackoff;

@@ -1,0 +1,368 @@
+//! Requests to Confluent Cloud.
+//!
+//! [`Http`] checks the host, retries where a retry is safe, and stops at the deadline. A failed request is classified by what
+//! the caller can do next: rejected, not sent, or outcome unknown.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+use super::client::{self, MAX_BODY_BYTES};
+use super::hosts::authority;
+use super::{AllowedHosts, Backoff, Deadline, Redacted, SharedBackoff, at_least};
+use crate::telemetry::Metrics;
+
+/// Time limits of requests. Tests pass shorter ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The duration of one attempt, from the first byte sent to the last byte read.
+    pub request: Duration,
+    /// The delays between attempts.
+    pub retries: Backoff,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Confluent's slowest operations take seconds. A stalled one must not use up the invocation.
+            request: Duration::from_secs(20),
+            retries: Backoff {
+                initial: Duration::from_millis(500),
+                factor: 2.0,
+                max: Duration::from_secs(8),
+                retries: 5,
+            },
+        }
+    }
+}
+
+/// The longest `Retry-After` that is honored. After a longer one, the next invocation can retry just as well.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
+
+/// Time reserved at the end of a wait for the response to the last attempt, so that the error reports this response and not
+/// the deadline.
+pub const RESPONSE_RESERVE: Duration = Duration::from_secs(2);
+
+/// Credentials for HTTP basic authentication.
+#[derive(Clone, Copy, Debug)]
+pub struct BasicAuth<'a> {
+    /// The user name: an API key's ID.
+    pub username: &'a str,
+    /// The password: an API key's secret.
+    pub password: &'a Redacted,
+}
+
+/// A request to Confluent Cloud.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The HTTP method. It also decides whether the request may be retried.
+    pub method: Method,
+    /// The URL. Its host is checked against [`AllowedHosts`].
+    pub url: Url,
+    /// The credentials.
+    pub auth: BasicAuth<'a>,
+    /// The media type of the body and of the expected response.
+    pub media_type: &'static str,
+    /// The body.
+    pub body: Option<String>,
+}
+
+/// A complete response.
+#[derive(Clone)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The `X-Request-Id` header, which Confluent Support asks for.
+    pub request_id: Option<String>,
+    /// The body. `Debug` omits it, because it may contain an API secret.
+    pub body: Vec<u8>,
+    retry_after: Option<Duration>,
+}
+
+impl Response {
+    /// Creates a response without a `Retry-After` header.
+    pub fn new(status: StatusCode, request_id: Option<String>, body: Vec<u8>) -> Self {
+        Self {
+            status,
+            request_id,
+            body,
+            retry_after: None,
+        }
+    }
+
+    /// Returns how long the server asks the client to wait, or zero if it doesn't say.
+    pub fn retry_after(&self) -> Duration {
+        self.retry_after.unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            status,
+            request_id,
+            body: _,
+            retry_after,
+        } = self;
+        f.debug_struct("Response")
+            .field("status", status)
+            .field("request_id", request_id)
+            .field("retry_after", retry_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A failed request, classified by what the caller can do next.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
+pub enum Error {
+    /// The server returned a status other than 2xx.
+    #[error("HTTP {}", .0.status.as_u16())]
+    Rejected(Box<Response>),
+    /// Credentials may not be sent to the host. Nothing was sent.
+    #[error("credentials are not sent to {host} because {reason}")]
+    HostNotAllowed { host: String, reason: &'static str },
+    /// The request was never sent. Retrying is always safe.
+    #[error("could not connect to {host}")]
+    NotSent {
+        host: String,
+        source: reqwest::Error,
+    },
+    /// The request was sent, but no complete response arrived. It may have taken effect.
+    #[error("no complete response from {host}; the request may have taken effect")]
+    OutcomeUnknown {
+        host: String,
+        source: reqwest::Error,
+    },
+    /// The body of a successful response exceeds the limit.
+    #[error("the response from {host} exceeds {MAX_BODY_BYTES} bytes and was not read")]
+    ResponseTooLong { host: String },
+    /// The deadline had passed before the request could be sent.
+    #[error("no time was left to send a request to {host}")]
+    DeadlineExceeded { host: String },
+}
+
+impl Error {
+    /// Returns whether a retry is safe and may succeed.
+    fn is_retryable(&self, method: &Method) -> bool {
+        match self {
+            error if error.is_rate_limited() => true,
+            Self::Rejected(response) => response.status.is_server_error() && method.is_idempotent(),
+            Self::NotSent { .. } => true,
+            Self::OutcomeUnknown { .. } => method.is_idempotent(),
+            Self::HostNotAllowed { .. }
+            | Self::ResponseTooLong { .. }
+            | Self::DeadlineExceeded { .. } => false,
+        }
+    }
+
+    fn is_rate_limited(&self) -> bool {
+        matches!(self, Self::Rejected(response) if response.status == StatusCode::TOO_MANY_REQUESTS)
+    }
+
+    /// Returns whether the request may have taken effect although it failed.
+    pub fn may_have_taken_effect(&self) -> bool {
+        match self {
+            Self::Rejected(response) => response.status.is_server_error(),
+            Self::OutcomeUnknown { .. } | Self::ResponseTooLong { .. } => true,
+            Self::HostNotAllowed { .. } | Self::NotSent { .. } | Self::DeadlineExceeded { .. } => {
+                false
+            }
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rejected(response) => response.retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// Sends requests to Confluent Cloud.
+#[derive(Clone, Debug)]
+pub struct Http {
+    client: reqwest::Client,
+    allowed: AllowedHosts,
+    limits: Limits,
+    backoff: SharedBackoff,
+    metrics: Arc<Metrics>,
+}
+
+impl Http {
+    /// Sends requests with `client`, which must not follow redirects, to the `allowed` hosts only.
+    pub fn new(client: reqwest::Client, allowed: AllowedHosts, limits: Limits) -> Self {
+        Self {
+            client,
+            allowed,
+            limits,
+            backoff: SharedBackoff::default(),
+            metrics: Arc::default(),
+        }
+    }
+
+    /// Counts requests in `metrics`.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Shares `backoff` with other invocations.
+    #[must_use]
+    pub fn with_backoff(self, backoff: SharedBackoff) -> Self {
+        Self { backoff, ..self }
+    }
+
+    /// Returns the metrics of this invocation.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Checks that credentials may be sent to `url`. See [`AllowedHosts::check`].
+    ///
+    /// # Errors
+    /// Returns [`Error::HostNotAllowed`].
+    pub fn check_host(&self, url: &Url) -> Result<(), Error> {
+        self.allowed.check(url)
+    }
+
+    /// Sends a request, retries it where that is safe, and returns the response if it is a success.
+    ///
+    /// # Errors
+    /// Returns the [`Error`] of the last attempt.
+    pub async fn send(&self, request: &Request<'_>, deadline: Deadline) -> Result<Response, Error> {
+        self.send_while(request, deadline, async || true).await
+    }
+
+    /// Like [`send`](Self::send), but calls `is_wanted` before each retry: the delay may have taken minutes.
+    ///
+    /// # Errors
+    /// Returns the [`Error`] of the last attempt.
+    pub async fn send_while(
+        &self,
+        request: &Request<'_>,
+        deadline: Deadline,
+        is_wanted: impl AsyncFn() -> bool,
+    ) -> Result<Response, Error> {
+        let mut delays = self.limits.retries.delays();
+        loop {
+            let error = match self.send_once(request, deadline).await {
+                Ok(response) => {
+                    self.backoff.on_accepted();
+                    return Ok(response);
+                }
+                Err(error) => error,
+            };
+            if matches!(error, Error::Rejected(_)) && !error.is_rate_limited() {
+                self.backoff.on_accepted();
+            }
+            if !error.is_retryable(&request.method) {
+                return Err(error);
+            }
+            // Retries after 429 are not limited: if the step failed, its requests would all be sent again.
+            let (delay, deadline) = if error.is_rate_limited() {
+                let unit = self.limits.retries.initial;
+                let delay = error.retry_after().unwrap_or(unit) + self.backoff.on_rejected(unit);
+                (delay, deadline.with_reserve(RESPONSE_RESERVE))
+            } else if let Some(delay) = delays.next() {
+                (error.retry_after().map_or(delay, at_least), deadline)
+            } else {
+                return Err(error);
+            };
+            let is_in_time = deadline.wait(delay).await.is_ok();
+            if !is_in_time || !is_wanted().await || deadline.remaining().is_zero() {
+                return Err(error);
+            }
+            tracing::info!(%error, method = %request.method, path = request.url.path(), ?delay, "retrying a request");
+            self.metrics.count(|counts| counts.retries += 1);
+        }
+    }
+
+    /// Sends a request once and returns the response if it is a success.
+    pub async fn send_once(
+        &self,
+        request: &Request<'_>,
+        deadline: Deadline,
+    ) -> Result<Response, Error> {
+        self.allowed.check(&request.url)?;
+        let host = authority(&request.url);
+        let remaining = deadline.remaining();
+        if remaining.is_zero() {
+            return Err(Error::DeadlineExceeded { host });
+        }
+        let BasicAuth { username, password } = request.auth;
+        let mut builder = self
+            .client
+            .request(request.method.clone(), request.url.clone())
+            .basic_auth(username, Some(password.expose()))
+            .header(ACCEPT, request.media_type)
+            .timeout(self.limits.request.min(remaining));
+        if let Some(body) = &request.body {
+            builder = builder
+                .header(CONTENT_TYPE, request.media_type)
+                .body(body.clone());
+        }
+
+        self.metrics.count(|counts| counts.requests += 1);
+        let started = Instant::now();
+        let response = builder.send().await;
+        tracing::debug!(
+            method = %request.method,
+            host,
+            path = request.url.path(),
+            status = response.as_ref().ok().map(|r| r.status().as_u16()),
+            elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "request"
+        );
+        match response {
+            Ok(response) => read(response, host).await,
+            Err(source) if source.is_connect() || source.is_builder() => {
+                Err(Error::NotSent { host, source })
+            }
+            Err(source) => Err(Error::OutcomeUnknown { host, source }),
+        }
+    }
+}
+
+/// Reads a response up to the size limit.
+async fn read(mut response: reqwest::Response, host: String) -> Result<Response, Error> {
+    let status = response.status();
+    let request_id = short_header(response.headers(), "x-request-id");
+    let mut complete = Response::new(status, request_id, Vec::new());
+    complete.retry_after = retry_after(status, response.headers());
+    match client::read_body(&mut response).await {
+        Ok(Some(body)) => complete.body = body,
+        // The status of a rejection counts even if its body cannot be read.
+        _ if !status.is_success() => {}
+        Ok(None) => return Err(Error::ResponseTooLong { host }),
+        Err(source) => return Err(Error::OutcomeUnknown { host, source }),
+    }
+    if status.is_success() {
+        Ok(complete)
+    } else {
+        Err(Error::Rejected(Box::new(complete)))
+    }
+}
+
+/// Returns how long a server that returned 429 asks the client to wait. Both headers count seconds. Successful responses
+/// have `X-RateLimit-Reset`, too, where it requires no wait.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#section/Rate-Limiting>
+fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    let seconds = |name| headers.get(name)?.to_str().ok()?.trim().parse().ok();
+    (status == StatusCode::TOO_MANY_REQUESTS)
+        .then(|| seconds(RETRY_AFTER.as_str()).or_else(|| seconds("x-ratelimit-reset")))?
+        .map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
+}
+
+/// The longest header that is logged. A longer one is dropped, because it may hold a credential.
+const MAX_HEADER_BYTES: usize = 100;
+
+fn short_header(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?;
+    (value.len() <= MAX_HEADER_BYTES).then(|| value.to_owned())
+}

@@ -1,0 +1,94 @@
+//! Checks of the resource: its endpoint, and whether it accepts the current key.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::{Context, Finding, Outcome};
+use crate::config::CurrentKeyCheck;
+use crate::confluent::{ApiKey, ApiKeyMetadata, ProbeTarget};
+use crate::error::Error;
+use crate::keys::verification::{Verification, Verifier};
+
+/// The longest verification, which rate-limited probes may need. An operator waits for the report.
+const VERIFICATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the checks `endpoint` and `data-plane` found. Without an endpoint, there is nothing to verify.
+type Findings = (Finding, Option<Finding>);
+
+impl Context<'_> {
+    /// Determines the endpoint and verifies the current key.
+    pub(super) async fn check_data_plane(&self, metadata: ApiKeyMetadata) -> Findings {
+        let verifier = Verifier::new(self.preflight.confluent, self.preflight.config);
+        if !verifier.can_probe(self.resource) {
+            let skipped = || Finding::ok("skipped with KEY_VERIFICATION=control-plane");
+            return (skipped(), Some(skipped()));
+        }
+        let target = self.target(&verifier, metadata).await;
+        match (target, self.value.api_key()) {
+            (Ok(target), Some(key)) => self.verify(&verifier, key, &target).await,
+            (Ok(target), None) => {
+                let observed = "the secret contains no key to verify";
+                let endpoint = Finding::ok(target.endpoint.as_str());
+                (endpoint, Some(Finding::unknown(observed)))
+            }
+            (Err(Error::OrganizationUnknown), None) => {
+                (Finding::unknown("unknown until a key exists"), None)
+            }
+            (Err(error), _) => (error.into(), None),
+        }
+    }
+
+    async fn target(
+        &self,
+        verifier: &Verifier<'_>,
+        metadata: ApiKeyMetadata,
+    ) -> Result<ProbeTarget<'_>, Error> {
+        let (control_plane, metadata) = (self.control_plane, Some(metadata));
+        let target = verifier
+            .target(control_plane, self.value, self.resource, metadata, &[])
+            .await?;
+        let checked = self.preflight.confluent.check_host(&target.endpoint);
+        checked.map_err(|source| Error::EndpointNotAllowed {
+            endpoint_source: target.endpoint_source(),
+            source,
+        })?;
+        Ok(target)
+    }
+
+    async fn verify(
+        &self,
+        verifier: &Verifier<'_>,
+        key: &ApiKey,
+        target: &ProbeTarget<'_>,
+    ) -> Findings {
+        let deadline = self.preflight.deadline.within(VERIFICATION_TIMEOUT);
+        let is_required = self.preflight.config.current_key_check == CurrentKeyCheck::Required;
+        let endpoint = Finding::ok(target.endpoint.as_str());
+        let (endpoint, data_plane) = match verifier.verify_current(key, target, deadline).await {
+            Ok(Verification::Verified) => {
+                let observed = "the resource accepts the current key";
+                (endpoint, Finding::ok(observed))
+            }
+            Ok(Verification::Unreachable) => unreachable(&target.endpoint),
+            Err(error @ Error::EndpointUnreachable { .. }) => {
+                let observed = "the endpoint is unreachable";
+                (error.into(), Finding::unknown(observed))
+            }
+            Err(error) if is_required => (endpoint, error.into()),
+            Err(error) => (endpoint, Finding::error(Outcome::Warning, &error)),
+        };
+        (endpoint, Some(data_plane))
+    }
+}
+
+/// Returns the warnings about an endpoint that a rotation with `KEY_VERIFICATION=best-effort` skips.
+fn unreachable(endpoint: &Url) -> (Finding, Finding) {
+    const REMEDY: &str = "Connect the function to a network from which it can reach the endpoint";
+    let endpoint = format!("{endpoint} is unreachable");
+    let data_plane = "the current key is not verified, which KEY_VERIFICATION=best-effort allows";
+    (
+        Finding::warning(endpoint, REMEDY),
+        Finding::warning(data_plane, REMEDY),
+    )
+}

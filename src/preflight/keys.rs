@@ -1,0 +1,125 @@
+//! Checks of the owner's keys: quota, orphaned keys and the current key.
+
+use super::{CheckResult, Context, Finding, Outcome};
+use crate::config::{CurrentKeyCheck, InitialKey};
+use crate::confluent::{ApiKey, ApiKeyId, ApiKeyMetadata, Quota};
+use crate::error::{Error, plural};
+use crate::http::joined;
+use crate::keys::ownership::{self, OwnershipTag};
+use crate::keys::verification;
+use crate::secret::{PENDING, PREVIOUS};
+
+/// The share of a quota, in percent, from which a preflight warns.
+const QUOTA_WARNING_PERCENT: u64 = 90;
+
+impl Context<'_> {
+    /// Compares the number of the owner's keys with the applied quota.
+    pub(super) async fn check_quota(&self) -> Finding {
+        let Some(quota) = self.resource.key_type.quota else {
+            return Finding::unknown("Confluent documents no quota for keys of this type");
+        };
+        let owner = self.value.owner();
+        let used = self.used(quota);
+        let (scope, id) = quota.scope_and_id(owner);
+        match self.control_plane.applied_quota(scope, id).await {
+            Ok(Some(limit)) => self.check_usage(used, limit, id),
+            Ok(None) => Finding::unknown(format!(
+                "{owner} has {used} API {}, and Confluent Cloud does not return the quota {id}",
+                plural(used, "key")
+            )),
+            // A rotation does not require the permission to read quotas, so there is no remedy.
+            Err(error) => Finding::unknown(joined(&error)),
+        }
+    }
+
+    /// Returns the number of the owner's keys that use the quota.
+    fn used(&self, quota: Quota) -> u64 {
+        let owner = Some(self.value.owner());
+        let keys = self.keys.iter().filter(|key| key.owner.as_deref() == owner);
+        quota.used(keys.map(|key| key.resource.as_deref()))
+    }
+
+    fn check_usage(&self, used: u64, limit: u64, quota: &str) -> Finding {
+        let owner = self.value.owner();
+        let keys = plural(limit, "key");
+        let observed = format!("{owner} uses {used} of its quota of {limit} API {keys} ({quota})");
+        let remedy =
+            format!("Delete unused keys of {owner}, or ask Confluent Support to raise the quota");
+        // createSecret first deletes the key of AWSPREVIOUS.
+        let deletable = u64::from(self.labels.version_with(PREVIOUS).is_some());
+        let outcome = if used >= limit.saturating_add(deletable) {
+            Outcome::Failed
+        } else if used.saturating_mul(100) >= limit.saturating_mul(QUOTA_WARNING_PERCENT) {
+            Outcome::Warning
+        } else {
+            return Finding::ok(observed);
+        };
+        Finding::new(outcome, observed, Some(remedy))
+    }
+
+    /// Looks for keys with this secret's ownership tag that no version contains.
+    pub(super) async fn check_orphans(&self) -> Finding {
+        let kept = match self.keys_in_versions().await {
+            Ok(ids) => ids,
+            Err(error) => return Finding::error(Outcome::Unknown, &error),
+        };
+        let kept: Vec<&str> = kept.iter().map(ApiKeyId::as_str).collect();
+        let tag = OwnershipTag::new(&self.labels.arn, "", "");
+        let orphans = ownership::find_orphans(self.keys, &tag, &kept);
+        let ids: Vec<&str> = orphans.iter().map(|key| key.id.as_str()).collect();
+        let remedy = "No action is required: the next rotation deletes orphaned keys";
+        match ids.as_slice() {
+            [] => Finding::ok("no orphaned keys"),
+            ids => Finding::warning(ids.join(", "), remedy),
+        }
+    }
+
+    /// Returns the IDs of the keys in the current, the previous and the pending version.
+    async fn keys_in_versions(&self) -> Result<Vec<ApiKeyId>, Error> {
+        let mut ids: Vec<ApiKeyId> = Vec::new();
+        ids.extend(self.value.api_key().map(|key| key.id.clone()));
+        for label in [PREVIOUS, PENDING] {
+            let value = self.preflight.read(self.labels, label).await?;
+            ids.extend(value.and_then(|value| Some(value.api_key()?.id.clone())));
+        }
+        Ok(ids)
+    }
+
+    /// Checks the owner and the resource of the current key. Returns its metadata if the key can be probed.
+    pub(super) async fn check_current_key(&self) -> CheckResult<ApiKeyMetadata> {
+        let Some(ApiKey { id, .. }) = self.value.api_key() else {
+            return self.check_initial_key();
+        };
+        let (keys, owner) = (self.keys, self.value.owner());
+        let found = self.control_plane.find(id, keys).await?;
+        let is_required = self.preflight.config.current_key_check == CurrentKeyCheck::Required;
+        let checked =
+            verification::check_scope(id, self.value, self.resource, found.as_ref(), keys);
+        let finding = match checked {
+            Ok(()) => Finding::ok(format!(
+                "{id} is a key of {owner} and scoped to the resource"
+            )),
+            Err(error) if is_required => return Err(error.into()),
+            Err(error) if found.is_some() => {
+                return Err(Finding::error(Outcome::Warning, &error));
+            }
+            // A probe with a deleted key shows whether the endpoint is reachable.
+            Err(error) => Finding::error(Outcome::Warning, &error),
+        };
+        Ok((found.unwrap_or_default(), finding))
+    }
+
+    /// Checks whether the first rotation creates a key. The endpoint check then needs only the organization, which every key's
+    /// metadata contain.
+    fn check_initial_key(&self) -> CheckResult<ApiKeyMetadata> {
+        if self.preflight.config.initial_key == InitialKey::Off {
+            return Err(Error::InitialKeyNotAllowed.into());
+        }
+        let metadata = ApiKeyMetadata {
+            organization: self.keys.iter().find_map(|key| key.organization.clone()),
+            ..ApiKeyMetadata::default()
+        };
+        let observed = "the secret contains no key; the first rotation creates it";
+        Ok((metadata, Finding::ok(observed)))
+    }
+}

@@ -1,0 +1,209 @@
+//! Preflight: checks what a rotation requires, and changes nothing.
+//!
+//! It sends the read requests and probes of a rotation, so its findings apply to a rotation. It creates no key, so it cannot
+//! check the permission to create one.
+
+mod data_plane;
+mod keys;
+mod report;
+
+use crate::config::Config;
+use crate::confluent::{self, ApiKeyMetadata, Resource};
+use crate::error::Error;
+use crate::http::Deadline;
+use crate::keys::credentials::{self, ControlPlane};
+use crate::secret::{self, CURRENT, PENDING, SecretValue, StagingLabels};
+use report::Finding;
+
+pub use report::{CHECKS, Check, Outcome, Report};
+
+/// A preflight, with everything that it uses.
+#[derive(Debug)]
+pub struct Preflight<'a> {
+    /// The function's configuration.
+    pub config: &'a Config,
+    /// Secrets Manager.
+    pub secrets: &'a secret::Client,
+    /// Confluent Cloud.
+    pub confluent: &'a confluent::Client,
+    /// The invocation's deadline.
+    pub deadline: Deadline,
+}
+
+/// What the checks of keys and endpoint require.
+struct Context<'a> {
+    preflight: &'a Preflight<'a>,
+    labels: &'a StagingLabels,
+    value: &'a SecretValue,
+    resource: &'a Resource,
+    control_plane: &'a ControlPlane<'a>,
+    /// The list of the owner's keys.
+    keys: &'a [ApiKeyMetadata],
+}
+
+/// What a check found, with a value that the next checks require.
+type CheckResult<T> = Result<(T, Finding), Finding>;
+
+impl Preflight<'_> {
+    /// Checks a secret. `tested` is the version that Secrets Manager creates to test the configuration without a rotation.
+    pub async fn run(&self, secret_id: &str, tested: Option<&str>) -> Report {
+        let mut report = Report::new(secret_id);
+        match self.secrets.describe(secret_id).await {
+            Ok(labels) => {
+                report.secret.clone_from(&labels.arn);
+                report.add("secret", Finding::ok("DescribeSecret succeeded"));
+                report.add("rotation", check_rotation(&labels));
+                report.add("labels", check_labels(&labels, tested));
+                self.check_current_version(&mut report, &labels).await;
+            }
+            Err(error) => report.add("secret", Error::from(error).into()),
+        }
+        report.complete()
+    }
+
+    /// Runs the remaining checks. Stops when a check does not return what the next ones require.
+    async fn check_current_version(
+        &self,
+        report: &mut Report,
+        labels: &StagingLabels,
+    ) -> Option<()> {
+        let version = labels.version_with(CURRENT)?;
+        let value = report.add_result("value", self.check_value(labels, version).await)?;
+        report.add("key-copies", check_key_copies(&value));
+        let resource = report.add_result("key-type", check_key_type(&value))?;
+        let control_plane = self.check_credentials(labels, &value).await;
+        let control_plane = report.add_result("management-credentials", control_plane)?;
+        let keys = check_access(&control_plane, value.owner()).await;
+        let keys = report.add_result("control-plane-access", keys)?;
+        let context = Context {
+            preflight: self,
+            labels,
+            value: &value,
+            resource: &resource,
+            control_plane: &control_plane,
+            keys: &keys,
+        };
+        report.add("quota", context.check_quota().await);
+        let observed = "cannot be checked without creating a key";
+        report.add("create-permission", Finding::unknown(observed));
+        report.add("orphaned-keys", context.check_orphans().await);
+        let metadata = report.add_result("current-key", context.check_current_key().await)?;
+        let (endpoint, data_plane) = context.check_data_plane(metadata).await;
+        report.add("endpoint", endpoint);
+        report.add("data-plane", data_plane?);
+        Some(())
+    }
+
+    async fn check_value(&self, labels: &StagingLabels, version: &str) -> CheckResult<SecretValue> {
+        let value = self.read(labels, CURRENT).await?;
+        let value = value.ok_or_else(|| Error::VersionWithoutValue {
+            label: CURRENT,
+            version: version.to_owned(),
+        })?;
+        let padded = value.whitespace_warnings();
+        let finding = if padded.is_empty() {
+            Finding::ok("valid")
+        } else {
+            Finding::warning(padded.join("; "), "Remove the whitespace")
+        };
+        Ok((value, finding))
+    }
+
+    /// Reads the value of the version with `label`. Returns `None` if there is no such version or value.
+    async fn read(
+        &self,
+        labels: &StagingLabels,
+        label: &'static str,
+    ) -> Result<Option<SecretValue>, Error> {
+        let Some(version) = labels.version_with(label) else {
+            return Ok(None);
+        };
+        let value = self.secrets.value(&labels.arn, version, label).await?;
+        let value = value.map(SecretValue::parse).transpose();
+        value.map_err(|source| Error::InvalidSecretValue { label, source })
+    }
+
+    async fn check_credentials(
+        &self,
+        labels: &StagingLabels,
+        value: &SecretValue,
+    ) -> CheckResult<ControlPlane<'_>> {
+        let configured = self.config.admin_secret_arn.as_deref();
+        let admin = credentials::admin_secret(labels, value, configured)?;
+        let observed = match &admin {
+            Some(admin) => format!(
+                "the key of the admin secret {} (from {})",
+                admin.arn, admin.source
+            ),
+            None => "the secret's own key".to_owned(),
+        };
+        let control_plane =
+            ControlPlane::new(self.confluent, self.secrets, admin, value.api_key()).await?;
+        Ok((control_plane, Finding::ok(observed)))
+    }
+}
+
+fn check_rotation(labels: &StagingLabels) -> Finding {
+    if labels.rotation_enabled {
+        return Finding::ok("rotation is enabled");
+    }
+    let secret = labels.arn.clone();
+    Finding::error(Outcome::Warning, &Error::RotationNotEnabled { secret })
+}
+
+fn check_labels(labels: &StagingLabels, tested: Option<&str>) -> Finding {
+    let Some(current) = labels.version_with(CURRENT) else {
+        return Error::NoCurrentVersion.into();
+    };
+    let pending = labels.version_with(PENDING);
+    match pending.filter(|version| *version != current && Some(*version) != tested) {
+        None => Finding::ok(format!("version {current} is labeled AWSCURRENT")),
+        Some(pending) => Finding::warning(
+            format!(
+                "version {pending} is labeled AWSPENDING: a rotation is in progress or was interrupted"
+            ),
+            "If no rotation is in progress, resume this one with RotateSecret, or remove AWSPENDING from the version",
+        ),
+    }
+}
+
+fn check_key_copies(value: &SecretValue) -> Finding {
+    let (copies, others): (Vec<_>, Vec<_>) = value
+        .key_copies()
+        .into_iter()
+        .partition(|(_, is_copy)| *is_copy);
+    let names = |fields: &[(&str, bool)]| {
+        let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+        names.join(", ")
+    };
+    if !others.is_empty() {
+        let observed = format!(
+            "fields that do not contain the current key and are not updated: {}",
+            names(&others)
+        );
+        let remedy = "If clients read the key from these fields, store the current key in them";
+        return Finding::warning(observed, remedy);
+    }
+    Finding::ok(match copies.as_slice() {
+        [] => "no copies of the key in other fields".to_owned(),
+        copies => format!("copies of the key, which are updated: {}", names(copies)),
+    })
+}
+
+fn check_key_type(value: &SecretValue) -> CheckResult<Resource> {
+    let resource = Resource::new(value.resource_id(), value.environment_id());
+    let resource = resource.map_err(Error::from)?;
+    let (key_type, id) = (resource.key_type.name, &resource.id);
+    let observed = format!("key type {key_type}, resource {id}");
+    Ok((resource, Finding::ok(observed)))
+}
+
+/// Lists the owner's keys.
+async fn check_access(
+    control_plane: &ControlPlane<'_>,
+    owner: &str,
+) -> CheckResult<Vec<ApiKeyMetadata>> {
+    let keys = control_plane.list(owner).await?;
+    let observed = format!("Confluent Cloud accepts the credentials and lists the keys of {owner}");
+    Ok((keys, Finding::ok(observed)))
+}

@@ -1,0 +1,243 @@
+//! The four steps of a rotation, and what they share.
+//!
+//! A step may be interrupted at any point, and Secrets Manager then invokes it again with the same token. Each step therefore
+//! first checks what has already been done.
+//!
+//! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>
+
+mod create_secret;
+mod finish_secret;
+mod test_secret;
+
+use crate::config::{Config, InitialKey};
+use crate::confluent::{self, ApiKey, ApiKeyId, Resource};
+use crate::error::Error;
+use crate::event::{Event, Step};
+use crate::http::{Deadline, Redacted};
+use crate::keys::credentials::{self, ControlPlane};
+use crate::keys::deletion::Deletion;
+use crate::keys::ownership::OwnershipTag;
+use crate::keys::verification::Verifier;
+use crate::secret::{self, CURRENT, PENDING, PREVIOUS, SecretValue, StagingLabels};
+
+/// A step of a rotation, with everything that it uses.
+#[derive(Debug)]
+pub struct Rotation<'a> {
+    /// The event.
+    pub event: &'a Event,
+    /// The function's configuration.
+    pub config: &'a Config,
+    /// Secrets Manager.
+    pub secrets: &'a secret::Client,
+    /// Confluent Cloud.
+    pub confluent: &'a confluent::Client,
+    /// The invocation's deadline.
+    pub deadline: Deadline,
+    /// The invocation's request ID, for the ownership tag.
+    pub request_id: &'a str,
+}
+
+/// What a step starts with: the staging labels, after a check that Secrets Manager requires the step.
+struct StepContext {
+    labels: StagingLabels,
+    /// Whether the event's version is already labeled `AWSCURRENT`.
+    is_current: bool,
+}
+
+impl StepContext {
+    /// Describes the secret and checks that the event's version can be rotated.
+    async fn load(rotation: &Rotation<'_>) -> Result<Self, Error> {
+        let labels = rotation.secrets.describe(&rotation.event.secret_id).await?;
+        let is_current = !rotation.is_still_pending(&labels)?;
+        Ok(Self { labels, is_current })
+    }
+}
+
+impl Rotation<'_> {
+    /// Runs the step that the event names and returns a message for the log.
+    pub async fn run(&self) -> Result<&'static str, Error> {
+        if self.event.step == Step::Set {
+            return Ok("no action required: creating a key also activates it");
+        }
+        let context = StepContext::load(self).await?;
+        match self.event.step {
+            Step::Finish => self.finish_secret(context).await,
+            _ if context.is_current => Ok("no action required: the version is already current"),
+            Step::Test => self.test_secret(&context.labels).await,
+            Step::Create | Step::Set => self.create_secret(&context.labels).await,
+        }
+    }
+
+    /// Returns whether the event's version is pending, and `false` if it is current.
+    ///
+    /// # Errors
+    /// Returns [`Error::RotationNotEnabled`], or [`Error::VersionNotPending`] if the version is neither.
+    fn is_still_pending(&self, labels: &StagingLabels) -> Result<bool, Error> {
+        if !labels.rotation_enabled {
+            return Err(Error::RotationNotEnabled {
+                secret: labels.arn.clone(),
+            });
+        }
+        let version = &self.event.token;
+        if labels.has(version, CURRENT) {
+            return Ok(false);
+        }
+        if labels.has(version, PENDING) {
+            return Ok(true);
+        }
+        Err(Error::VersionNotPending {
+            version: version.clone(),
+            labels: match labels.labels_of(version) {
+                Some(labels) => format!("it is labeled {}", labels.join(", ")),
+                None => "it has no label".to_owned(),
+            },
+        })
+    }
+
+    /// Reads the current value. It contains no key if this rotation creates the initial one.
+    async fn current(&self, labels: &StagingLabels) -> Result<SecretValue, Error> {
+        let version = labels
+            .version_with(CURRENT)
+            .ok_or(Error::NoCurrentVersion)?;
+        let value = self.secrets.value(&labels.arn, version, CURRENT).await?;
+        let current = parse(CURRENT, version, value)?;
+        record_key_type(&current);
+        match current.api_key() {
+            Some(key) => record("previous_key_id", key),
+            None if self.config.initial_key == InitialKey::Off => {
+                return Err(Error::InitialKeyNotAllowed);
+            }
+            None => {}
+        }
+        Ok(current)
+    }
+
+    /// Reads the pending value, which createSecret has just stored, and the key in it.
+    async fn pending(&self, labels: &StagingLabels) -> Result<(SecretValue, ApiKey), Error> {
+        let (arn, version) = (&labels.arn, &self.event.token);
+        let value = self
+            .secrets
+            .value_after_write(arn, version, PENDING)
+            .await?;
+        let pending = parse(PENDING, version, value)?;
+        let key = key_in(PENDING, &pending)?;
+        record("pending_key_id", &key);
+        Ok((pending, key))
+    }
+
+    /// Reads the value that is labeled `AWSPREVIOUS`. Returns `None` if it does not have the scope of `current`: then it is
+    /// unknown whether the current key replaced its key.
+    async fn previous(
+        &self,
+        labels: &StagingLabels,
+        current: &SecretValue,
+    ) -> Result<Option<SecretValue>, Error> {
+        let Some(version) = labels.version_with(PREVIOUS) else {
+            return Ok(None);
+        };
+        let kept =
+            "kept the key of AWSPREVIOUS because that version does not match the current one";
+        let value = match self.secrets.value(&labels.arn, version, PREVIOUS).await {
+            Ok(Some(value)) => value,
+            Ok(None) => return Ok(None),
+            Err(error @ secret::Error::Binary { .. }) => {
+                tracing::warn!(%error, version, "{kept}");
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let previous = SecretValue::parse(value).and_then(|previous| {
+            previous.has_same_scope_as(current)?;
+            Ok(previous)
+        });
+        match previous {
+            Ok(previous) => Ok(Some(previous)),
+            Err(error) => {
+                tracing::warn!(%error, version, "{kept}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Creates a control-plane client that authenticates with the admin secret's key, or else with `own_key`.
+    async fn control_plane(
+        &self,
+        labels: &StagingLabels,
+        value: &SecretValue,
+        own_key: Option<&ApiKey>,
+    ) -> Result<ControlPlane<'_>, Error> {
+        let configured = self.config.admin_secret_arn.as_deref();
+        let admin_secret = credentials::admin_secret(labels, value, configured)?;
+        let mode = if admin_secret.is_some() {
+            "admin"
+        } else {
+            "self"
+        };
+        tracing::Span::current().record("mode", mode);
+        ControlPlane::new(self.confluent, self.secrets, admin_secret, own_key).await
+    }
+
+    fn verifier(&self) -> Verifier<'_> {
+        Verifier::new(self.confluent, self.config)
+    }
+
+    /// Prepares the deletion of keys that are chosen with `labels`.
+    fn deletion<'d>(
+        &'d self,
+        control_plane: &'d ControlPlane<'_>,
+        owner: &'d str,
+        expected_key: Option<&'d ApiKeyId>,
+        labels: &'d StagingLabels,
+    ) -> Deletion<'d> {
+        Deletion {
+            control_plane,
+            secrets: self.secrets,
+            metrics: self.confluent.metrics(),
+            owner,
+            expected_key,
+            labels,
+            pending_version: None,
+        }
+    }
+
+    /// Returns the ownership tag of keys that this invocation creates.
+    fn tag(&self, labels: &StagingLabels) -> OwnershipTag {
+        OwnershipTag::new(&labels.arn, &self.event.token, self.request_id)
+    }
+}
+
+/// Returns the resource that the keys in `value` are scoped to.
+fn resource(value: &SecretValue) -> Result<Resource, Error> {
+    Ok(Resource::new(value.resource_id(), value.environment_id())?)
+}
+
+/// Adds a key's ID to all following log messages.
+fn record(field: &'static str, key: &ApiKey) {
+    tracing::Span::current().record(field, key.id.as_str());
+}
+
+/// Adds the key type, if it is known, to all following log messages.
+fn record_key_type(value: &SecretValue) {
+    if let Ok(resource) = resource(value) {
+        tracing::Span::current().record("key_type", resource.key_type.name);
+    }
+}
+
+/// Parses the value of a version that must have one.
+fn parse(
+    label: &'static str,
+    version: &str,
+    value: Option<Redacted>,
+) -> Result<SecretValue, Error> {
+    let value = value.ok_or_else(|| Error::VersionWithoutValue {
+        label,
+        version: version.to_owned(),
+    })?;
+    SecretValue::parse(value).map_err(|source| Error::InvalidSecretValue { label, source })
+}
+
+/// Returns the key in a value that must contain one.
+fn key_in(label: &'static str, value: &SecretValue) -> Result<ApiKey, Error> {
+    let key = value.api_key().cloned();
+    key.ok_or(Error::VersionWithoutKey { label })
+}

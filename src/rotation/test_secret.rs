@@ -1,0 +1,184 @@
+//! `testSecret`: verifies the pending key.
+//!
+//! It never deletes a key. If a schedule is changed with `RotateImmediately=false`, Secrets Manager runs only this step, on a
+//! copy of the current value.
+//!
+//! <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotateSecret.html>
+
+use std::time::Duration;
+
+use super::{Rotation, resource};
+use crate::confluent::{ApiKey, ApiKeyId, Resource};
+use crate::error::Error;
+use crate::keys::credentials::ControlPlane;
+use crate::keys::verification::Verification;
+use crate::preflight::Preflight;
+use crate::secret::{PENDING, SecretValue, StagingLabels};
+
+/// Time reserved after the verification to find out whether the key still exists, and to report it.
+const DIAGNOSIS_RESERVE: Duration = Duration::from_secs(10);
+
+/// Time reserved after the preflight for the verification.
+const VERIFICATION_RESERVE: Duration = Duration::from_mins(1);
+
+impl Rotation<'_> {
+    pub(super) async fn test_secret(&self, labels: &StagingLabels) -> Result<&'static str, Error> {
+        let current = self.current(labels).await?;
+        let (pending, key) = match self.pending(labels).await {
+            // Secrets Manager tests a copy of the current value, which contains no key yet.
+            Err(Error::VersionWithoutKey { .. }) if current.api_key().is_none() => {
+                self.log_preflight(labels).await;
+                return Ok("no action required: the first rotation creates the key");
+            }
+            pending => pending?,
+        };
+        if current.api_key() == Some(&key) {
+            self.log_preflight(labels).await;
+        }
+        let resource = resource(&pending)?;
+        let control_plane = self
+            .control_plane(labels, &current, current.api_key())
+            .await?;
+
+        let verified = if self.verifier().can_probe(&resource) {
+            self.probe_pending(&control_plane, &pending, &current, &resource)
+                .await
+        } else {
+            self.await_listed(&control_plane, pending.owner(), &key.id, &resource)
+                .await
+        };
+        let error = match verified {
+            Ok(message) => return Ok(message),
+            Err(error) => error,
+        };
+        // If the diagnosis fails, too, the first error is reported.
+        let is_deleted = is_deleted(&control_plane, &key.id, &current, &error).await;
+        if !is_deleted.unwrap_or(false) {
+            return Err(error);
+        }
+        self.remove_pending_label(labels).await?;
+        Err(Error::PendingKeyDeleted {
+            key: key.id.to_string(),
+            version: self.event.token.clone(),
+        })
+    }
+
+    /// Logs the preflight report for operators who enable rotation without rotating immediately.
+    async fn log_preflight(&self, labels: &StagingLabels) {
+        let deadline = self.deadline.with_reserve(VERIFICATION_RESERVE);
+        let preflight = Preflight {
+            config: self.config,
+            secrets: &self.secrets.with_deadline(deadline),
+            confluent: &self.confluent.with_deadline(deadline),
+            deadline,
+        };
+        let report = preflight.run(&labels.arn, Some(&self.event.token)).await;
+        report.log();
+    }
+
+    /// Removes `AWSPENDING`, so that the next rotation starts with a new version. If the request is rejected, the label may
+    /// already have been removed.
+    async fn remove_pending_label(&self, labels: &StagingLabels) -> Result<(), Error> {
+        let (arn, version) = (&labels.arn, &self.event.token);
+        let Err(error) = self.secrets.remove_pending_label(arn, version).await else {
+            return Ok(());
+        };
+        if self.secrets.describe(arn).await?.has(version, PENDING) {
+            Err(error.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Waits until the control plane returns the pending key, and checks its owner and resource. No probe is sent.
+    async fn await_listed(
+        &self,
+        control_plane: &ControlPlane<'_>,
+        owner: &str,
+        id: &ApiKeyId,
+        resource: &Resource,
+    ) -> Result<&'static str, Error> {
+        let key = id.to_string();
+        let deadline = self.deadline.with_reserve(DIAGNOSIS_RESERVE);
+        let mut interval = self.config.probe_interval;
+        let metadata = loop {
+            if let Some(metadata) = control_plane.read(id).await? {
+                break metadata;
+            }
+            if deadline.wait(interval).await.is_err() {
+                return Err(Error::PendingKeyNotListed { key });
+            }
+            interval = self.verifier().next_interval(interval);
+        };
+        let is_same_resource = resource.matches(
+            metadata.resource.as_deref(),
+            metadata.environment.as_deref(),
+        );
+        if metadata.owner.as_deref() == Some(owner) && is_same_resource {
+            Ok("the control plane lists the pending key")
+        } else {
+            Err(Error::PendingKeyScopeMismatch { key })
+        }
+    }
+
+    /// Verifies the pending key at its resource.
+    async fn probe_pending(
+        &self,
+        control_plane: &ControlPlane<'_>,
+        pending: &SecretValue,
+        current: &SecretValue,
+        resource: &Resource,
+    ) -> Result<&'static str, Error> {
+        let Some(key) = pending.api_key() else {
+            return Err(Error::VersionWithoutKey { label: PENDING });
+        };
+        // Either key's metadata contain the environment, even if the other key was deleted or is not listed yet.
+        let keys = [Some(key), current.api_key()].into_iter().flatten();
+        let keys: Vec<&ApiKeyId> = keys.map(|key| &key.id).collect();
+        let verifier = self.verifier();
+        let target = verifier
+            .target(control_plane, pending, resource, None, &keys)
+            .await?;
+        let deadline = self.deadline.with_reserve(DIAGNOSIS_RESERVE);
+        let verification = verifier.verify_pending(key, current.api_key(), &target, deadline);
+        match verification.await? {
+            Verification::Verified => Ok("verified the pending key"),
+            Verification::Unreachable => {
+                tracing::warn!(
+                    host = target.endpoint.host_str(),
+                    "did not verify the pending key because its endpoint is unreachable"
+                );
+                Ok("skipped the verification of the pending key")
+            }
+        }
+    }
+}
+
+/// Returns whether the pending key was deleted: a list that contains the current key does not contain it, and reading it
+/// finds nothing. A copy of the current key and an initial key are never considered deleted.
+async fn is_deleted(
+    control_plane: &ControlPlane<'_>,
+    id: &ApiKeyId,
+    current: &SecretValue,
+    error: &Error,
+) -> Result<bool, Error> {
+    let may_be_deleted = matches!(
+        error,
+        Error::PendingKeyNotAccepted { .. } | Error::PendingKeyNotListed { .. }
+    );
+    let Some(ApiKey {
+        id: expected_key, ..
+    }) = current.api_key()
+    else {
+        return Ok(false);
+    };
+    if !may_be_deleted || id == expected_key {
+        return Ok(false);
+    }
+    let keys = control_plane.list(current.owner()).await?;
+    let lists = |id: &ApiKeyId| keys.iter().any(|key| key.id == id.as_str());
+    if lists(id) || !lists(expected_key) {
+        return Ok(false);
+    }
+    Ok(control_plane.read(id).await?.is_none())
+}

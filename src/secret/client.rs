@@ -1,0 +1,380 @@
+//! The client for AWS Secrets Manager.
+//!
+//! The value of a version never changes, but its labels move. A read therefore names the version and the label that it expects
+//! there, so that it never returns the value of a version that has another role in the meantime.
+//!
+//! No SDK error is kept as a source: its `Debug` output contains the raw response, which may contain a secret value.
+//!
+//! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html>
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use aws_sdk_secretsmanager::config::retry::RetryConfig;
+use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::operation::RequestId;
+use aws_sdk_secretsmanager::operation::get_secret_value::builders::GetSecretValueFluentBuilder;
+
+use super::{CURRENT, PENDING, StagingLabels};
+use crate::config::Aws;
+use crate::confluent::single_line;
+use crate::http::{Backoff, Deadline, Redacted, joined};
+
+/// Time limits of requests. Tests pass shorter ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The duration of one attempt. Without it, a VPC endpoint that drops packets would use up the invocation.
+    pub attempt: Duration,
+    /// The SDK's first delay before a retry.
+    pub initial_backoff: Duration,
+    /// The SDK's longest delay before a retry, even if Secrets Manager requests a longer one: the step has to report the cause.
+    pub max_backoff: Duration,
+    /// The number of attempts of a request, retries included.
+    pub max_attempts: u32,
+    /// The delays between reads of a value that was just written.
+    pub read_after_write: Backoff,
+}
+
+impl Limits {
+    /// Returns the default limits with `max_attempts`, if it is set.
+    pub fn with_max_attempts(max_attempts: Option<NonZeroU32>) -> Self {
+        let default = Self::default();
+        Self {
+            max_attempts: max_attempts.map_or(default.max_attempts, NonZeroU32::get),
+            ..default
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            attempt: Duration::from_secs(10),
+            initial_backoff: Duration::from_millis(200),
+            max_backoff: Duration::from_secs(5),
+            // The default of the SDK's standard retry mode.
+            max_attempts: 3,
+            read_after_write: Backoff {
+                initial: Duration::from_millis(250),
+                factor: 2.0,
+                max: Duration::from_secs(2),
+                retries: 5,
+            },
+        }
+    }
+}
+
+/// A failed request to Secrets Manager.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
+pub enum Error {
+    /// Secrets Manager denied or rejected the request.
+    #[error(
+        "Secrets Manager {} {operation} for {secret}: {code}, {message}{}",
+        action(.code),
+        suffix(.request_id.as_deref())
+    )]
+    Rejected {
+        operation: &'static str,
+        secret: String,
+        code: String,
+        message: String,
+        request_id: Option<String>,
+    },
+    /// No valid response arrived. A write may have taken effect.
+    #[error("Secrets Manager did not respond to {operation} for {secret}: {problem}")]
+    NoResponse {
+        operation: &'static str,
+        secret: String,
+        problem: String,
+    },
+    /// The secret value is binary.
+    #[error("the value of {secret} is binary (SecretBinary)")]
+    Binary { secret: String },
+    /// The response lacks a member that Secrets Manager always returns.
+    #[error("the response to DescribeSecret for {secret} contains no ARN")]
+    MissingArn { secret: String },
+}
+
+fn action(code: &str) -> &'static str {
+    if code == "AccessDeniedException" {
+        "denied"
+    } else {
+        "rejected"
+    }
+}
+
+fn suffix(id: Option<&str>) -> String {
+    id.map(|id| format!(" (request ID {id})"))
+        .unwrap_or_default()
+}
+
+impl Error {
+    /// Returns the error code, or `None` if Secrets Manager did not reject the request.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Rejected { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Returns whether a write may have taken effect although it failed.
+    pub fn may_have_taken_effect(&self) -> bool {
+        match self {
+            // The SDK reports only the last attempt. An earlier one may have taken effect.
+            Self::Rejected { code, .. } => {
+                ["InternalServiceError", "ServiceUnavailable"].contains(&code.as_str())
+                    || code.starts_with("Throttl")
+            }
+            Self::NoResponse { .. } => true,
+            Self::Binary { .. } | Self::MissingArn { .. } => false,
+        }
+    }
+}
+
+/// The client for Secrets Manager during one invocation.
+#[derive(Clone, Debug)]
+pub struct Client {
+    sdk: aws_sdk_secretsmanager::Client,
+    deadline: Deadline,
+    limits: Limits,
+}
+
+/// Creates the AWS SDK's client, which outlives an invocation.
+pub fn sdk_client(aws: &Aws, http: &reqwest::Client) -> aws_sdk_secretsmanager::Client {
+    let sdk_config = aws.sdk_config(http);
+    let mut builder = aws_sdk_secretsmanager::config::Builder::from(&sdk_config);
+    builder.set_endpoint_url(aws.secrets_manager_url.clone().map(String::from));
+    aws_sdk_secretsmanager::Client::from_conf(builder.build())
+}
+
+impl Client {
+    /// Creates a client that sends requests with `sdk` until `deadline`.
+    pub fn new(sdk: aws_sdk_secretsmanager::Client, deadline: Deadline, limits: Limits) -> Self {
+        Self {
+            sdk,
+            deadline,
+            limits,
+        }
+    }
+
+    /// Returns the same client with another deadline.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Deadline) -> Self {
+        Self {
+            deadline,
+            ..self.clone()
+        }
+    }
+
+    /// Describes the secret.
+    pub async fn describe(&self, secret: &str) -> Result<StagingLabels, Error> {
+        let request = self.sdk.describe_secret().secret_id(secret);
+        let sent = request.customize().config_override(self.limited()).send();
+        let response = sent
+            .await
+            .map_err(|error| convert("DescribeSecret", secret, &error))?;
+        let metadata = response.external_secret_rotation_metadata();
+        let admin = metadata
+            .iter()
+            .find(|item| item.key() == Some("adminSecretArn"))
+            .and_then(|item| item.value())
+            .map(str::to_owned);
+        let missing = || Error::MissingArn {
+            secret: secret.to_owned(),
+        };
+        Ok(StagingLabels {
+            arn: response.arn().map(str::to_owned).ok_or_else(missing)?,
+            rotation_enabled: response.rotation_enabled().unwrap_or(false),
+            admin_secret_arn: admin,
+            versions: response.version_ids_to_stages.unwrap_or_default(),
+        })
+    }
+
+    /// Returns the value of `version`, which must have `label`, or `None` if Secrets Manager finds no such value.
+    pub async fn value(
+        &self,
+        secret: &str,
+        version: &str,
+        label: &str,
+    ) -> Result<Option<Redacted>, Error> {
+        let request = self.sdk.get_secret_value().version_id(version);
+        match self.get(secret, request.version_stage(label)).await {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Like [`value`](Self::value), for a version that was just written. Reads are eventually consistent, so they are retried
+    /// for a few seconds.
+    ///
+    /// <https://github.com/aws/aws-sdk-js-v3/issues/7701>
+    pub async fn value_after_write(
+        &self,
+        secret: &str,
+        version: &str,
+        label: &str,
+    ) -> Result<Option<Redacted>, Error> {
+        for delay in self.limits.read_after_write.delays() {
+            if let Some(value) = self.value(secret, version, label).await? {
+                return Ok(Some(value));
+            }
+            if self.deadline.wait(delay).await.is_err() {
+                return Ok(None);
+            }
+        }
+        self.value(secret, version, label).await
+    }
+
+    /// Returns the current value of an admin secret. It is read by label only, because the function has no permission to
+    /// describe admin secrets.
+    pub async fn admin_secret_value(&self, secret: &str) -> Result<Redacted, Error> {
+        let request = self.sdk.get_secret_value().version_stage(CURRENT);
+        self.get(secret, request).await
+    }
+
+    async fn get(
+        &self,
+        secret: &str,
+        request: GetSecretValueFluentBuilder,
+    ) -> Result<Redacted, Error> {
+        let request = request.secret_id(secret).customize();
+        let sent = request.config_override(self.limited()).send().await;
+        let response = sent.map_err(|error| convert("GetSecretValue", secret, &error))?;
+        let value = response.secret_string.map(Redacted::new);
+        value.ok_or_else(|| Error::Binary {
+            secret: secret.to_owned(),
+        })
+    }
+
+    /// Stores the value of version `token` and labels it `AWSPENDING`. Storing the same value again succeeds.
+    ///
+    /// # Errors
+    /// Returns [`Error`]. Its code is `ResourceExistsException` if the version has another value.
+    pub async fn store_pending(
+        &self,
+        secret: &str,
+        token: &str,
+        value: &Redacted,
+        rotation_token: Option<&Redacted>,
+    ) -> Result<(), Error> {
+        let request = self.sdk.put_secret_value().secret_id(secret);
+        let request = request
+            .client_request_token(token)
+            .version_stages(PENDING)
+            .secret_string(value.expose())
+            .set_rotation_token(rotation_token.map(|token| token.expose().to_owned()));
+        let sent = request.customize().config_override(self.limited()).send();
+        let stored = sent.await.map(|_| ());
+        stored.map_err(|error| convert("PutSecretValue", secret, &error))
+    }
+
+    /// Moves `AWSCURRENT` from version `from` to version `to`. Secrets Manager moves `AWSPREVIOUS` to `from`.
+    ///
+    /// # Errors
+    /// Returns [`Error`], also if `from` does not have `AWSCURRENT`.
+    pub async fn promote(&self, secret: &str, from: &str, to: &str) -> Result<(), Error> {
+        self.move_label(secret, CURRENT, from, Some(to)).await
+    }
+
+    /// Removes `AWSPENDING` from `version`, so that the next rotation starts with a new version.
+    pub async fn remove_pending_label(&self, secret: &str, version: &str) -> Result<(), Error> {
+        self.move_label(secret, PENDING, version, None).await
+    }
+
+    async fn move_label(
+        &self,
+        secret: &str,
+        label: &str,
+        from: &str,
+        to: Option<&str>,
+    ) -> Result<(), Error> {
+        let request = self.sdk.update_secret_version_stage().secret_id(secret);
+        let request = request
+            .version_stage(label)
+            .remove_from_version_id(from)
+            .set_move_to_version_id(to.map(str::to_owned));
+        let sent = request.customize().config_override(self.limited()).send();
+        let moved = sent.await.map(|_| ());
+        moved.map_err(|error| convert("UpdateSecretVersionStage", secret, &error))
+    }
+
+    /// Returns the SDK settings of one operation, which ends before the deadline.
+    fn limited(&self) -> aws_sdk_secretsmanager::config::Builder {
+        // The SDK interprets zero as no timeout.
+        let remaining = self.deadline.remaining().max(Duration::from_millis(1));
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(self.limits.attempt.min(remaining))
+            .operation_timeout(remaining)
+            .build();
+        let retries = RetryConfig::standard()
+            .with_max_attempts(self.limits.max_attempts)
+            .with_initial_backoff(self.limits.initial_backoff)
+            .with_max_backoff(self.limits.max_backoff);
+        aws_sdk_secretsmanager::Config::builder()
+            .timeout_config(timeouts)
+            .retry_config(retries)
+    }
+}
+
+/// Converts an SDK error: keeps the code and message of a rejection, and the kind of any other error.
+fn convert<E: ProvideErrorMetadata>(
+    operation: &'static str,
+    secret: &str,
+    error: &SdkError<E>,
+) -> Error {
+    let secret = secret.to_owned();
+    let no_response = |problem: String| Error::NoResponse {
+        operation,
+        secret: secret.clone(),
+        problem,
+    };
+    match error {
+        // The SDK also reports a successful response that it cannot parse as a service error.
+        SdkError::ServiceError(error) if error.raw().status().is_success() => {
+            no_response("the response could not be parsed".to_owned())
+        }
+        SdkError::ServiceError(error) => Error::Rejected {
+            operation,
+            secret,
+            code: single_line(error.err().code().unwrap_or("no code")),
+            message: message(operation, error.err()),
+            request_id: error.raw().request_id().map(single_line),
+        },
+        SdkError::TimeoutError(_) => no_response("the request timed out".to_owned()),
+        SdkError::DispatchFailure(failure) => no_response(match failure.as_connector_error() {
+            Some(error) => joined(error),
+            None => "the request could not be sent".to_owned(),
+        }),
+        SdkError::ConstructionFailure(_) => {
+            no_response("the request could not be built".to_owned())
+        }
+        _ => no_response("the response could not be parsed".to_owned()),
+    }
+}
+
+/// The errors of `PutSecretValue` whose messages describe permissions, versions and limits, and never quote the value.
+///
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html#API_PutSecretValue_Errors>
+const SAFE_PUT_ERRORS: [&str; 6] = [
+    "AccessDeniedException",
+    "DecryptionFailure",
+    "EncryptionFailure",
+    "LimitExceededException",
+    "ResourceExistsException",
+    "ResourceNotFoundException",
+];
+
+/// Returns the message of a rejection. Messages that may quote a secret value are omitted.
+fn message(operation: &str, error: &impl ProvideErrorMetadata) -> String {
+    let code = error.code().unwrap_or_default();
+    if code == "ValidationException" {
+        return "a parameter is invalid".to_owned();
+    }
+    if operation == "PutSecretValue" && !SAFE_PUT_ERRORS.contains(&code) {
+        return "the message is omitted because it may quote the secret value".to_owned();
+    }
+    single_line(error.message().unwrap_or("no message"))
+}

@@ -1,0 +1,410 @@
+//! The fields of a secret value that the function reads or replaces, with their positions in the JSON.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::copies::KEY_FIELDS;
+use super::value::Error;
+use crate::config::is_secret_arn;
+use crate::confluent::{ApiKey, ApiKeyId, MAX_ID_LENGTH};
+use crate::http::Redacted;
+
+/// The fields that are read and never replaced.
+const SETTINGS: [&str; 6] = [
+    "serviceAccountId",
+    "resourceId",
+    "environmentId",
+    "adminSecretArn",
+    "masterarn",
+    "endpoint",
+];
+
+/// A field in [`KEY_FIELDS`] or [`SETTINGS`].
+pub(super) struct Field {
+    name: &'static str,
+    /// The position of the value in the JSON, in bytes.
+    pub(super) span: Range<usize>,
+    /// The string: empty for `null`, `None` if the value is neither `null` nor a valid string.
+    pub(super) string: Option<String>,
+}
+
+impl Field {
+    /// Returns whether whitespace around the string is ignored. In a JAAS configuration it is kept.
+    fn has_ignored_whitespace(&self) -> bool {
+        let string = self.string.as_deref().unwrap_or_default();
+        string != string.trim() && self.name != "sasl.jaas.config"
+    }
+}
+
+/// The fields of an object, in the order of the JSON.
+pub(super) struct Fields(Vec<Field>);
+
+impl Fields {
+    pub(super) fn parse(json: &str) -> Result<Self, Error> {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let fields = deserializer.deserialize_map(FieldsVisitor { json });
+        let fields = fields.and_then(|fields| deserializer.end().map(|()| fields));
+        // Only the position, because the message of `serde_json` quotes the value.
+        fields.map(Self).map_err(|error| Error::NotAnObject {
+            line: error.line(),
+            column: error.column(),
+        })
+    }
+
+    /// Returns a warning for each field with ignored whitespace.
+    pub(super) fn whitespace_warnings(&self) -> Vec<String> {
+        let fields = self.0.iter().filter(|field| field.has_ignored_whitespace());
+        let warning = |field: &Field| {
+            let name = field.name;
+            format!("the whitespace around the value of `{name}` is ignored: remove it")
+        };
+        fields.map(warning).collect()
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|field| field.name == name)
+    }
+
+    pub(super) fn find(&self, name: &'static str) -> Result<Option<&Field>, Error> {
+        let mut fields = self.0.iter().filter(|field| field.name == name);
+        match (fields.next(), fields.next()) {
+            (field, None) => Ok(field),
+            _ => Err(Error::Repeated(name)),
+        }
+    }
+
+    /// Returns the trimmed string of a field, or `None` if it is absent, `null` or blank.
+    pub(super) fn optional(&self, name: &'static str) -> Result<Option<String>, Error> {
+        let Some(field) = self.find(name)? else {
+            return Ok(None);
+        };
+        let string = field.string.as_deref().ok_or(Error::NotAString(name))?;
+        let string = string.trim();
+        Ok((!string.is_empty()).then(|| string.to_owned()))
+    }
+
+    /// Returns [`optional`](Self::optional) if it is `None` or valid.
+    fn valid(
+        &self,
+        field: &'static str,
+        form: &'static str,
+        is_valid: impl Fn(&str) -> bool,
+    ) -> Result<Option<String>, Error> {
+        match self.optional(field)? {
+            Some(value) if !is_valid(&value) => Err(Error::Malformed { field, form }),
+            value => Ok(value),
+        }
+    }
+
+    /// Returns the owner's ID, which is required.
+    pub(super) fn owner(&self) -> Result<String, Error> {
+        const FIELD: &str = "serviceAccountId";
+        let form = "`sa-…` or `u-…`, of ASCII letters, digits and hyphens";
+        let owner = self.valid(FIELD, form, |id| is_id(id, "sa-") || is_id(id, "u-"))?;
+        owner.ok_or(Error::Missing(FIELD))
+    }
+
+    pub(super) fn environment_id(&self) -> Result<Option<String>, Error> {
+        let form = "`env-…`, of ASCII letters, digits and hyphens";
+        self.valid("environmentId", form, |id| is_id(id, "env-"))
+    }
+
+    /// Returns the ARN of the admin secret. It is checked because it appears in messages.
+    pub(super) fn admin_secret_arn(&self) -> Result<Option<String>, Error> {
+        let form = "the full ARN of a secret, `arn:…:secretsmanager:…`";
+        let admin_secret_arn = self.valid("adminSecretArn", form, is_secret_arn)?;
+        let masterarn = self.valid("masterarn", form, is_secret_arn)?;
+        if admin_secret_arn.is_some() && masterarn.is_some() && admin_secret_arn != masterarn {
+            return Err(Error::TwoAdminSecrets);
+        }
+        Ok(admin_secret_arn.or(masterarn))
+    }
+
+    /// Returns the key, or `None` if `apiKey` and `apiSecret` are both absent or empty.
+    pub(super) fn api_key(&self) -> Result<Option<ApiKey>, Error> {
+        // The ID appears in messages, so an API secret in the wrong field must not be accepted.
+        let is_valid = |id: &str| id.len() <= MAX_ID_LENGTH;
+        let id = self.valid("apiKey", "the API key's ID, not its secret", is_valid)?;
+        match (id, self.optional("apiSecret")?) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(Error::Missing("apiKey")),
+            (Some(_), None) => Err(Error::Missing("apiSecret")),
+            (Some(id), Some(secret)) => Ok(Some(ApiKey {
+                id: ApiKeyId::new(id),
+                secret: Redacted::new(secret),
+            })),
+        }
+    }
+}
+
+/// Returns the key in the value of an admin secret, which requires no other field, and warnings about the value.
+///
+/// # Errors
+/// Returns [`Error`] with the name of the field.
+pub fn api_key(json: &Redacted) -> Result<(ApiKey, Vec<String>), Error> {
+    let fields = Fields::parse(json.expose())?;
+    let key = fields.api_key()?.ok_or(Error::Missing("apiKey"))?;
+    Ok((key, fields.whitespace_warnings()))
+}
+
+fn is_id(string: &str, prefix: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    string
+        .strip_prefix(prefix)
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(is_allowed))
+}
+
+struct FieldsVisitor<'j> {
+    json: &'j str,
+}
+
+impl<'j> Visitor<'j> for FieldsVisitor<'j> {
+    type Value = Vec<Field>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'j>>(self, mut object: A) -> Result<Vec<Field>, A::Error> {
+        let mut fields = Vec::new();
+        while let Some((name, value)) = object.next_entry::<String, &RawValue>()? {
+            let key_fields = KEY_FIELDS.into_iter().flatten().map(|(name, _)| *name);
+            let Some(name) = key_fields.chain(SETTINGS).find(|known| *known == name) else {
+                continue;
+            };
+            let value = value.get();
+            // A raw value borrows from the JSON, so the distance of their addresses is its position.
+            let start = value.as_ptr().addr() - self.json.as_ptr().addr();
+            let string = serde_json::from_str::<Option<String>>(value).ok();
+            fields.push(Field {
+                name,
+                span: start..start + value.len(),
+                string: string.map(Option::unwrap_or_default),
+            });
+        }
+        Ok(fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::value::{CANARY, current_key, json_with, parse, value_with};
+
+    /// Returns the error of an invalid value, which must not quote the value.
+    fn parse_error(json: &str) -> Error {
+        let error = parse(json).expect_err(json);
+        assert!(!format!("{error} {error:?}").contains(CANARY), "{error:?}");
+        error
+    }
+
+    #[test]
+    fn whitespace_around_a_known_field_is_ignored_with_a_warning() {
+        let json = "{\"apiKey\":\" CURRENTID\\n\",\"apiSecret\":\"current/secret\\u00a0\",\"serviceAccountId\":\"\\tsa-1\",\
+             \"resourceId\":\"lkc-1 \",\"environmentId\":\" env-1\",\"masterarn\":\"arn:x:secretsmanager:1\\r\\n\",\
+             \"endpoint\":\" https://a \",\"user\":\"CURRENTID \",\"other\":\" x \"}";
+
+        let value = parse(json).unwrap();
+
+        assert_eq!(value.api_key(), Some(&current_key()));
+        assert_eq!(value.owner(), "sa-1");
+        assert_eq!(value.resource_id(), Some("lkc-1"));
+        assert_eq!(value.environment_id(), Some("env-1"));
+        assert_eq!(value.admin_secret_arn(), Some("arn:x:secretsmanager:1"));
+        assert_eq!(value.endpoint(), Some("https://a"));
+        let warning =
+            |name| format!("the whitespace around the value of `{name}` is ignored: remove it");
+        let names =
+            "apiKey apiSecret serviceAccountId resourceId environmentId masterarn endpoint user";
+        assert_eq!(
+            value.warnings(),
+            names.split(' ').map(warning).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_value_that_is_not_a_single_json_object_is_rejected() {
+        for (case, json) in [
+            ("empty", ""),
+            ("blank", " \n"),
+            ("plain text", "hunter2"),
+            ("a string", r#""hunter2""#),
+            ("an empty array", "[]"),
+            ("an array", r#"["hunter2"]"#),
+            ("null", "null"),
+            ("an incomplete object", r#"{"apiKey":"hunter2""#),
+            ("a value without quotes", r#"{"apiKey":hunter2}"#),
+            ("a trailing comma", r#"{"apiKey":"hunter2",}"#),
+            ("a surrogate in a name", r#"{"hunter2\ud800":1}"#),
+            ("an unknown escape", r#"{"x":"hunter2\q"}"#),
+            ("a line break in a string", "{\"x\":\"hunter2\n\"}"),
+            ("two values", &format!("{} \"hunter2\"", json_with(""))),
+            ("a byte order mark", &format!("\u{feff}{}", json_with(""))),
+        ] {
+            let error = parse_error(json);
+            assert!(matches!(error, Error::NotAnObject { .. }), "{case}");
+        }
+    }
+
+    #[test]
+    fn invalid_json_is_rejected_with_its_position() {
+        let error = parse_error("{\n  \"apiKey\": \"CURRENTID\",\n  \"apiSecret\": hunter2\n}");
+
+        let message = "it is not a JSON object (line 3, column 16)";
+        assert_eq!(error.to_string(), message);
+    }
+
+    #[test]
+    fn an_absent_or_blank_required_field_is_rejected_by_name() {
+        for field in ["apiKey", "apiSecret", "serviceAccountId"] {
+            for value in ["null", r#""""#, r#"" \u2003\n""#] {
+                let blank = json_with("").replacen(
+                    &format!("\"{field}\":"),
+                    &format!("\"{field}\":{value},\"renamed\":"),
+                    1,
+                );
+                assert_eq!(parse_error(&blank), Error::Missing(field), "{blank}");
+            }
+            let others = r#""username":"hunter2","password":"hunter2","api_key":"hunter2""#;
+            let absent = json_with(others).replacen(field, "renamed", 1);
+            assert_eq!(parse_error(&absent), Error::Missing(field), "{absent}");
+        }
+    }
+
+    #[test]
+    fn an_id_without_a_secret_and_a_secret_without_an_id_are_rejected() {
+        for (present, absent) in [("apiKey", "apiSecret"), ("apiSecret", "apiKey")] {
+            let json = format!(r#"{{"{present}":"hunter2","serviceAccountId":"sa-1"}}"#);
+
+            assert_eq!(parse_error(&json), Error::Missing(absent));
+        }
+    }
+
+    #[test]
+    fn a_known_field_that_is_not_a_string_is_rejected_by_name() {
+        let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
+        for (case, value) in [
+            ("an integer", "1"),
+            ("a float", "1e400"),
+            ("a Boolean", "true"),
+            ("an array", r#"["hunter2"]"#),
+            ("a deeply nested array", &deep),
+            ("an object", r#"{"hunter2":"hunter2"}"#),
+            ("a surrogate", r#""hunter2\ud800""#),
+        ] {
+            for (field, valid) in [
+                ("apiKey", "CURRENTID"),
+                ("apiSecret", "current/secret"),
+                ("serviceAccountId", "sa-1"),
+            ] {
+                let json = json_with("").replace(&format!("\"{valid}\""), value);
+                assert_eq!(parse_error(&json), Error::NotAString(field), "{case}");
+            }
+            let [_owner, optional @ ..] = SETTINGS;
+            for field in optional {
+                let json = json_with(&format!("\"{field}\":{value}"));
+                assert_eq!(parse_error(&json), Error::NotAString(field), "{case}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_known_field_that_appears_twice_is_rejected_by_name() {
+        for field in ["apiKey", "apiSecret"].into_iter().chain(SETTINGS) {
+            let json = json_with(&format!(r#""{field}":"hunter2","{field}":"hunter2""#));
+            assert_eq!(parse_error(&json), Error::Repeated(field), "{json}");
+        }
+        let escaped = json_with(r#""api\u004bey":"hunter2""#);
+        assert_eq!(parse_error(&escaped), Error::Repeated("apiKey"));
+    }
+
+    /// Checks that `field` is malformed, and that the error names it.
+    fn assert_malformed(field: &str, json: &str) {
+        let message = parse_error(json).to_string();
+        assert_eq!(message, format!("`{field}` is malformed"), "{json}");
+    }
+
+    #[test]
+    fn an_api_key_id_of_the_length_of_an_api_secret_is_rejected_by_name() {
+        let secret = CANARY.repeat(9);
+        let json = json_with("").replace("CURRENTID", &secret);
+        assert_malformed("apiKey", &json);
+    }
+
+    #[test]
+    fn the_owner_is_a_service_account_or_a_user() {
+        let json = |owner| json_with("").replace("sa-1", owner);
+        for owner in ["sa-abc123", "u-abc123", "sa-A-1"] {
+            assert_eq!(parse(&json(owner)).unwrap().owner(), owner);
+        }
+        for owner in [
+            "hunter2",
+            "SA-hunter2",
+            "sa-",
+            "u-",
+            "sa_hunter2",
+            "sa-hunter2/../x",
+            "sa-hunter2 x",
+            "pool-1",
+            "u-é",
+        ] {
+            assert_malformed("serviceAccountId", &json(owner));
+        }
+    }
+
+    #[test]
+    fn an_environment_id_starts_with_env() {
+        for environment in [
+            "hunter2",
+            "ENV-hunter2",
+            "env-",
+            "env-hunter2&x",
+            "env-hunter2.aws.us-east-2",
+        ] {
+            let json = json_with(&format!(r#""environmentId":"{environment}""#));
+            assert_malformed("environmentId", &json);
+        }
+    }
+
+    #[test]
+    fn an_admin_secret_that_is_not_an_arn_is_rejected_by_name() {
+        for field in ["adminSecretArn", "masterarn"] {
+            let json = json_with(&format!(r#""{field}":"hunter2""#));
+            assert_malformed(field, &json);
+        }
+    }
+
+    #[test]
+    fn both_names_of_the_admin_secret_must_have_the_same_value() {
+        for (case, fields) in [
+            (
+                "adminSecretArn",
+                r#""adminSecretArn":"arn:x:secretsmanager:1""#,
+            ),
+            ("masterarn", r#""masterarn":"arn:x:secretsmanager:1""#),
+            (
+                "both, with whitespace",
+                r#""adminSecretArn":"arn:x:secretsmanager:1","masterarn":" arn:x:secretsmanager:1""#,
+            ),
+            (
+                "adminSecretArn is null",
+                r#""adminSecretArn":null,"masterarn":"arn:x:secretsmanager:1""#,
+            ),
+            (
+                "masterarn is empty",
+                r#""adminSecretArn":"arn:x:secretsmanager:1","masterarn":"""#,
+            ),
+        ] {
+            let value = value_with(fields);
+            let arn = value.admin_secret_arn();
+            assert_eq!(arn, Some("arn:x:secretsmanager:1"), "{case}");
+        }
+        let different = json_with(
+            r#""adminSecretArn":"arn:x:secretsmanager:1","masterarn":"arn:x:secretsmanager:2""#,
+        );
+        assert_eq!(parse_error(&different), Error::TwoAdminSecrets);
+    }
+}

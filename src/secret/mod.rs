@@ -1,0 +1,12 @@
+//! A secret in AWS Secrets Manager: the client, staging labels and the secret value.
+
+mod client;
+mod copies;
+mod fields;
+mod staging_labels;
+pub mod value;
+
+pub use client::{Client, Error, Limits, sdk_client};
+pub use fields::api_key;
+pub use staging_labels::{CURRENT, PENDING, PREVIOUS, StagingLabels};
+pub use value::SecretValue;

@@ -1,0 +1,71 @@
+//! The staging labels of a secret's versions.
+//!
+//! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html#term_version>
+
+use std::collections::HashMap;
+
+/// The staging label of the version that clients read.
+pub const CURRENT: &str = "AWSCURRENT";
+/// The staging label of the version that a rotation creates.
+pub const PENDING: &str = "AWSPENDING";
+/// The staging label of the version that was current before.
+pub const PREVIOUS: &str = "AWSPREVIOUS";
+
+/// The description of a secret: its rotation settings and the staging labels of its versions.
+#[derive(Clone, Debug)]
+pub struct StagingLabels {
+    /// The secret's ARN.
+    pub arn: String,
+    /// Whether rotation is enabled.
+    pub rotation_enabled: bool,
+    /// The admin secret that the rotation's metadata names.
+    pub admin_secret_arn: Option<String>,
+    pub(super) versions: HashMap<String, Vec<String>>,
+}
+
+impl StagingLabels {
+    /// Returns the version with `label`.
+    pub fn version_with(&self, label: &str) -> Option<&str> {
+        let (version, _) = self
+            .versions
+            .iter()
+            .find(|(_, labels)| labels.iter().any(|l| l == label))?;
+        Some(version)
+    }
+
+    /// Returns the labels of `version`, or `None` if it has none.
+    pub fn labels_of(&self, version: &str) -> Option<&[String]> {
+        self.versions.get(version).map(Vec::as_slice)
+    }
+
+    /// Returns whether `version` has `label`.
+    pub fn has(&self, version: &str, label: &str) -> bool {
+        self.labels_of(version)
+            .is_some_and(|labels| labels.iter().any(|l| l == label))
+    }
+
+    /// Returns the labels after `AWSCURRENT` has moved to `version`.
+    #[must_use]
+    pub fn after_promotion(&self, version: &str) -> Self {
+        let mut after = self.clone();
+        for (id, labels) in &mut after.versions {
+            let was_current = labels.iter().any(|label| label == CURRENT);
+            labels.retain(|label| label != CURRENT && label != PREVIOUS);
+            let added = if id == version {
+                Some(CURRENT)
+            } else {
+                was_current.then_some(PREVIOUS)
+            };
+            labels.extend(added.map(str::to_owned));
+        }
+        after
+    }
+
+    /// Returns whether a label has been added to a version that did not have it in `earlier`.
+    pub fn moved_since(&self, earlier: &Self) -> bool {
+        [CURRENT, PENDING, PREVIOUS].into_iter().any(|label| {
+            let version = self.version_with(label);
+            version.is_some() && version != earlier.version_with(label)
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! Logs: one flat JSON object per line, so that every field can be searched and filtered by name.
+//!
+//! Lambda filters by `level` and `timestamp`. Without a valid timestamp it treats a line as INFO. The fields of the enclosing
+//! spans are members of the same object.
+//!
+//! <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-advanced.html>
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::{LookupSpan, Scope};
+use tracing_subscriber::{Layer, fmt as subscriber_fmt, registry};
+
+use super::{LogLevel, METRICS_TARGET};
+
+/// Returns a subscriber that writes log messages of `level` and above, and all metrics, to `writer`.
+pub fn subscriber<W>(level: LogLevel, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let messages = subscriber_fmt::layer()
+        .with_writer(writer)
+        .fmt_fields(JsonFields::new())
+        .event_format(FlatJson { level })
+        .with_filter(filter_fn(move |metadata| {
+            is_enabled(metadata, level.filter)
+        }));
+    registry().with(messages)
+}
+
+/// Enables this crate's messages at `level`, and warnings and errors of the Lambda runtime: at TRACE, it logs the event with its
+/// `RotationToken`. Other libraries are never enabled, because the SDK's warnings contain responses.
+fn is_enabled(metadata: &Metadata<'_>, level: LevelFilter) -> bool {
+    let target = metadata.target();
+    if target == METRICS_TARGET {
+        return true;
+    }
+    if target.starts_with(env!("CARGO_CRATE_NAME")) {
+        return *metadata.level() <= level;
+    }
+    target.starts_with("lambda_runtime")
+        && *metadata.level() <= level.min(LevelFilter::WARN)
+        && !repeats_error(metadata)
+}
+
+/// Returns whether the message repeats the error that the handler returned and has already logged with all fields. The
+/// runtime's message about a panic has a field `error` and is kept.
+fn repeats_error(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == "lambda_runtime::layers::panic"
+        && metadata.fields().field("error").is_none()
+}
+
+/// Formats an event as a flat JSON object. Metrics have the configured level, so that Lambda does not filter them.
+struct FlatJson {
+    level: LogLevel,
+}
+
+impl<S> FormatEvent<S, JsonFields> for FlatJson
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut timestamp = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        let mut line = Map::new();
+        event.record(&mut Fields(&mut line));
+        let level = if event.metadata().target() == METRICS_TARGET {
+            let metrics = line.remove("message").unwrap_or_default();
+            line.extend(parse(metrics.as_str().unwrap_or_default()));
+            self.level.name
+        } else {
+            for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
+                if let Some(fields) = span.extensions().get::<FormattedFields<JsonFields>>() {
+                    line.extend(parse(fields));
+                }
+            }
+            event.metadata().level().as_str()
+        };
+        line.insert("timestamp".to_owned(), timestamp.into());
+        line.insert("level".to_owned(), level.into());
+        let line = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
+        writeln!(writer, "{line}")
+    }
+}
+
+/// Parses a JSON object. A line without its members would be better than none.
+fn parse(object: &str) -> Map<String, Value> {
+    serde_json::from_str(object).unwrap_or_default()
+}
+
+/// Adds the fields of an event to a JSON object.
+struct Fields<'a>(&'a mut Map<String, Value>);
+
+impl Fields<'_> {
+    fn insert(&mut self, field: &Field, value: impl Into<Value>) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+}
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.insert(field, format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.insert(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.insert(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.insert(field, value);
+    }
+}

@@ -1,0 +1,154 @@
+//! Metrics for CloudWatch: one line in the embedded metric format at the end of each invocation.
+//!
+//! There are few dimensions, and none is a secret, because each combination of their values is billed as a metric.
+//!
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+/// The namespace of all metrics.
+pub const NAMESPACE: &str = "ConfluentKeyRotation";
+
+/// The target of the events that contain metrics. They are written at any log level.
+pub const METRICS_TARGET: &str = concat!(env!("CARGO_CRATE_NAME"), "::metrics");
+
+/// The counts of one invocation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counts {
+    /// The requests to Confluent Cloud, retries included.
+    pub requests: u64,
+    /// The retries.
+    pub retries: u64,
+    /// The orphaned keys that were deleted. Under `keep-until-next-rotation`, the key before the previous one counts, too.
+    pub orphans: u64,
+    /// The deletions that failed or whose outcome is unknown.
+    pub failed_deletions: u64,
+    /// The time until the pending key was verified, in seconds.
+    pub propagation_seconds: Option<f64>,
+    /// The number of the owner's keys that use the quota of the new key.
+    pub owner_keys: Option<u64>,
+}
+
+/// The metrics of an invocation in progress.
+#[derive(Debug, Default)]
+pub struct Metrics(Mutex<Counts>);
+
+impl Metrics {
+    /// Changes the counts.
+    pub fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Writes the metrics line. `error` is the name of the error if the step failed.
+    pub fn write(&self, function: &str, step: &str, error: Option<&str>) {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = line(&counts, function, step, error);
+        // The subscriber enables this target at any level.
+        tracing::error!(target: METRICS_TARGET, "{line}");
+    }
+}
+
+fn line(counts: &Counts, function: &str, step: &str, error: Option<&str>) -> Value {
+    let mut metrics = vec![
+        ("FailedSteps", "Count", json!(u8::from(error.is_some()))),
+        ("ConfluentRequests", "Count", json!(counts.requests)),
+        ("ConfluentRetries", "Count", json!(counts.retries)),
+        ("OrphanedKeysDeleted", "Count", json!(counts.orphans)),
+        ("DeletionsFailed", "Count", json!(counts.failed_deletions)),
+    ];
+    if let Some(seconds) = counts.propagation_seconds {
+        metrics.push(("PropagationSeconds", "Seconds", json!(seconds)));
+    }
+    if let Some(keys) = counts.owner_keys {
+        metrics.push(("OwnerKeys", "Count", json!(keys)));
+    }
+    let named = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
+    let of_function: Vec<Value> = metrics
+        .iter()
+        .map(|(name, unit, _)| named(name, unit))
+        .collect();
+    let mut line = json!({
+        "_aws": {
+            "Timestamp": epoch_milliseconds(),
+            "CloudWatchMetrics": [
+                {"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": of_function},
+                {
+                    "Namespace": NAMESPACE,
+                    "Dimensions": [["FunctionName", "Step", "Outcome"]],
+                    "Metrics": [named("Steps", "Count")],
+                },
+            ],
+        },
+        "FunctionName": function,
+        "Step": step,
+        "Outcome": error.unwrap_or("Succeeded"),
+        "Steps": 1,
+    });
+    if let Value::Object(members) = &mut line {
+        for (name, _, value) in metrics {
+            members.insert(name.to_owned(), value);
+        }
+    }
+    line
+}
+
+fn epoch_milliseconds() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since_epoch.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_declares_exactly_the_metrics_that_it_contains() {
+        let counts = Counts {
+            propagation_seconds: Some(1.5),
+            owner_keys: Some(9),
+            failed_deletions: 1,
+            ..Counts::default()
+        };
+
+        let line = line(&counts, "rotator", "testSecret", Some("KeyDeletionFailed"));
+
+        let mut declared = Vec::new();
+        for directive in line["_aws"]["CloudWatchMetrics"].as_array().unwrap() {
+            assert_eq!(directive["Namespace"], NAMESPACE);
+            let dimensions = directive["Dimensions"][0].as_array().unwrap();
+            assert!(
+                dimensions
+                    .iter()
+                    .all(|name| line[name.as_str().unwrap()].is_string())
+            );
+            let metrics = directive["Metrics"].as_array().unwrap();
+            declared.extend(
+                metrics
+                    .iter()
+                    .map(|metric| metric["Name"].as_str().unwrap()),
+            );
+        }
+        let members = line.as_object().unwrap();
+        let numbers = members.iter().filter(|(_, value)| value.is_number());
+        let mut contained: Vec<&str> = numbers.map(|(name, _)| name.as_str()).collect();
+        contained.sort_unstable();
+        declared.sort_unstable();
+        assert_eq!(declared, contained);
+        assert_eq!(line["DeletionsFailed"], 1);
+        assert_eq!(line["OwnerKeys"], 9);
+    }
+
+    #[test]
+    fn a_metric_that_was_not_measured_is_omitted() {
+        let line = line(&Counts::default(), "rotator", "setSecret", None);
+
+        assert_eq!(line["Outcome"], "Succeeded");
+        for name in ["PropagationSeconds", "OwnerKeys"] {
+            assert_eq!(line.get(name), None, "{name}");
+            assert!(!line.to_string().contains(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Concurrent invocations of one step. Secrets Manager and Lambda may both send an event twice.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::*;
+
+/// Both are paused once, before any request.
+pub(super) fn paused_once_each(first: usize, second: usize) -> Vec<Turns> {
+    let turns = (1..=first).flat_map(|one| (1..=second).map(move |other| vec![one, other]));
+    turns.collect()
+}
+
+/// The first one is paused twice, the second one once.
+fn paused_twice_and_once(first: usize, second: usize) -> Vec<Turns> {
+    let turns = paused_once_each(first, second).into_iter();
+    turns
+        .flat_map(|turns| {
+            let rest = first - turns[0] + 1;
+            (1..=rest).map(move |again| [&turns[..], &[again]].concat())
+        })
+        .collect()
+}
+
+/// A sample of the orders of three invocations with `requests` requests each, the same in every run.
+fn orders_of_three(requests: usize) -> Vec<Turns> {
+    const ORDERS: u64 = 120;
+    const TURNS: usize = 12;
+    let order = |seed| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let turns = (0..TURNS).map(|_| random.usize(0..=requests / 2));
+        turns.collect()
+    };
+    (0..ORDERS).map(order).collect()
+}
+
+/// Concurrent invocations of one step.
+#[derive(Debug)]
+struct Invocations {
+    setting: Setting,
+    step: &'static str,
+    turns: Turns,
+}
+
+impl Invocations {
+    /// Runs `N` invocations.
+    async fn run<const N: usize>(&self) {
+        let (setting, name) = (self.setting, format!("{N} times {self:?}"));
+        let world = world_without_timeouts(setting, 1, steps_before(self.step)).await;
+        let token = world.simulator.start_rotation(&world.arn);
+        let event = world.simulator.event(&world.arn, &token, self.step);
+        let succeeded = AtomicUsize::new(0);
+        let invocation = |()| {
+            let event = event.clone();
+            let invocation = async {
+                if world.invoke(event).await.is_ok() {
+                    succeeded.fetch_add(1, Relaxed);
+                }
+            };
+            Runner::new(&world.simulator, invocation)
+        };
+
+        interleave([(); N].map(invocation), &self.turns).await;
+
+        assert_ne!(succeeded.load(Relaxed), 0, "one succeeds: {name}");
+        let orphans = world.simulator.state().orphaned_keys(&world.arn).len();
+        assert_eq!(orphans, 0, "a key that was not stored is deleted: {name}");
+        let failed = world
+            .rotate_until_it_succeeds(Recovery::SameToken, &name)
+            .await;
+        assert_eq!(failed, 0, "{name}");
+        world.assert_rotated(setting, &name);
+        world.assert_next_rotation_succeeds(setting, &name).await;
+    }
+}
+
+/// Runs `N` concurrent invocations of each step in each setting. `turns` returns the orders for a number of requests.
+fn run_concurrently<const N: usize>(
+    settings: &[Setting],
+    steps: &[&'static str],
+    turns: impl Fn(usize) -> Vec<Turns>,
+) {
+    let mut cases = Vec::new();
+    for (setting, step) in settings
+        .iter()
+        .flat_map(|setting| steps.iter().map(move |step| (*setting, *step)))
+    {
+        let turns = turns(requests_of(setting, step, 1));
+        println!("{setting:?}, {step}: {} interleavings", turns.len());
+        cases.extend(turns.into_iter().map(|turns| Invocations {
+            setting,
+            step,
+            turns,
+        }));
+    }
+
+    in_threads(&cases, |case| block_on(case.run::<N>()));
+
+    println!("{} cases of {N} invocations", cases.len());
+}
+
+#[test]
+fn two_concurrent_invocations_of_a_step_delete_no_key_in_use_and_leave_no_orphan() {
+    // setSecret sends no request.
+    let steps = ["createSecret", "testSecret", "finishSecret"];
+    run_concurrently::<2>(&SETTINGS, &steps, |requests| {
+        paused_twice_and_once(requests, requests)
+    });
+}
+
+/// The steps that create and delete keys.
+#[test]
+fn two_concurrent_invocations_of_a_step_delete_no_key_in_use_of_any_key_type() {
+    let settings = KEY_TYPES.map(|key_type| Setting {
+        key_type,
+        ..Setting::default()
+    });
+    let steps = ["createSecret", "finishSecret"];
+    run_concurrently::<2>(&settings, &steps, |requests| {
+        paused_once_each(requests, requests)
+    });
+}
+
+#[test]
+fn three_concurrent_invocations_of_create_secret_delete_no_key_in_use_and_leave_no_orphan() {
+    run_concurrently::<3>(&SETTINGS, &["createSecret"], |requests| {
+        orders_of_three(requests)
+    });
+}

@@ -1,0 +1,178 @@
+//! Concurrent invocations, paused and resumed between any two of their requests.
+//!
+//! Every request waits at the simulator until it is the turn of its invocation, so at most one invocation makes progress, and
+//! [`Turns`] determines the order of the requests. Afterwards, the rotation is retried until it succeeds, and the test asserts
+//! on the final state.
+//!
+//! [`concurrent`] runs several invocations of one step, [`late`] resumes an invocation after its rotation has continued without
+//! it, and [`two_secrets`] rotates two secrets.
+
+mod concurrent;
+mod late;
+mod two_secrets;
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+use simulator::{Hold, State};
+
+use super::*;
+use crate::faults::{Recovery, block_on, in_threads, undisturbed_rotation, world};
+
+/// A resource-scoped key with an admin secret, and a Cloud API key with self-rotation. Together they cover both policies.
+const SETTINGS: [Setting; 2] = [
+    Setting {
+        key_type: KeyType::Kafka,
+        mode: Mode::Admin,
+        policy: OldKeyPolicy::Delete,
+    },
+    Setting {
+        key_type: KeyType::Cloud,
+        mode: Mode::SelfRotation,
+        policy: OldKeyPolicy::KeepUntilNextRotation,
+    },
+];
+
+/// Slightly more than the time that testSecret reserves after the verification, so that it stops probing a deleted key soon.
+const SHORT_TIME_LIMIT: Duration = Duration::from_millis(11_300);
+
+/// The number of requests per turn. The runners take turns, and in the end each one finishes, beginning with the next in turn.
+///
+/// The first request of a runner is only held: `n` means "up to before its `n`th request".
+type Turns = Vec<usize>;
+
+/// The number of yields after which no further request can be on its way. A request is held a tenth of this after it is sent.
+const YIELDS: usize = 64;
+
+/// A future whose requests are released one by one.
+struct Runner<'a> {
+    simulator: &'a Simulator,
+    running: Pin<Box<dyn Future<Output = ()> + 'a>>,
+    /// The held requests, in the order of their arrival.
+    held: VecDeque<Hold>,
+    is_done: bool,
+}
+
+impl<'a> Runner<'a> {
+    fn new(simulator: &'a Simulator, running: impl Future<Output = ()> + 'a) -> Self {
+        Self {
+            simulator,
+            running: Box::pin(running),
+            held: VecDeque::new(),
+            is_done: false,
+        }
+    }
+
+    /// Releases the oldest held request and holds the following ones. The other runners' requests are already held, so those
+    /// that arrive are this runner's.
+    async fn advance(&mut self) {
+        let mut next = self.hold_next();
+        self.held.pop_front();
+        loop {
+            tokio::select! {
+                biased;
+                () = next.arrived(1) => {
+                    let arrived = std::mem::replace(&mut next, self.hold_next());
+                    self.held.push_back(arrived);
+                }
+                () = &mut self.running => {
+                    self.is_done = true;
+                    return;
+                }
+                () = quiet(), if !self.held.is_empty() => return,
+            }
+        }
+    }
+
+    fn hold_next(&self) -> Hold {
+        let is_next = AtomicBool::new(true);
+        self.simulator
+            .hold_requests(move |_| is_next.swap(false, Relaxed))
+    }
+
+    async fn finish(&mut self) {
+        self.held.clear();
+        if !self.is_done {
+            (&mut self.running).await;
+            self.is_done = true;
+        }
+    }
+}
+
+/// Resolves when no future can make progress until a request is released.
+async fn quiet() {
+    for _ in 0..YIELDS {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Runs the runners concurrently, in the order of `turns`.
+async fn interleave<const N: usize>(mut runners: [Runner<'_>; N], turns: &[usize]) {
+    for requests in turns {
+        for _ in 0..*requests {
+            if runners[0].is_done {
+                break;
+            }
+            runners[0].advance().await;
+        }
+        runners.rotate_left(1);
+    }
+    for mut runner in runners {
+        runner.finish().await;
+    }
+}
+
+/// A world in which requests do not time out, after the steps `done` of its `nth` rotation.
+async fn world_without_timeouts(setting: Setting, nth: usize, done: &[&str]) -> World {
+    let mut world = world(setting).await;
+    world.function.http_limits.request = AMPLE;
+    world.function.secret_limits.attempt = AMPLE;
+    for _ in 1..nth {
+        assert_eq!(world.rotate().await, Outcome::Succeeded);
+    }
+    for step in done {
+        world.step(step).await.expect(step);
+    }
+    world
+}
+
+/// Returns the steps before `step`.
+fn steps_before(step: &str) -> &'static [&'static str] {
+    let nth = STEPS.iter().position(|known| *known == step).expect(step);
+    &STEPS[..nth]
+}
+
+/// Returns the number of requests of a step in the `nth` rotation.
+fn requests_of(setting: Setting, step: &str, nth: usize) -> usize {
+    block_on(async {
+        let world = world_without_timeouts(setting, nth, steps_before(step)).await;
+        world.requests();
+        world.step(step).await.expect(step);
+        world.requests().len()
+    })
+}
+
+impl World {
+    /// Invokes the function with a short time limit and ignores the outcome: it may probe a deleted key until the deadline.
+    async fn invoke_and_ignore_outcome(&self, event: Value) {
+        let _ = self.invoke_within(event, SHORT_TIME_LIMIT).await;
+    }
+
+    /// Asserts that the next rotation succeeds at the first attempt.
+    async fn assert_next_rotation_succeeds(&self, setting: Setting, case: &str) {
+        let outcome = self.rotate().await;
+        assert_eq!(outcome, Outcome::Succeeded, "{case}: the next rotation");
+        self.assert_rotated(setting, case);
+    }
+
+    async fn rotate_secret(&self, arn: &str) -> Outcome {
+        let invoke = async |event| {
+            let outcome = self.invoke(event).await;
+            outcome.map_err(|error| format!("{error:?}"))
+        };
+        self.simulator.rotate(arn, &invoke).await
+    }
+}

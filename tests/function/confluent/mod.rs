@@ -1,0 +1,9 @@
+//! The client for Confluent Cloud, probes, key types and untrusted responses.
+
+mod api_keys;
+mod generated;
+pub(crate) mod key_types;
+mod probes;
+mod untrusted_responses;
+
+use super::*;

@@ -1,0 +1,89 @@
+//! Responses that no correct service returns.
+//!
+//! [`bodies`] injects each invalid response once into each request of a rotation. [`slow`] covers slow responses, [`keys`]
+//! created and listed keys, and [`other_hosts`] endpoints and redirects to other hosts. If a response is a success, its request
+//! takes effect: a key may then exist whose secret is lost. The tests assert that the step ends in time with a cause, and that
+//! the next attempt leaves the correct keys.
+
+mod bodies;
+mod keys;
+mod other_hosts;
+mod slow;
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use simulator::{CANARY, Request, Response, Service};
+
+use super::*;
+use crate::faults::{Recovery, block_on, undisturbed_rotation, world};
+
+/// The time limit of a step: shorter than an implausible `Retry-After`, and longer than the time that testSecret reserves.
+const STEP: Duration = Duration::from_secs(14);
+
+/// The longest error, in bytes.
+const MAX_ERROR_BYTES: usize = 3_000;
+
+/// The number of cases that run concurrently.
+const THREADS: usize = 16;
+
+/// A response and its name.
+type NamedResponse = (String, Response);
+
+fn json_response(status: u16, body: impl Into<Vec<u8>>) -> Response {
+    Response::new(status, "application/json", body.into())
+}
+
+/// Matches the `nth` request from now on.
+fn is_nth(nth: usize) -> impl Fn(&Request) -> bool + Send + 'static {
+    let count = AtomicUsize::new(0);
+    move |_| count.fetch_add(1, Relaxed) == nth
+}
+
+impl World {
+    /// Responds to the `nth` request from now on with `response`. If it is a success, the request takes effect.
+    fn respond_to_nth(&self, nth: usize, response: Response) {
+        if (200..300).contains(&response.status) {
+            self.simulator.replace_response(1, is_nth(nth), response);
+        } else {
+            self.simulator.respond_with(1, is_nth(nth), response);
+        }
+    }
+
+    /// Runs one attempt, which must end in time. If it fails, its error is short and contains no secret.
+    async fn attempt(&self, case: &str) -> Outcome {
+        let started = Instant::now();
+        let outcome = self.rotate().await;
+        let elapsed = started.elapsed();
+        assert!(elapsed < 4 * STEP, "{case}: {elapsed:?}");
+        if let Outcome::Failed { error, .. } = &outcome {
+            assert!(
+                error.len() < MAX_ERROR_BYTES,
+                "{case}: {} bytes: {:.300}",
+                error.len(),
+                error
+            );
+            assert!(!error.contains(CANARY), "{case}: {error}");
+            assert!(!error.contains("anicked"), "{case}: {error}");
+        }
+        outcome
+    }
+
+    /// Retries the rotation, as Secrets Manager does, until it succeeds.
+    async fn recover(&self, setting: Setting, case: &str) {
+        self.rotate_until_it_succeeds(Recovery::SameToken, case)
+            .await;
+        self.assert_rotated(setting, case);
+    }
+}
+
+/// Calls `run` for each of `cases`, concurrently.
+fn run_concurrently<T: Sync>(cases: &[T], run: impl AsyncFn(&T) + Sync) {
+    std::thread::scope(|scope| {
+        for first in 0..THREADS {
+            let (cases, run) = (cases.iter().skip(first).step_by(THREADS), &run);
+            scope.spawn(move || cases.for_each(|case| block_on(run(case))));
+        }
+    });
+}

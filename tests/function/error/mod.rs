@@ -1,0 +1,5 @@
+//! Tests of `src/error`: messages and remedies.
+
+mod remedies;
+
+use super::*;

@@ -1,0 +1,110 @@
+//! Messages about the management credentials.
+
+use super::*;
+
+const CASES: &[Case] = &[
+    Case {
+        name: "a resource-scoped API key in the admin secret",
+        arrange: |world| {
+            let resource = Some("lkc-orders");
+            let key = world.simulator.add_key(ADMIN, resource, Some(ENVIRONMENT));
+            store_admin_key(world, &key);
+        },
+        error: "AdminSecretRequired",
+        message: "Confluent Cloud rejected key MANAGEMENT in a request to list the owner's API keys: HTTP 401, invalid API key: \
+                  make sure you're using a Cloud API Key and not a Cluster API Key: \
+                  https://docs.confluent.io/cloud/current/api.html#section/Authentication (request ID ID). Name an \
+                  admin secret with a Cloud API key (adminSecretArn in the secret, or ADMIN_SECRET_ARN): a \
+                  resource-scoped API key cannot manage keys",
+        ..CASE
+    },
+    Case {
+        name: "a typo in the admin key's API secret",
+        arrange: |world| {
+            let (id, _) = world.simulator.add_key(ADMIN, None, None);
+            store_admin_key(world, &(id, "cfltTypo".to_owned()));
+        },
+        error: "ConfluentUnauthenticated",
+        message: "Confluent Cloud rejected key MANAGEMENT in a request to list the owner's API keys: HTTP 401, Unauthorized \
+                  (request ID ID). Correct apiKey and apiSecret in the secret that contains this key. If the key was \
+                  deleted, store another one",
+        ..CASE
+    },
+    Case {
+        name: "an admin key without a role",
+        arrange: |world| world.grant_admin(&[]),
+        error: "CurrentKeyNotOfOwner",
+        message: "the current key CURRENT is not an API key of sa-orders: Confluent Cloud lists no keys of this owner \
+                  for the management credentials. Correct serviceAccountId in the secret, or grant the owner of the \
+                  management credentials ResourceOwner on sa-orders",
+        ..CASE
+    },
+    Case {
+        name: "an admin key without permission to create keys",
+        arrange: |world| respond(world, creates_a_key, Response::confluent_forbidden()),
+        error: "ConfluentForbidden",
+        message: "Confluent Cloud denied key MANAGEMENT permission to create an API key: HTTP 403, code \
+                  forbidden_access, Forbidden Access (request ID ID). Grant the owner of the management credentials \
+                  ResourceOwner on the service account. Confluent Cloud also returns this status if the object no \
+                  longer exists",
+        ..CASE
+    },
+    Case {
+        name: "two admin secrets",
+        arrange: |world| {
+            let other = "arn:aws:secretsmanager:us-east-1:123456789012:secret:other-AbCdEf";
+            world.set_variable("ADMIN_SECRET_ARN", other);
+        },
+        error: "AdminSecretConflict",
+        message: "adminSecretArn in the secret and ADMIN_SECRET_ARN name different admin secrets. Name the same secret in \
+                  both, or remove one of them",
+        ..CASE
+    },
+    Case {
+        name: "the ARN of an admin secret in another Region",
+        arrange: |world| {
+            let other = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:admin-AbCdEf";
+            world.change_value(|value| value["adminSecretArn"] = json!(other));
+        },
+        error: "SecretsManagerRejected",
+        message: "Secrets Manager rejected GetSecretValue for ADMIN: ResourceNotFoundException, Secrets Manager can't \
+                  find the specified secret. Check the ARN: the secret must exist in the function's Region",
+        ..CASE
+    },
+    Case {
+        name: "an admin secret in plaintext",
+        arrange: |world| store(world, &admin_secret(world).unwrap(), "KEY:cfltSecret"),
+        error: "InvalidAdminSecretValue",
+        message: "the value of the admin secret ADMIN is invalid: it is not a JSON object (line 1, column [..]). Store a \
+                  single JSON object with apiKey and apiSecret. In the console, enter them as key/value pairs",
+        ..CASE
+    },
+];
+
+/// Stores another key in the admin secret.
+fn store_admin_key(world: &World, (id, secret): &(String, String)) {
+    let value = json!({"apiKey": id, "apiSecret": secret});
+    store(world, &admin_secret(world).unwrap(), &value.to_string());
+}
+
+#[tokio::test]
+async fn invalid_management_credentials_are_reported_with_their_remedy() {
+    assert_messages(CASES).await;
+}
+
+#[tokio::test]
+async fn self_rotation_of_a_resource_scoped_api_key_requires_an_admin_secret() {
+    let world = World::new(Setting {
+        mode: Mode::SelfRotation,
+        ..Setting::default()
+    })
+    .await;
+
+    let error = world.step("createSecret").await.unwrap_err();
+
+    let message = with_placeholders(&world, &error.error_message);
+    let expected = "Confluent Cloud rejected key CURRENT in a request to list the owner's API keys: HTTP 401, [..]. Name an admin \
+                    secret with a Cloud API key (adminSecretArn in the secret, or ADMIN_SECRET_ARN): a resource-scoped \
+                    API key cannot manage keys";
+    assert!(matches(&message, expected), "{message}");
+}

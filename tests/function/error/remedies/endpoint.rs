@@ -1,0 +1,60 @@
+//! Messages about the resource's endpoint.
+
+use super::*;
+
+const CASES: &[Case] = &[
+    Case {
+        name: "an endpoint on a domain that is not allowed",
+        arrange: |world| set_field(world, "endpoint", "https://kafka.example"),
+        error: "EndpointNotAllowed",
+        message: "`endpoint` in the secret is not allowed: credentials are not sent to kafka.example because its domain is not \
+                  in the list of allowed domains. Correct `endpoint` in the secret. If you trust this host with the \
+                  key, add its domain to ALLOWED_ENDPOINT_DOMAINS on the function",
+        ..CASE
+    },
+    Case {
+        name: "the bootstrap server instead of the endpoint",
+        arrange: |world| {
+            let bootstrap_server = "pkc-1.eu-west-1.aws.confluent.cloud:9092";
+            set_field(world, "endpoint", bootstrap_server);
+        },
+        error: "EndpointNotAllowed",
+        message: "`endpoint` in the secret is not allowed: credentials are not sent to \
+                  pkc-1.eu-west-1.aws.confluent.cloud:9092 because its port is not 443. Set `endpoint` in the secret to \
+                  https://HOST",
+        ..CASE
+    },
+    Case {
+        name: "a private cluster outside the function's network",
+        arrange: |world| world.set_advertised_url(&world.simulator.unreachable_url()),
+        error: "EndpointUnreachable",
+        message: "could not verify the current key CURRENT: the resource's endpoint is unreachable (could not connect to \
+                  127.0.0.1:1: [..]). Connect the function to a network from which it can reach the endpoint and resolve \
+                  its host name",
+        ..CASE
+    },
+    Case {
+        name: "a gateway that returns 403 for every request",
+        arrange: |world| respond(world, is_probe, Response::empty(403)),
+        error: "EndpointAcceptsAnyCredential",
+        message: "could not verify the current key CURRENT: the resource's endpoint responds to a wrong secret in the \
+                  same way. Correct `endpoint` in the secret. If it is correct, check whether a firewall, proxy or IP \
+                  filter responds in place of the resource",
+        ..CASE
+    },
+    Case {
+        name: "an admin key without a role for the cluster",
+        arrange: |world| world.grant_admin(&[Role::ResourceOwnerOf(OWNER.to_owned())]),
+        error: "EndpointNotFound",
+        message: "could not look up the resource's endpoint: Confluent Cloud denied key MANAGEMENT permission to look up \
+                  the resource's endpoint: HTTP [..]. Correct resourceId and environmentId in the secret, grant the \
+                  owner of the management credentials a role that can view the resource, such as Operator, or add \
+                  `endpoint` to the secret",
+        ..CASE
+    },
+];
+
+#[tokio::test]
+async fn an_invalid_endpoint_is_reported_with_its_remedy() {
+    assert_messages(CASES).await;
+}

@@ -1,0 +1,74 @@
+//! Messages about the current and the pending key.
+
+use super::*;
+
+const CASES: &[Case] = &[
+    Case {
+        name: "a typo in the API secret",
+        arrange: |world| set_field(world, "apiSecret", "cfltTypo"),
+        error: "CurrentKeyNotAccepted",
+        message: "could not verify the current key CURRENT: the last probe was rejected with HTTP 401. Correct apiKey \
+                  and apiSecret in the secret. If the key was deleted, store another key of the same owner and resource",
+        ..CASE
+    },
+    Case {
+        name: "a typo in the API key ID",
+        arrange: |world| set_field(world, "apiKey", "TYPO"),
+        error: "CurrentKeyNotOfOwner",
+        message: "the current key TYPO is not an API key of sa-orders: Confluent Cloud lists other keys, but not this \
+                  one. Correct apiKey in the secret. If the key was deleted, store another key of the same owner and \
+                  resource",
+        ..CASE
+    },
+    Case {
+        name: "a typo in the owner's ID",
+        arrange: |world| set_field(world, "serviceAccountId", "sa-order"),
+        error: "CurrentKeyNotOfOwner",
+        message: "the current key CURRENT is not an API key of sa-order: it has another owner. Correct apiKey and \
+                  apiSecret, or serviceAccountId, in the secret",
+        ..CASE
+    },
+    Case {
+        name: "the environment of another cluster",
+        arrange: |world| set_field(world, "environmentId", "env-test"),
+        error: "CurrentKeyScopeMismatch",
+        message: "the current key CURRENT is scoped to another resource or environment than the secret names. Correct \
+                  resourceId and environmentId, or apiKey and apiSecret, in the secret",
+        ..CASE
+    },
+    Case {
+        name: "a pending key that is denied",
+        arrange: |world| {
+            let pending = world.key("AWSPENDING");
+            let is_probe_of_pending =
+                move |request: &Request| is_probe(request) && request.key_id == pending;
+            let body = json!({"error_code": 40301, "message": "Request is not authorized"});
+            respond(world, is_probe_of_pending, Response::json(403, &body));
+            world.time_limit = Duration::from_secs(12);
+        },
+        step: "testSecret",
+        error: "PendingKeyNotAuthorized",
+        message: "could not verify the pending key PENDING: [..], the last one denied with HTTP 403. The next attempt \
+                  retries. If this persists, check the role bindings of the key's owner, and any firewall, proxy or IP \
+                  filter in front of the resource",
+    },
+    Case {
+        name: "a quota that is used up",
+        arrange: |world| {
+            world.simulator.state().controls.quota = Some(simulator::Quota {
+                per_owner: 2,
+                response: simulator::QuotaResponse::PaymentRequired,
+            });
+        },
+        error: "QuotaExceeded",
+        message: "sa-orders has 2 API keys, 2 of them for this resource, and its quota allows no more: Confluent Cloud \
+                  rejected a request from key MANAGEMENT to create an API key: HTTP 402, [..] (request ID ID). Delete \
+                  unused keys of sa-orders, or ask Confluent Support to raise the quota",
+        ..CASE
+    },
+];
+
+#[tokio::test]
+async fn an_invalid_key_is_reported_with_its_remedy() {
+    assert_messages(CASES).await;
+}

@@ -1,0 +1,63 @@
+//! Messages about the secret value.
+
+use super::*;
+
+const NOT_AN_OBJECT: &str = "the value of the AWSCURRENT version of the secret is invalid: it is not a JSON object (line 1, column [..]). Store a \
+     single JSON object with apiKey, apiSecret and serviceAccountId. In the console, enter them as key/value pairs";
+
+const CASES: &[Case] = &[
+    Case {
+        name: "a key ID and an API secret in plaintext",
+        arrange: |world| store(world, &world.arn, "ABCDEFGH12345678:cfltSecret"),
+        error: "InvalidSecretValue",
+        message: NOT_AN_OBJECT,
+        ..CASE
+    },
+    Case {
+        name: "an API secret in plaintext",
+        arrange: |world| store(world, &world.arn, "cfltSecret"),
+        error: "InvalidSecretValue",
+        message: NOT_AN_OBJECT,
+        ..CASE
+    },
+    Case {
+        name: "a binary value",
+        arrange: |world| world.arn = world.simulator.add_binary_secret("orders/bytes", b"\x00"),
+        error: "InvalidSecretValue",
+        message: "the value of SECRET is binary (SecretBinary). Store the value as a string (SecretString): a JSON \
+                  object with apiKey and apiSecret",
+        ..CASE
+    },
+    Case {
+        name: "no API secret",
+        arrange: |world| set_field(world, "apiSecret", ""),
+        error: "InvalidSecretValue",
+        message: "the value of the AWSCURRENT version of the secret is invalid: `apiSecret` is missing or empty. Add \
+                  `apiSecret` to it, in exactly this spelling",
+        ..CASE
+    },
+    Case {
+        name: "no key yet",
+        arrange: |world| {
+            set_field(world, "apiSecret", "");
+            set_field(world, "apiKey", "");
+        },
+        error: "InitialKeyNotAllowed",
+        message: "the secret contains no key: apiKey and apiSecret are missing or empty. Add apiKey and apiSecret to the \
+                  secret, or set INITIAL_KEY=allow on the function to let the first rotation create a key",
+        ..CASE
+    },
+    Case {
+        name: "the ID of a bootstrap server instead of the cluster's",
+        arrange: |world| set_field(world, "resourceId", "pkc-orders"),
+        error: "UnknownResource",
+        message: "`resourceId` in the secret is not a resource ID of Confluent Cloud. Use lkc-…, lsrc-…, lksqlc-…, a \
+                  Flink region such as aws.us-west-2, Tableflow or Global, or omit it for a Cloud API key",
+        ..CASE
+    },
+];
+
+#[tokio::test]
+async fn an_invalid_secret_value_is_reported_with_its_remedy() {
+    assert_messages(CASES).await;
+}

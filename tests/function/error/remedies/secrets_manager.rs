@@ -1,0 +1,63 @@
+//! Messages about Secrets Manager.
+
+use super::*;
+
+const CASES: &[Case] = &[
+    Case {
+        name: "a secret that is scheduled for deletion",
+        arrange: |world| {
+            let message = "You can't perform this operation on the secret because it was marked for deletion.";
+            reject(world, "GetSecretValue", "InvalidRequestException", message);
+        },
+        error: "SecretsManagerRejected",
+        message: "Secrets Manager rejected GetSecretValue for SECRET: InvalidRequestException, You can't perform this \
+                  operation on the secret because it was marked for deletion. Restore the secret with RestoreSecret if \
+                  you still need it. Otherwise no action is required",
+        ..CASE
+    },
+    Case {
+        name: "a wrong clock",
+        arrange: |world| {
+            let message = "Signature expired: 20261101T000000Z is now earlier than 20261101T010000Z (20261101T010500Z - 5 min.)";
+            reject(
+                world,
+                "DescribeSecret",
+                "InvalidSignatureException",
+                message,
+            );
+        },
+        error: "SecretsManagerRejected",
+        message: "Secrets Manager rejected DescribeSecret for SECRET: InvalidSignatureException, Signature expired: \
+                  20261101T000000Z is now earlier than 20261101T010000Z (20261101T010500Z - 5 min.). The next attempt \
+                  retries. If this persists, set the clock of the machine that runs the function",
+        ..CASE
+    },
+    Case {
+        name: "expired AWS credentials",
+        arrange: |world| {
+            let message = "The security token included in the request is expired";
+            reject(world, "DescribeSecret", "ExpiredTokenException", message);
+        },
+        error: "SecretsManagerRejected",
+        message: "Secrets Manager rejected DescribeSecret for SECRET: ExpiredTokenException, The security token included \
+                  in the request is expired. Start a new rotation: Lambda renews the credentials of the function's role. \
+                  Outside Lambda, export new credentials",
+        ..CASE
+    },
+    Case {
+        name: "a throttled request",
+        arrange: |world| {
+            let message = "Rate exceeded";
+            reject(world, "DescribeSecret", "ThrottlingException", message);
+        },
+        error: "SecretsManagerRejected",
+        message: "Secrets Manager rejected DescribeSecret for SECRET: ThrottlingException, Rate exceeded. The next \
+                  attempt retries. If this persists, spread the rotations over the day",
+        ..CASE
+    },
+];
+
+#[tokio::test]
+async fn a_rejected_request_to_secrets_manager_is_reported_with_its_remedy() {
+    assert_messages(CASES).await;
+}

@@ -1,0 +1,247 @@
+//! Preflight: every outcome of every check, and that a preflight changes nothing.
+
+mod data_plane;
+mod keys;
+mod secret;
+
+use confluent_key_rotation::preflight::{CHECKS, Outcome as Checked, Report};
+use simulator::{CurrentKeyGuarantee, Request, Response, SecretValue};
+
+use super::*;
+
+use Checked::{Failed, Ok as Fine, Unknown, Warning};
+
+/// A condition, and what one check finds.
+#[derive(Clone, Copy)]
+struct Case {
+    name: &'static str,
+    check: &'static str,
+    outcome: Checked,
+    /// A part of what the check observes.
+    observed: &'static str,
+    setting: Setting,
+    arrange: fn(&mut World),
+}
+
+/// The defaults of a case.
+const CASE: Case = Case {
+    name: "",
+    check: "",
+    outcome: Fine,
+    observed: "",
+    setting: KAFKA_WITH_ADMIN_SECRET,
+    arrange: |_| {},
+};
+
+const KAFKA_WITH_ADMIN_SECRET: Setting = Setting {
+    key_type: KeyType::Kafka,
+    mode: Mode::Admin,
+    policy: OldKeyPolicy::Delete,
+};
+
+const SELF_ROTATION: Setting = Setting {
+    mode: Mode::SelfRotation,
+    ..KAFKA_WITH_ADMIN_SECRET
+};
+
+const INITIAL_KEY: Setting = Setting {
+    mode: Mode::InitialKey,
+    ..KAFKA_WITH_ADMIN_SECRET
+};
+
+fn cases() -> impl Iterator<Item = &'static Case> {
+    [secret::CASES, keys::CASES, data_plane::CASES]
+        .into_iter()
+        .flatten()
+}
+
+/// Sends `response` to all requests that match.
+fn respond(world: &World, matches: fn(&Request) -> bool, response: Response) {
+    world.simulator.respond_with(usize::MAX, matches, response);
+}
+
+/// Returns whether a request to the control plane has `part` in its path.
+fn requests(request: &Request, part: &str) -> bool {
+    request.service == Service::ControlPlane && request.name().contains(part)
+}
+
+#[tokio::test]
+async fn every_check_reports_what_it_observed_and_what_to_do() {
+    for case in cases() {
+        let name = case.name;
+        let mut world = World::new(case.setting).await;
+        (case.arrange)(&mut world);
+
+        let report = world.preflight().await;
+
+        let names: Vec<&str> = report.checks.iter().map(|check| check.name).collect();
+        assert_eq!(names, CHECKS, "{name}");
+        let mut checks = report.checks.iter();
+        let check = checks.find(|check| check.name == case.check).unwrap();
+        assert_eq!(check.outcome, case.outcome, "{name}: {report:#?}");
+        let observed = &check.observed;
+        assert!(observed.contains(case.observed), "{name}: {report:#?}");
+        let requires_action = matches!(case.outcome, Warning | Failed);
+        let has_remedy = check.remedy.is_some();
+        assert!(has_remedy || !requires_action, "{name}: {report:#?}");
+        let may_be_unknown = ["create-permission", "quota"].contains(&case.check);
+        if requires_action || (case.outcome == Unknown && !may_be_unknown) {
+            assert!(report.verdict >= case.outcome, "{name}: {report:#?}");
+        }
+    }
+}
+
+#[test]
+fn every_check_has_a_case_for_each_of_its_outcomes() {
+    let has = |check, outcome| cases().any(|case| case.check == check && case.outcome == outcome);
+    for check in CHECKS {
+        let outcomes = match check {
+            "secret" | "key-type" | "management-credentials" => &[Fine, Failed][..],
+            "rotation" | "key-copies" => &[Fine, Warning],
+            "labels" | "value" => &[Fine, Warning, Failed],
+            "control-plane-access" => &[Fine, Failed, Unknown],
+            "create-permission" => &[Unknown],
+            "orphaned-keys" => &[Fine, Unknown],
+            _ => &[Fine, Warning, Failed, Unknown],
+        };
+        for outcome in outcomes {
+            assert!(has(check, *outcome), "{check} {outcome:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_names_the_orphaned_keys_of_an_abandoned_rotation() {
+    let world = World::new(Setting::default()).await;
+    world.step("createSecret").await.unwrap();
+    let orphan = world.key("AWSPENDING").unwrap();
+    let in_progress = world.preflight().await;
+    world.simulator.abandon_rotation(&world.arn);
+
+    let abandoned = world.preflight().await;
+
+    let found = |report: &Report| {
+        let mut checks = report.checks.iter();
+        let check = checks.find(|check| check.name == "orphaned-keys").unwrap();
+        (check.outcome, check.observed.clone())
+    };
+    assert_eq!(found(&abandoned), (Warning, orphan));
+    assert_eq!(found(&in_progress), (Fine, "no orphaned keys".to_owned()));
+}
+
+#[tokio::test]
+async fn a_preflight_changes_nothing_and_prints_no_secret() {
+    for case in cases() {
+        let name = case.name;
+        let mut world = World::new(case.setting).await;
+        (case.arrange)(&mut world);
+        world.requests();
+        let before = keys_and_labels(&world);
+
+        let (report, lines) = telemetry::logs::logged(world.preflight()).await;
+
+        let output = format!("{report:?} {} {lines:?}", json!(report));
+        assert!(!output.contains(simulator::CANARY), "{name}: {output}");
+        assert_eq!(keys_and_labels(&world), before, "{name}");
+        let changes = [
+            "PutSecretValue",
+            "UpdateSecretVersionStage",
+            "POST /iam",
+            "DELETE",
+        ];
+        let requests = world.requests();
+        let is_change = |request: &&String| changes.iter().any(|change| request.contains(change));
+        assert_eq!(requests.iter().find(is_change), None, "{name}");
+    }
+}
+
+/// Returns all keys, and the staging labels of all secrets.
+fn keys_and_labels(world: &World) -> impl PartialEq + Debug {
+    let state = world.simulator.state();
+    let keys: Vec<String> = state.keys.keys().cloned().collect();
+    let labels = |secret: &simulator::Secret| format!("{:?}", secret.labels);
+    let secrets: Vec<String> = state.secrets.values().map(labels).collect();
+    (keys, secrets)
+}
+
+#[tokio::test]
+async fn a_preflight_of_every_key_type_agrees_with_the_rotation() {
+    for setting in key_types::possible_settings() {
+        let world = faults::world(setting).await;
+
+        let report = world.preflight().await;
+
+        // Whether the resource accepts an initial key is unknown until the key exists.
+        let best = match setting.mode {
+            Mode::InitialKey => Unknown,
+            Mode::Admin | Mode::SelfRotation => Fine,
+        };
+        assert_eq!(report.verdict, best, "{setting:?}: {report:#?}");
+        assert_eq!(world.rotate().await, Outcome::Succeeded, "{setting:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_requires_no_token_and_a_failed_check_is_not_an_error() {
+    let mut world = World::new(Setting::default()).await;
+    world.arn = "orders/missing".to_owned();
+
+    let report = world.preflight().await;
+
+    assert_eq!(report.verdict, Failed);
+    let report = serde_json::to_value(&report).unwrap();
+    assert_eq!(report["secret"], "orders/missing");
+    assert_eq!(report["verdict"], "failed");
+    assert_eq!(report["checks"][0]["name"], "secret");
+    assert_eq!(report["checks"][0]["outcome"], "failed");
+    let observed = report["checks"][0]["observed"].as_str().unwrap();
+    assert!(observed.contains("ResourceNotFoundException"), "{observed}");
+    assert_eq!(report["checks"][1]["outcome"], "unknown");
+    assert_eq!(report["checks"][1].get("remedy"), None);
+}
+
+#[tokio::test]
+async fn a_test_of_the_configuration_logs_the_preflight_report() {
+    for mode in [Mode::Admin, Mode::InitialKey] {
+        let world = World::new(Setting {
+            mode,
+            ..Setting::default()
+        })
+        .await;
+        world.change_value(|value| value["username"] = json!("another"));
+        let invoke = async |event| {
+            let outcome = world.invoke(event).await;
+            outcome.map_err(|error| format!("{error:?}"))
+        };
+
+        let tested = world.simulator.test_configuration(&world.arn, &invoke);
+        let (outcome, lines) = telemetry::logs::logged(tested).await;
+
+        assert_eq!(outcome, Outcome::Succeeded, "{mode:?}");
+        let mut reports = lines.iter().filter(|line| is_report(line));
+        let report = reports.next().unwrap_or_else(|| panic!("{lines:#?}"));
+        assert!(
+            report["verdict"] == "warning" || mode == Mode::InitialKey,
+            "{report}"
+        );
+        let mut warnings = lines.iter().filter(|line| line["check"] == "key-copies");
+        let warning = warnings.next().unwrap_or_else(|| panic!("{lines:#?}"));
+        assert_eq!(warning["check_outcome"], "warning", "{mode:?}");
+        let observed = warning["observed"].as_str().unwrap();
+        assert!(observed.contains("username"), "{mode:?}: {observed}");
+        assert_eq!(warnings.count(), 0, "{mode:?}: {lines:#?}");
+    }
+}
+
+fn is_report(line: &Value) -> bool {
+    line["message"] == "preflight report"
+}
+
+#[tokio::test]
+async fn a_rotation_logs_no_preflight_report() {
+    let world = World::new(Setting::default()).await;
+
+    let (_, lines) = telemetry::logs::logged(world.rotate()).await;
+
+    assert!(!lines.iter().any(is_report));
+}

@@ -1,0 +1,187 @@
+//! Cases of the checks of the secret, its value and the management credentials.
+
+use super::*;
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "a secret that exists",
+        check: "secret",
+        observed: "DescribeSecret succeeded",
+        ..CASE
+    },
+    Case {
+        name: "a secret in another Region",
+        check: "secret",
+        outcome: Failed,
+        observed: "ResourceNotFoundException",
+        arrange: |world| world.arn = world.arn.replace("us-east-1", "eu-west-1"),
+        ..CASE
+    },
+    Case {
+        name: "an enabled rotation",
+        check: "rotation",
+        observed: "rotation is enabled",
+        ..CASE
+    },
+    Case {
+        name: "a canceled rotation",
+        check: "rotation",
+        outcome: Warning,
+        observed: "not enabled",
+        arrange: |world| world.simulator.cancel_rotation(&world.arn),
+        ..CASE
+    },
+    Case {
+        name: "a current version",
+        check: "labels",
+        observed: "is labeled AWSCURRENT",
+        ..CASE
+    },
+    Case {
+        name: "a pending version",
+        check: "labels",
+        outcome: Warning,
+        observed: "is labeled AWSPENDING",
+        arrange: |world| {
+            world.simulator.start_rotation(&world.arn);
+        },
+        ..CASE
+    },
+    Case {
+        name: "no current version",
+        check: "labels",
+        outcome: Failed,
+        observed: "no version",
+        arrange: |world| {
+            world.set_current_key_guarantee(CurrentKeyGuarantee::Off);
+            world.simulator.move_label(&world.arn, "AWSCURRENT", None);
+        },
+        ..CASE
+    },
+    Case {
+        name: "a valid value",
+        check: "value",
+        observed: "valid",
+        ..CASE
+    },
+    Case {
+        name: "whitespace in a value",
+        check: "value",
+        outcome: Warning,
+        observed: "`resourceId`",
+        arrange: |world| world.change_value(|value| value["resourceId"] = json!(" lkc-orders")),
+        ..CASE
+    },
+    Case {
+        name: "a value that is not JSON",
+        check: "value",
+        outcome: Failed,
+        observed: "not a JSON object",
+        arrange: |world| {
+            world.set_current_key_guarantee(CurrentKeyGuarantee::Off);
+            world.simulator.store_manually(&world.arn, "KEY:SECRET");
+        },
+        ..CASE
+    },
+    Case {
+        name: "no copies of the key",
+        check: "key-copies",
+        observed: "no copies",
+        ..CASE
+    },
+    Case {
+        name: "a copy of the key",
+        check: "key-copies",
+        observed: "are updated: username",
+        arrange: |world| {
+            world.change_value(|value| value["username"] = value["apiKey"].clone());
+        },
+        ..CASE
+    },
+    Case {
+        name: "a field for a copy that contains something else",
+        check: "key-copies",
+        outcome: Warning,
+        observed: "are not updated: username",
+        arrange: |world| world.change_value(|value| value["username"] = json!("another")),
+        ..CASE
+    },
+    Case {
+        name: "a known key type",
+        check: "key-type",
+        observed: "key type kafka, resource lkc-orders",
+        ..CASE
+    },
+    Case {
+        name: "an unknown key type",
+        check: "key-type",
+        outcome: Failed,
+        observed: "`resourceId`",
+        arrange: |world| world.change_value(|value| value["resourceId"] = json!("lkx-orders")),
+        ..CASE
+    },
+    Case {
+        name: "an admin secret",
+        check: "management-credentials",
+        observed: "adminSecretArn in the secret",
+        ..CASE
+    },
+    Case {
+        name: "self-rotation of a Cloud API key",
+        check: "management-credentials",
+        observed: "the secret's own key",
+        setting: Setting {
+            key_type: KeyType::Cloud,
+            ..SELF_ROTATION
+        },
+        ..CASE
+    },
+    Case {
+        name: "two admin secrets",
+        check: "management-credentials",
+        outcome: Failed,
+        observed: "different admin secrets",
+        arrange: |world| {
+            let arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:other-AbCdEf";
+            world.set_variable("ADMIN_SECRET_ARN", arn);
+        },
+        ..CASE
+    },
+    Case {
+        name: "an initial key without an admin secret",
+        check: "management-credentials",
+        outcome: Failed,
+        observed: "no admin secret",
+        setting: INITIAL_KEY,
+        arrange: |world| world.change_value(|value| value["adminSecretArn"] = Value::Null),
+    },
+    Case {
+        name: "a Cloud API key as admin key",
+        check: "control-plane-access",
+        observed: "lists the keys of sa-orders",
+        ..CASE
+    },
+    Case {
+        name: "self-rotation of a resource-scoped API key",
+        check: "control-plane-access",
+        outcome: Failed,
+        observed: "Cluster API Key",
+        setting: SELF_ROTATION,
+        ..CASE
+    },
+    Case {
+        name: "a control plane that fails",
+        check: "control-plane-access",
+        outcome: Unknown,
+        observed: "503",
+        arrange: |world| respond(world, lists_keys, Response::empty(503)),
+        ..CASE
+    },
+    Case {
+        name: "any credentials that can list keys",
+        check: "create-permission",
+        outcome: Unknown,
+        observed: "without creating a key",
+        ..CASE
+    },
+];

@@ -1,0 +1,454 @@
+//! `finishSecret`: promotes the pending version, then deletes the previous key. It can be resumed at any point.
+
+use simulator::DeletedKeyResponse;
+
+use super::*;
+
+const BEFORE: [&str; 3] = ["createSecret", "setSecret", "testSecret"];
+
+/// Creates a world in which only finishSecret is left to run.
+async fn before_finish(policy: OldKeyPolicy) -> World {
+    let world = World::new(Setting {
+        policy,
+        ..Setting::default()
+    })
+    .await;
+    world.run_steps(&BEFORE).await;
+    world
+}
+
+impl World {
+    /// Moves `AWSCURRENT`, as a user does manually.
+    fn make_current(&self, version: &str) {
+        self.simulator
+            .move_label(&self.arn, "AWSCURRENT", Some(version));
+    }
+}
+
+#[tokio::test]
+async fn a_promotion_by_another_invocation_is_a_success() {
+    let world = before_finish(OldKeyPolicy::Delete).await;
+    let pending = world.key("AWSPENDING").unwrap();
+    let another = async || world.run_steps(&["finishSecret"]).await;
+
+    let outcome = world
+        .step_while(
+            "finishSecret",
+            is_operation("UpdateSecretVersionStage"),
+            another,
+        )
+        .await;
+
+    assert!(outcome.is_ok(), "{outcome:?}");
+    assert_eq!(world.key("AWSCURRENT"), Some(pending.clone()));
+    world.assert_keys(&[pending], &"two invocations of finishSecret");
+}
+
+#[tokio::test]
+async fn a_denied_promotion_is_an_error_and_the_previous_key_is_kept() {
+    let world = before_finish(OldKeyPolicy::Delete).await;
+    let keys = world.all_keys();
+    let denied = Response::aws_access_denied("UpdateSecretVersionStage");
+    world
+        .simulator
+        .respond_with(1, is_operation("UpdateSecretVersionStage"), denied);
+
+    let error = world
+        .step_error("finishSecret", "the promotion is denied")
+        .await;
+
+    assert_eq!(
+        error.error_type, "SecretsManagerRejected",
+        "{}",
+        error.error_message
+    );
+    assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.initial_key));
+    assert_eq!(world.all_keys(), keys);
+}
+
+#[tokio::test]
+async fn a_step_that_was_interrupted_after_the_promotion_is_resumed() {
+    for policy in [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation] {
+        let world = before_finish(policy).await;
+        let pending = world.key("AWSPENDING").unwrap();
+        // The state after an interruption immediately after the promotion.
+        let version = world.version("AWSPENDING");
+        world
+            .simulator
+            .move_label(&world.arn, "AWSCURRENT", version.as_deref());
+
+        for attempt in 0..2 {
+            let outcome = world.step("finishSecret").await;
+
+            assert!(outcome.is_ok(), "{policy:?}, {attempt}: {outcome:?}");
+            let expected = match policy {
+                OldKeyPolicy::Delete => vec![pending.clone()],
+                OldKeyPolicy::KeepUntilNextRotation => {
+                    vec![pending.clone(), world.initial_key.clone()]
+                }
+            };
+            world.assert_keys(&expected, &(policy, attempt));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_orphaned_key_of_the_same_version_is_deleted() {
+    for policy in [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation] {
+        let world = before_finish(policy).await;
+        let pending = world.key("AWSPENDING").unwrap();
+        {
+            let mut state = world.simulator.state();
+            let mut orphan = state.keys[&pending].clone();
+            orphan.id = "ORPHAN0000000000".to_owned();
+            state.keys.insert(orphan.id.clone(), orphan);
+        }
+
+        world.run_steps(&["finishSecret"]).await;
+
+        let keys = world.all_keys();
+        assert!(
+            !keys.contains("ORPHAN0000000000") && keys.contains(&pending),
+            "{policy:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_previous_key_that_another_user_deleted_counts_as_deleted() {
+    for deleted_key_response in [DeletedKeyResponse::Forbidden, DeletedKeyResponse::NotFound] {
+        for matches in [lists_keys, deletes_a_key] {
+            let world = before_finish(OldKeyPolicy::Delete).await;
+            world.simulator.state().controls.deleted_key_response = deleted_key_response;
+            let pending = world.key("AWSPENDING").unwrap();
+            let delete = async || world.simulator.delete_key_manually(&world.initial_key);
+            // If it is deleted before the list, its version is still AWSCURRENT.
+            world.set_current_key_guarantee(CurrentKeyGuarantee::Off);
+
+            let outcome = world.step_while("finishSecret", matches, delete).await;
+
+            assert!(outcome.is_ok(), "{deleted_key_response:?}: {outcome:?}");
+            world.assert_keys(&[pending], &deleted_key_response);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_denied_deletion_of_the_previous_key_is_an_error_and_the_next_attempt_retries() {
+    let world = before_finish(OldKeyPolicy::Delete).await;
+    world
+        .simulator
+        .respond_with(1, deletes_a_key, Response::confluent_forbidden());
+
+    let error = world
+        .step_error("finishSecret", "the list still contains the key")
+        .await;
+
+    assert_eq!(
+        error.error_type, "KeyDeletionFailed",
+        "{}",
+        error.error_message
+    );
+    assert!(
+        error.error_message.contains(&world.initial_key),
+        "{}",
+        error.error_message
+    );
+    world.run_steps(&["finishSecret"]).await;
+    let current = world.key("AWSCURRENT").unwrap();
+    world.assert_keys(&[current], &"the next attempt");
+}
+
+/// An empty list shows only that the management credentials have no permission to see the keys.
+#[tokio::test]
+async fn an_empty_list_does_not_show_that_a_key_whose_deletion_was_denied_no_longer_exists() {
+    let world = before_finish(OldKeyPolicy::Delete).await;
+    world
+        .simulator
+        .respond_with(1, deletes_a_key, Response::confluent_forbidden());
+    let hide_all = async || world.simulator.respond_with(1, lists_keys, empty_list());
+
+    let outcome = world
+        .step_while("finishSecret", deletes_a_key, hide_all)
+        .await;
+
+    let error = outcome.unwrap_err();
+    assert_eq!(
+        error.error_type, "KeyDeletionFailed",
+        "{}",
+        error.error_message
+    );
+    world.run_steps(&["finishSecret"]).await;
+    let current = world.key("AWSCURRENT").unwrap();
+    world.assert_keys(&[current], &"the next attempt deletes it");
+}
+
+#[tokio::test]
+async fn a_previous_key_that_the_list_omits_is_read_by_its_id() {
+    let world = before_finish(OldKeyPolicy::Delete).await;
+    world.simulator.respond_with(1, lists_keys, empty_list());
+
+    world.run_steps(&["finishSecret"]).await;
+
+    let current = world.key("AWSCURRENT").unwrap();
+    world.assert_keys(&[current], &"the previous key was deleted");
+}
+
+#[tokio::test]
+async fn a_pending_key_that_the_credentials_have_no_permission_to_see_is_not_promoted() {
+    let world = before_finish(OldKeyPolicy::Delete).await;
+    world.grant_admin(&[Role::Operator]);
+
+    let error = world
+        .step_error("finishSecret", "neither key is returned")
+        .await;
+
+    assert_eq!(
+        error.error_type, "PendingKeyNotListed",
+        "{}",
+        error.error_message
+    );
+    assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.initial_key));
+    world.grant_admin(&[Role::OrganizationAdmin]);
+    world.run_steps(&["finishSecret"]).await;
+    let current = world.key("AWSCURRENT").unwrap();
+    world.assert_keys(&[current], &"once the key is returned, it is promoted");
+}
+
+#[tokio::test]
+async fn a_pending_key_that_was_deleted_after_test_secret_is_not_promoted() {
+    let world = before_finish(OldKeyPolicy::Delete).await;
+    let pending = world.key("AWSPENDING").unwrap();
+    world.simulator.delete_key_manually(&pending);
+
+    let error = world
+        .step_error("finishSecret", "the pending key was deleted")
+        .await;
+
+    assert_eq!(
+        error.error_type, "PendingKeyNotListed",
+        "{}",
+        error.error_message
+    );
+    assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.initial_key));
+    world.assert_keys(
+        std::slice::from_ref(&world.initial_key),
+        &"the current key is kept",
+    );
+}
+
+#[tokio::test]
+async fn a_previous_key_of_unknown_state_does_not_count_as_deleted() {
+    let world = before_finish(OldKeyPolicy::Delete).await;
+    let path = format!("{API_KEYS}/{}", world.initial_key);
+    world.simulator.respond_with(1, lists_keys, empty_list());
+    let reads_previous = move |request: &Request| request.name() == format!("GET {path}");
+    world
+        .simulator
+        .respond_with(1, reads_previous, Response::confluent_forbidden());
+
+    let error = world
+        .step_error("finishSecret", "the list contains neither key")
+        .await;
+
+    assert_eq!(
+        error.error_type, "PreviousKeyStateUnknown",
+        "{}",
+        error.error_message
+    );
+    world.run_steps(&["finishSecret"]).await;
+    let current = world.key("AWSCURRENT").unwrap();
+    world.assert_keys(&[current], &"once it is listed, it is deleted");
+}
+
+#[tokio::test]
+async fn a_rollback_while_the_keys_are_listed_prevents_the_deletion_of_the_previous_key() {
+    let world = before_finish(OldKeyPolicy::Delete).await;
+    let current = world.version("AWSCURRENT").unwrap();
+    let pending = world.version("AWSPENDING").unwrap();
+    world.make_current(&pending);
+    let roll_back = async || world.make_current(&current);
+
+    let outcome = world
+        .step_while("finishSecret", lists_keys, roll_back)
+        .await;
+
+    let error = outcome.unwrap_err();
+    assert_eq!(
+        error.error_type, "StagingLabelMoved",
+        "{}",
+        error.error_message
+    );
+    assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.initial_key));
+    assert_eq!(world.count(deletes_a_key), 0);
+}
+
+/// If Confluent rate limits the list, minutes may pass before the promotion.
+#[tokio::test]
+async fn a_version_whose_rotation_was_ended_while_the_keys_are_listed_is_not_promoted() {
+    let endings: [(Arrange, &str); 2] = [
+        (
+            |world| world.simulator.abandon_rotation(&world.arn),
+            "VersionNotPending",
+        ),
+        (
+            |world| world.simulator.cancel_rotation(&world.arn),
+            "RotationNotEnabled",
+        ),
+    ];
+    for (end, error_type) in endings {
+        let world = before_finish(OldKeyPolicy::Delete).await;
+
+        let outcome = world
+            .step_while("finishSecret", lists_keys, async || end(&world))
+            .await;
+
+        assert_eq!(outcome.unwrap_err().error_type, error_type);
+        assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.initial_key));
+        assert_eq!(world.count(deletes_a_key), 0, "{error_type}");
+    }
+}
+
+/// The previous key was chosen with the labels that were read before the list.
+#[tokio::test]
+async fn if_aws_previous_moves_while_the_keys_are_listed_no_key_is_deleted() {
+    let world = before_finish(OldKeyPolicy::Delete).await;
+    let pending = world.version("AWSPENDING").unwrap();
+    world.make_current(&pending);
+    let keys = world.all_keys();
+    let change = async || {
+        world
+            .simulator
+            .move_label(&world.arn, "AWSPREVIOUS", Some(&pending));
+    };
+
+    let outcome = world.step_while("finishSecret", lists_keys, change).await;
+
+    assert_eq!(outcome.unwrap_err().error_type, "StagingLabelMoved");
+    assert_eq!(world.all_keys(), keys);
+}
+
+#[tokio::test]
+async fn a_promotion_is_rejected_if_aws_current_moved_to_another_version() {
+    let world = before_finish(OldKeyPolicy::Delete).await;
+    let edit = async || {
+        let token = world.version("AWSPENDING");
+        world.change_value(|value| value["note"] = json!("another"));
+        world
+            .simulator
+            .move_label(&world.arn, "AWSPENDING", token.as_deref());
+    };
+
+    let outcome = world
+        .step_while(
+            "finishSecret",
+            is_operation("UpdateSecretVersionStage"),
+            edit,
+        )
+        .await;
+
+    assert_eq!(outcome.unwrap_err().error_type, "StagingLabelMoved");
+    assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.initial_key));
+    assert_eq!(world.count(deletes_a_key), 0);
+}
+
+/// If the list omits the key and Confluent rate limits the read that follows, minutes may pass before the deletion.
+#[tokio::test]
+async fn a_rollback_while_the_previous_key_is_read_prevents_its_deletion() {
+    let world = before_finish(OldKeyPolicy::Delete).await;
+    let current = world.version("AWSCURRENT").unwrap();
+    let pending = world.key("AWSPENDING").unwrap();
+    let list = json!({"data": [{"id": pending, "spec": {"owner": {"id": OWNER}}}]});
+    world
+        .simulator
+        .respond_with(1, lists_keys, Response::json(200, &list));
+    let reads_a_key = |request: &Request| request.name().starts_with(&format!("GET {API_KEYS}/"));
+    let roll_back = async || world.make_current(&current);
+
+    let outcome = world
+        .step_while("finishSecret", reads_a_key, roll_back)
+        .await;
+
+    assert_eq!(outcome.unwrap_err().error_type, "StagingLabelMoved");
+    assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.initial_key));
+    assert_eq!(world.count(deletes_a_key), 0);
+}
+
+/// Minutes may pass before a rejected deletion is retried.
+#[tokio::test]
+async fn a_rollback_before_a_deletion_is_retried_prevents_it() {
+    for status in [429, 503] {
+        let world = before_finish(OldKeyPolicy::Delete).await;
+        let current = world.version("AWSCURRENT").unwrap();
+        world
+            .simulator
+            .respond_with(1, deletes_a_key, Response::empty(status));
+        let roll_back = async || world.make_current(&current);
+
+        let outcome = world
+            .step_while("finishSecret", deletes_a_key, roll_back)
+            .await;
+
+        assert_eq!(
+            outcome.unwrap_err().error_type,
+            "StagingLabelMoved",
+            "{status}"
+        );
+        assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.initial_key));
+        assert_eq!(world.count(deletes_a_key), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_rollback_while_an_orphaned_key_is_deleted_prevents_the_deletion_of_the_previous_key() {
+    let world = World::new(Setting::default()).await;
+    world.run_steps(&["createSecret"]).await;
+    world.simulator.abandon_rotation(&world.arn);
+    world.run_steps(&BEFORE).await;
+    let current = world.version("AWSCURRENT").unwrap();
+    let roll_back = async || world.make_current(&current);
+
+    let outcome = world
+        .step_while("finishSecret", deletes_a_key, roll_back)
+        .await;
+
+    assert_eq!(outcome.unwrap_err().error_type, "StagingLabelMoved");
+    assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.initial_key));
+    assert_eq!(world.count(deletes_a_key), 1, "the orphaned key");
+}
+
+#[tokio::test]
+async fn a_deleted_key_that_is_still_listed_fails_at_most_one_attempt() {
+    let world = World::new(Setting::default()).await;
+    world.simulator.state().controls.delete_lag = 3;
+
+    for rotation in 0..3 {
+        if world.rotate().await != Outcome::Succeeded {
+            assert_eq!(world.rotate().await, Outcome::Succeeded, "{rotation}");
+        }
+    }
+
+    let current = world.key("AWSCURRENT").unwrap();
+    world.assert_keys(&[current], &"after three rotations");
+}
+
+#[tokio::test]
+async fn the_key_of_a_previous_version_with_another_scope_is_kept() {
+    let world = before_finish(OldKeyPolicy::Delete).await;
+    let version = world.version("AWSPENDING");
+    world
+        .simulator
+        .move_label(&world.arn, "AWSCURRENT", version.as_deref());
+    // A user changes the previous version after the promotion: its key is for another cluster.
+    let previous = world.version("AWSPREVIOUS").unwrap();
+    let mut value = world.value("AWSPREVIOUS");
+    value["resourceId"] = json!("lkc-other");
+    let value = Some(SecretValue::String(value.to_string()));
+    let overwrite =
+        |secret: &mut simulator::Secret| secret.versions.get_mut(&previous).unwrap().value = value;
+    overwrite(world.simulator.state().secret_mut(&world.arn));
+
+    world.run_steps(&["finishSecret"]).await;
+
+    assert!(world.all_keys().contains(&world.initial_key));
+}

@@ -1,0 +1,125 @@
+//! Changes that users and other programs make to a secret and its keys while a rotation is in progress.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::*;
+
+#[tokio::test]
+async fn the_previous_key_is_kept_if_the_current_key_was_deleted() {
+    let mut world = World::new(Setting {
+        policy: OldKeyPolicy::KeepUntilNextRotation,
+        ..Setting::default()
+    })
+    .await;
+    assert_eq!(world.rotate().await, Outcome::Succeeded);
+    let deleted = world.key("AWSCURRENT").unwrap();
+    world.set_current_key_guarantee(CurrentKeyGuarantee::Off);
+    world.simulator.delete_key_manually(&deleted);
+    world.set_variable("CURRENT_KEY_CHECK", "off");
+
+    world.run_steps(&["createSecret"]).await;
+
+    let pending = world.key("AWSPENDING").unwrap();
+    world.assert_keys(
+        &[world.initial_key.clone(), pending],
+        &"the last valid key is kept",
+    );
+}
+
+#[tokio::test]
+async fn a_binary_previous_value_does_not_fail_the_rotation() {
+    let world = World::new(Setting::default()).await;
+    let value = world.value("AWSCURRENT").to_string();
+    {
+        let mut state = world.simulator.state();
+        let secret = state.secret_mut(&world.arn);
+        let version = secret.labels["AWSCURRENT"].clone();
+        let version = secret
+            .versions
+            .get_mut(&version)
+            .expect("the current version");
+        version.value = Some(SecretValue::Binary(b"bytes".to_vec()));
+    }
+    world.simulator.store_manually(&world.arn, &value);
+
+    let outcome = world.rotate().await;
+
+    assert_eq!(outcome, Outcome::Succeeded);
+}
+
+#[tokio::test]
+async fn the_key_of_a_stored_value_that_a_read_does_not_find_yet_is_kept() {
+    let world = World::new(Setting::default()).await;
+    let store = {
+        let undisturbed = World::new(Setting::default()).await;
+        undisturbed.run_steps(&["createSecret"]).await;
+        let requests = undisturbed.simulator.state().request_names();
+        let store = requests.iter().position(|name| name == "PutSecretValue");
+        store.expect("a PutSecretValue")
+    };
+    world.simulator.state().controls.value_lag = 2;
+    // The first PutSecretValue takes effect without a response. Before the retry, the role loses the permission.
+    world.simulator.fail(store, simulator::Fault::ResetAfter);
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let is_retry = move |request: &Request| {
+        is_operation("PutSecretValue")(request) && count.fetch_add(1, Relaxed) > 0
+    };
+    let denied = Response::aws_access_denied("PutSecretValue");
+    world.simulator.respond_with(9, is_retry, denied);
+
+    let outcome = world.step("createSecret").await;
+
+    assert!(outcome.is_ok(), "{outcome:?}");
+    let pending = world.key("AWSPENDING").expect("a stored value");
+    world.assert_keys(
+        &[world.initial_key.clone(), pending],
+        &"the stored key is kept",
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_is_created_after_the_rotation_succeeded_is_deleted() {
+    let world = World::new(Setting::default()).await;
+    let finish = async || {
+        assert_eq!(world.rotate().await, Outcome::Succeeded);
+    };
+
+    let outcome = world
+        .step_while("createSecret", is_operation("PutSecretValue"), finish)
+        .await;
+
+    assert!(outcome.is_err(), "its value can no longer be stored");
+    let current = world.key("AWSCURRENT").expect("a rotated secret");
+    assert_ne!(current, world.initial_key);
+    world.assert_keys(&[current], &"the late key was deleted");
+}
+
+#[tokio::test]
+async fn whitespace_in_the_admin_secret_is_ignored_with_a_warning() {
+    let world = World::new(Setting::default()).await;
+    let admin = world.value("AWSCURRENT")["adminSecretArn"].clone();
+    let admin = admin.as_str().expect("an ARN");
+    let value = world
+        .simulator
+        .state()
+        .secret(admin)
+        .value("AWSCURRENT")
+        .map(str::to_owned);
+    let value = value.expect("a value").replace("\"}", "\\n\"}");
+    // The simulator does not ignore the whitespace.
+    world
+        .simulator
+        .state()
+        .secret_mut(admin)
+        .current_key_guarantee = CurrentKeyGuarantee::Off;
+    world.simulator.store_manually(admin, &value);
+
+    let (outcome, lines) = telemetry::logs::logged(world.rotate()).await;
+
+    assert_eq!(outcome, Outcome::Succeeded);
+    let is_warning = |line: &Value| {
+        let message = line["message"].as_str().unwrap_or_default();
+        line["level"] == "WARN" && message.contains("apiSecret") && line["admin_secret"] == admin
+    };
+    assert!(lines.iter().any(is_warning), "{lines:#?}");
+}

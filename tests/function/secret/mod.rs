@@ -1,0 +1,7 @@
+//! The client for Secrets Manager and the secret value.
+
+mod client;
+mod copies;
+mod generated;
+
+use super::*;

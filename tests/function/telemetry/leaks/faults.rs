@@ -1,0 +1,99 @@
+//! Complete rotations: without a fault, with a fault in a request, and with invalid settings.
+
+use simulator::{Fault, Quota, QuotaResponse};
+
+use super::*;
+
+#[tokio::test]
+async fn a_rotation_of_every_key_type_prints_no_secret() {
+    for key_type in KEY_TYPES {
+        for mode in [Mode::Admin, Mode::SelfRotation] {
+            let world = World::new(Setting {
+                key_type,
+                mode,
+                ..Setting::default()
+            })
+            .await;
+            let case = format!("{key_type:?}, {mode:?}");
+
+            let outcome = world.rotate_without_leak(&case).await;
+
+            // Only Cloud API keys can authenticate to the control plane.
+            let is_possible = mode == Mode::Admin || key_type == KeyType::Cloud;
+            assert_eq!(
+                outcome == Outcome::Succeeded,
+                is_possible,
+                "{case}: {outcome:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_with_a_fault_prints_no_secret() {
+    let undisturbed = World::new(Setting::default()).await;
+    assert_eq!(undisturbed.rotate().await, Outcome::Succeeded);
+    let requests = undisturbed.requests();
+    for (offset, fault) in Fault::ALL.into_iter().enumerate() {
+        // Every request has a fault, and every fault occurs in each step.
+        for nth in (offset % 5..requests.len()).step_by(5) {
+            let case = format!("{fault:?} at request {nth}, {}", requests[nth]);
+            let mut world = World::new(Setting::default()).await;
+            world.function.http_limits.request = Duration::from_millis(200);
+            world.simulator.fail(nth, fault);
+
+            world.rotate_without_leak(&case).await;
+            world.rotate_without_leak(&case).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_rotation_prints_no_secret() {
+    let cases: [(&str, Arrange); 9] = [
+        ("the admin key's API secret is wrong", |world| {
+            let (id, secret) = world.admin_key_pair();
+            let value = json!({"apiKey": id, "apiSecret": format!("{secret}wrong")});
+            world.store_invalid(&world.admin_secret_arn(), &value.to_string());
+        }),
+        ("the admin secret contains no key", |world| {
+            let (_, secret) = world.admin_key_pair();
+            world.store_invalid(&world.admin_secret_arn(), &json!([secret]).to_string());
+        }),
+        ("the current key was deleted", |world| {
+            world.set_current_key_guarantee(CurrentKeyGuarantee::Off);
+            world.simulator.delete_key_manually(&world.initial_key);
+        }),
+        ("the quota is used up", |world| {
+            world.simulator.state().controls.quota = Some(Quota {
+                per_owner: 1,
+                response: QuotaResponse::BadRequest,
+            });
+        }),
+        ("PutSecretValue is denied", |world| {
+            let denied = simulator::Response::aws_access_denied("PutSecretValue");
+            world.respond_to("PutSecretValue", denied);
+        }),
+        ("the KMS key is denied", |world| {
+            world.respond_to("GetSecretValue", simulator::Response::aws_kms_denied());
+        }),
+        ("the move of the label is rejected", |world| {
+            let rejected = simulator::Response::aws_error(400, "InvalidParameterException", "no");
+            world.respond_to("UpdateSecretVersionStage", rejected);
+        }),
+        ("the endpoint is not allowed", |world| {
+            world.set_advertised_url("https://confluent.cloud.evil.example");
+        }),
+        ("the endpoint is unreachable", |world| {
+            world.set_advertised_url(&world.simulator.unreachable_url());
+        }),
+    ];
+    for (case, arrange) in cases {
+        let world = World::new(Setting::default()).await;
+        arrange(&world);
+
+        let outcome = world.rotate_without_leak(case).await;
+
+        assert_ne!(outcome, Outcome::Succeeded, "{case}");
+    }
+}

@@ -1,0 +1,257 @@
+//! Logs: each step writes one line about its outcome, with the fields that a search needs.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use confluent_key_rotation::config::read_log_level;
+use confluent_key_rotation::telemetry::logging;
+
+use super::*;
+
+/// A log in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no writer panics").extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs `future` on this thread. Returns its output and the lines that it logs at `level`, or at the default level.
+pub(super) async fn logged_at<T>(
+    level: Option<&str>,
+    future: impl Future<Output = T>,
+) -> (T, Vec<Value>) {
+    let variable = |name: &str| match name {
+        "AWS_LAMBDA_LOG_LEVEL" => level.map(str::to_owned),
+        _ => None,
+    };
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = logging::subscriber(read_log_level(variable), move || writer.clone());
+    let guard = tracing::subscriber::set_default(subscriber);
+    // On the heap: the future of a rotation is too large for the stack.
+    let output = Box::pin(future).await;
+    drop(guard);
+    let bytes = log.0.lock().expect("no writer panics").clone();
+    let lines = String::from_utf8(bytes).expect("UTF-8");
+    let lines = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line));
+    (output, lines.collect())
+}
+
+/// Runs `future` and returns its output and the lines that it logs at the default level.
+pub(crate) fn logged<'a, T: 'a>(
+    future: impl Future<Output = T> + 'a,
+) -> impl Future<Output = (T, Vec<Value>)> + 'a {
+    logged_at(None, Box::pin(future))
+}
+
+/// Returns the lines about the outcome of a step.
+fn outcomes(lines: &[Value]) -> Vec<&Value> {
+    let has_outcome = |line: &&Value| line.get("outcome").is_some();
+    lines.iter().filter(has_outcome).collect()
+}
+
+/// Whether the step sends requests. `setSecret` does not, so it does not know the secret's keys.
+fn sends_requests(line: &Value) -> bool {
+    line["step"] != "setSecret"
+}
+
+pub(super) fn is_timestamp(value: &Value) -> bool {
+    let is_utc = |time: &str| time.ends_with('Z') && time.as_bytes().get(10) == Some(&b'T');
+    value.as_str().is_some_and(is_utc)
+}
+
+#[tokio::test]
+async fn each_step_logs_its_outcome_once() {
+    let world = World::new(Setting::default()).await;
+    let token = world.token();
+
+    let (outcome, lines) = logged(world.rotate()).await;
+
+    assert_eq!(outcome, Outcome::Succeeded);
+    let outcomes = outcomes(&lines);
+    let steps: Vec<&Value> = outcomes.iter().map(|line| &line["step"]).collect();
+    assert_eq!(steps, STEPS);
+    for line in outcomes {
+        for (field, value) in [
+            ("level", "INFO"),
+            ("outcome", "succeeded"),
+            ("secret_id", world.arn.as_str()),
+            ("version_id", token.as_str()),
+        ] {
+            assert_eq!(line[field], value, "{line:#}");
+        }
+        assert!(is_timestamp(&line["timestamp"]), "{line:#}");
+        let request_id = line["request_id"].as_str().unwrap();
+        assert!(request_id.starts_with("request-"), "{line:#}");
+        assert!(!line["message"].as_str().unwrap().is_empty(), "{line:#}");
+    }
+}
+
+#[tokio::test]
+async fn each_step_that_sends_requests_logs_the_ids_of_both_keys() {
+    let world = World::new(Setting::default()).await;
+
+    let (_, lines) = logged(world.rotate()).await;
+
+    let outcomes = outcomes(&lines);
+    assert_eq!(outcomes.len(), STEPS.len());
+    let pending = world.key("AWSCURRENT").unwrap();
+    for line in outcomes {
+        let known = |id: &str| json!(sends_requests(line).then_some(id));
+        let previous = known(&world.initial_key);
+        assert_eq!(line["previous_key_id"], previous, "{line:#}");
+        assert_eq!(line["pending_key_id"], known(&pending), "{line:#}");
+    }
+}
+
+#[tokio::test]
+async fn each_step_that_sends_requests_logs_the_key_type_and_the_mode() {
+    for (key_type, mode, key_type_name, mode_name) in [
+        (KeyType::Kafka, Mode::Admin, "kafka", "admin"),
+        (
+            KeyType::SchemaRegistry,
+            Mode::Admin,
+            "schema-registry",
+            "admin",
+        ),
+        (KeyType::Cloud, Mode::SelfRotation, "cloud", "self"),
+    ] {
+        let world = World::new(Setting {
+            key_type,
+            mode,
+            ..Setting::default()
+        })
+        .await;
+
+        let (_, lines) = logged(world.rotate()).await;
+
+        let outcomes = outcomes(&lines);
+        assert_eq!(outcomes.len(), STEPS.len(), "{key_type:?}");
+        for line in outcomes {
+            let known = |name: &str| json!(sends_requests(line).then_some(name));
+            assert_eq!(line["key_type"], known(key_type_name), "{line:#}");
+            assert_eq!(line["mode"], known(mode_name), "{line:#}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_step_is_logged_once_as_an_error_with_its_name() {
+    let world = World::new(Setting::default()).await;
+    world.change_value(|value| value["resourceId"] = json!("lkc-other"));
+
+    let (error, lines) = logged(world.step_error("createSecret", "another cluster's key")).await;
+
+    let outcomes = outcomes(&lines);
+    assert_eq!(outcomes.len(), 1, "{lines:#?}");
+    assert_eq!(outcomes[0]["level"], "ERROR");
+    assert_eq!(outcomes[0]["outcome"], "failed");
+    assert_eq!(outcomes[0]["error_type"], error.error_type);
+    assert_eq!(outcomes[0]["message"], error.error_message);
+    assert_eq!(outcomes[0]["step"], "createSecret");
+}
+
+#[tokio::test]
+async fn a_failed_step_is_logged_with_all_fields_at_the_highest_log_levels() {
+    for level in ["ERROR", "FATAL"] {
+        let world = World::new(Setting::default()).await;
+        world.change_value(|value| value["resourceId"] = json!("lkc-other"));
+        let failed = world.step_error("createSecret", "another cluster's key");
+
+        let (_, lines) = logged_at(Some(level), failed).await;
+
+        let line = &lines[0];
+        assert_eq!(line["secret_id"], world.arn, "{level}");
+        assert_eq!(line["previous_key_id"], world.initial_key, "{level}");
+        assert_eq!(line["key_type"], "kafka", "{level}");
+    }
+}
+
+#[tokio::test]
+async fn deleted_keys_are_logged_by_their_ids() {
+    let world = World::new(Setting::default()).await;
+    world.run_steps(&["createSecret"]).await;
+    let orphan = world.key("AWSPENDING").unwrap();
+    world.simulator.abandon_rotation(&world.arn);
+
+    let (_, lines) = logged(world.rotate()).await;
+
+    let ids = lines.iter().filter_map(|line| line.get("deleted_key_id"));
+    let expected = [json!(orphan), json!(world.initial_key)];
+    assert_eq!(ids.collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_verification_of_the_pending_key_logs_its_probes_and_seconds() {
+    let world = World::new(Setting::default()).await;
+    world.simulator.state().controls.propagation_statuses = vec![401, 401];
+
+    let (_, lines) = logged(world.rotate()).await;
+
+    let mut lines = lines.iter();
+    let is_verified = |line: &&Value| {
+        line["message"] == "verified the pending key" && line.get("outcome").is_none()
+    };
+    let line = lines.find(is_verified).unwrap();
+    assert_eq!(line["step"], "testSecret", "{line:#}");
+    assert!(line["probes"].as_u64() > Some(3), "{line:#}");
+    assert!(line["seconds"].as_f64() > Some(0.0), "{line:#}");
+}
+
+#[tokio::test]
+async fn an_invalid_event_is_logged_without_being_quoted() {
+    let world = World::new(Setting::default()).await;
+    let quoted = "hunter2";
+    for payload in [
+        json!(quoted),
+        json!([quoted]),
+        json!({"Step": quoted, "SecretId": quoted, "ClientRequestToken": quoted, "RotationToken": quoted}),
+        json!({quoted: quoted}),
+    ] {
+        let invoked = world.invoke(payload.clone());
+
+        let (outcome, lines) = logged_at(Some("TRACE"), invoked).await;
+
+        let output = format!("{lines:?} {outcome:?}");
+        assert!(output.contains("InvalidEvent"), "{output}");
+        assert!(!output.contains(quoted), "{output}");
+    }
+}
+
+/// `logged` parses each line, so a line that a newline starts would fail or be counted here.
+#[tokio::test]
+async fn a_newline_in_a_field_or_a_message_does_not_start_another_line() {
+    let world = World::new(Setting::default()).await;
+    let forged = "\n{\"outcome\": \"forged\"}\r\n\u{2028}{\"outcome\": \"forged\"}\n";
+    let mut event = world
+        .simulator
+        .event(&world.arn, &world.token(), "createSecret");
+    event["SecretId"] = json!(format!("orders{forged}"));
+    let detail = format!("try again{forged}");
+    let response = Response::confluent_error(400, Some(&detail), &detail, &detail);
+    world.simulator.respond_with(1, lists_keys, response);
+
+    let (unknown_secret, in_fields) = logged(world.invoke(event)).await;
+    let (rejected, in_message) = logged(world.step("createSecret")).await;
+
+    assert_eq!(
+        unknown_secret.unwrap_err().error_type,
+        "SecretsManagerRejected"
+    );
+    assert_eq!(rejected.unwrap_err().error_type, "ConfluentRejected");
+    for lines in [in_fields, in_message] {
+        assert_eq!(outcomes(&lines).len(), 1, "{lines:#?}");
+        assert_eq!(outcomes(&lines)[0]["outcome"], "failed", "{lines:#?}");
+        assert!(format!("{lines:?}").contains("forged"), "{lines:#?}");
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of `src/telemetry`: logs, metrics, and that neither contains a secret.
+
+mod leaks;
+pub(crate) mod logs;
+mod metrics;
+
+use super::*;

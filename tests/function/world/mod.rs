@@ -1,0 +1,332 @@
+//! [`World`]: one secret, everything that its rotation requires, and the function as `main` builds it, with shorter delays.
+
+mod steps;
+
+use std::fmt::Debug;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use confluent_key_rotation::config::{Config, InitialKey, OldKeyPolicy};
+use confluent_key_rotation::handler::Function;
+use confluent_key_rotation::http::{self, Backoff, build_client};
+use confluent_key_rotation::preflight::Report;
+use confluent_key_rotation::secret;
+use lambda_runtime::{Context, Diagnostic, LambdaEvent};
+use serde_json::{Value, json};
+use simulator::{KeyType, Outcome, Role, Simulator};
+
+pub(crate) use steps::*;
+
+/// The service account whose keys are rotated.
+pub(crate) const OWNER: &str = "sa-orders";
+/// The service account that owns the admin key.
+pub(crate) const ADMIN: &str = "sa-admin";
+/// The environment of every resource.
+pub(crate) const ENVIRONMENT: &str = "env-prod";
+/// Enough time for every request of a test on a busy machine.
+pub(crate) const AMPLE: Duration = Duration::from_mins(2);
+
+/// The management credentials of a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// The key of an admin secret that the secret value names.
+    Admin,
+    /// The secret's own key.
+    SelfRotation,
+    /// The key of an admin secret. The secret contains no key yet.
+    InitialKey,
+}
+
+/// The parameters of a [`World`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting {
+    pub(crate) key_type: KeyType,
+    pub(crate) mode: Mode,
+    pub(crate) policy: OldKeyPolicy,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            key_type: KeyType::Kafka,
+            mode: Mode::Admin,
+            policy: OldKeyPolicy::Delete,
+        }
+    }
+}
+
+/// A secret, and everything that its rotation requires.
+pub(crate) struct World {
+    pub(crate) simulator: Simulator,
+    pub(crate) function: Function,
+    /// The secret's ARN.
+    pub(crate) arn: String,
+    /// The ID of the key that the secret contains at first, or an empty string if it contains none.
+    pub(crate) initial_key: String,
+    /// The time limit of an invocation.
+    pub(crate) time_limit: Duration,
+}
+
+/// Returns the ID of the key type's resource, as a secret value names it.
+pub(crate) fn resource_id(key_type: KeyType) -> Option<&'static str> {
+    match key_type {
+        KeyType::Cloud => None,
+        KeyType::Kafka => Some("lkc-orders"),
+        KeyType::SchemaRegistry => Some("lsrc-orders"),
+        KeyType::KsqlDb => Some("lksqlc-orders"),
+        KeyType::Flink => Some("aws.us-west-2"),
+        KeyType::Tableflow => Some("Tableflow"),
+        KeyType::Global => Some("Global"),
+    }
+}
+
+pub(crate) fn environment_id(key_type: KeyType) -> Option<&'static str> {
+    (!key_type.is_control_plane()).then_some(ENVIRONMENT)
+}
+
+impl World {
+    pub(crate) async fn new(setting: Setting) -> Self {
+        let simulator = Simulator::start().await;
+        let resource = resource_id(setting.key_type);
+        let environment = environment_id(setting.key_type);
+        match setting.key_type {
+            KeyType::Kafka => simulator.add_kafka_cluster("lkc-orders", ENVIRONMENT),
+            KeyType::SchemaRegistry => simulator.add_schema_registry("lsrc-orders", ENVIRONMENT),
+            KeyType::KsqlDb => simulator.add_ksqldb("lksqlc-orders", ENVIRONMENT),
+            KeyType::Flink => simulator.add_flink_region("aws.us-west-2", ENVIRONMENT),
+            KeyType::Cloud | KeyType::Tableflow | KeyType::Global => {}
+        }
+        simulator.add_owner(OWNER, &[Role::ResourceOwnerOf(OWNER.to_owned())]);
+        simulator.state().controls.keep_previous_key =
+            setting.policy == OldKeyPolicy::KeepUntilNextRotation;
+        let (mut initial_key, secret) = simulator.add_key(OWNER, resource, environment);
+        // Another application's key. The simulator reports a violation if the function deletes it.
+        simulator.add_key(OWNER, resource, environment);
+        simulator.add_internal_key();
+        let mut value = json!({
+            "apiKey": initial_key,
+            "apiSecret": secret,
+            "serviceAccountId": OWNER,
+            "resourceId": resource,
+            "environmentId": environment,
+            "note": {"kept": [1.0, null, "as it is"]},
+        });
+        if setting.mode == Mode::InitialKey {
+            simulator.delete_key_manually(&initial_key);
+            initial_key = String::new();
+            value["apiKey"] = Value::Null;
+            // One field is null, the other one is absent.
+            value.as_object_mut().unwrap().remove("apiSecret");
+        }
+        if setting.mode != Mode::SelfRotation {
+            simulator.add_owner(ADMIN, &[Role::OrganizationAdmin]);
+            let key = simulator.add_key(ADMIN, None, None);
+            value["adminSecretArn"] = json!(simulator.add_admin_secret("admin", &key));
+        }
+        let arn = simulator.add_secret("orders/kafka", &value.to_string());
+        let function = function(
+            &simulator,
+            &[
+                ("OLD_KEY_POLICY", policy_setting(setting.policy)),
+                ("INITIAL_KEY", initial_key_setting(setting.mode)),
+            ],
+        );
+        Self {
+            simulator,
+            function,
+            arn,
+            initial_key,
+            time_limit: AMPLE,
+        }
+    }
+
+    /// Invokes the function as Lambda does, and returns the error that Lambda reports.
+    pub(crate) async fn invoke(&self, event: Value) -> Result<(), Diagnostic> {
+        self.invoke_within(event, self.time_limit).await
+    }
+
+    /// Requests the preflight report of the secret.
+    pub(crate) async fn preflight(&self) -> Report {
+        let event = json!({"Step": "preflight", "SecretId": self.arn});
+        let report = self.handle(event, self.time_limit).await;
+        report
+            .expect("preflight always succeeds")
+            .expect("a report")
+    }
+
+    /// Invokes the function with a time limit.
+    pub(crate) async fn invoke_within(
+        &self,
+        event: Value,
+        time_limit: Duration,
+    ) -> Result<(), Diagnostic> {
+        self.handle(event, time_limit).await.map(|_| ())
+    }
+
+    pub(crate) async fn handle(
+        &self,
+        event: Value,
+        time_limit: Duration,
+    ) -> Result<Option<Report>, Diagnostic> {
+        let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time_limit;
+        let mut context = Context::default();
+        context.request_id = format!("request-{}", fastrand::u64(..));
+        context.deadline = u64::try_from(deadline.as_millis()).unwrap();
+        let invocation = LambdaEvent::new(event, context);
+        // Boxed, because a test's future contains several of these.
+        let result = Box::pin(self.function.handle(invocation)).await;
+        result.map_err(Diagnostic::from)
+    }
+
+    /// Rotates the secret, or resumes an incomplete rotation.
+    pub(crate) async fn rotate(&self) -> Outcome {
+        let invoke = async |event| {
+            self.invoke(event)
+                .await
+                .map_err(|error| format!("{error:?}"))
+        };
+        self.simulator.rotate(&self.arn, &invoke).await
+    }
+
+    /// Runs one step of the rotation in progress, or of a new one.
+    pub(crate) async fn step(&self, step: &str) -> Result<(), Diagnostic> {
+        let token = self.simulator.start_rotation(&self.arn);
+        self.invoke(self.simulator.event(&self.arn, &token, step))
+            .await
+    }
+
+    /// Returns the ID of the key in the version with `label`.
+    pub(crate) fn key(&self, label: &str) -> Option<String> {
+        let state = self.simulator.state();
+        state.secret(&self.arn).key_id(label).map(str::to_owned)
+    }
+
+    /// Returns the IDs of the owner's keys, except another application's.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let state = self.simulator.state();
+        let keys = state.keys_of(OWNER).into_iter();
+        keys.filter(|key| !state.belongs_to_another_application(key))
+            .map(|key| key.id.clone())
+            .collect()
+    }
+
+    /// Asserts that the owner has exactly these keys, apart from another application's.
+    pub(crate) fn assert_keys(&self, expected: &[String], case: &dyn Debug) {
+        let mut expected = expected.to_vec();
+        let mut keys = self.keys();
+        expected.sort();
+        keys.sort();
+        assert_eq!(keys, expected, "{case:?}");
+    }
+
+    /// Returns the requests since the last call.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        let requests = self.simulator.state().request_names();
+        self.simulator.clear_requests();
+        requests
+    }
+
+    /// Stores another value in the secret, as a user does.
+    pub(crate) fn change_value(&self, change: impl FnOnce(&mut Value)) {
+        let mut value = self.value("AWSCURRENT");
+        change(&mut value);
+        self.simulator.store_manually(&self.arn, &value.to_string());
+    }
+
+    /// Returns the value of the version with `label`.
+    pub(crate) fn value(&self, label: &str) -> Value {
+        let state = self.simulator.state();
+        let value = state
+            .secret(&self.arn)
+            .value(label)
+            .unwrap_or_else(|| panic!("no {label}"));
+        serde_json::from_str(value).unwrap()
+    }
+
+    /// Sets an environment variable of the function.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        let config = &self.function.config;
+        let policy = policy_setting(config.old_key_policy);
+        let initial_key = match config.initial_key {
+            InitialKey::Off => "off",
+            InitialKey::Allow => "allow",
+        };
+        self.function = function(
+            &self.simulator,
+            &[
+                ("OLD_KEY_POLICY", policy),
+                ("INITIAL_KEY", initial_key),
+                (name, value),
+            ],
+        );
+    }
+}
+
+pub(crate) fn initial_key_setting(mode: Mode) -> &'static str {
+    if mode == Mode::InitialKey {
+        "allow"
+    } else {
+        "off"
+    }
+}
+
+pub(crate) fn policy_setting(policy: OldKeyPolicy) -> &'static str {
+    match policy {
+        OldKeyPolicy::Delete => "delete",
+        OldKeyPolicy::KeepUntilNextRotation => "keep-until-next-rotation",
+    }
+}
+
+/// The variables that Lambda sets and the function requires.
+pub(crate) const LAMBDA_VARIABLES: [(&str, &str); 3] = [
+    ("AWS_REGION", "us-east-1"),
+    ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"),
+    ("AWS_SECRET_ACCESS_KEY", "example"),
+];
+
+/// Builds the function as `main` does, with the simulator's URLs and shorter delays.
+pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Function {
+    let control_plane = simulator.confluent_url();
+    let secrets_manager = simulator.secrets_manager_url();
+    let config = Config::read(|name| {
+        let (_, value) = variables
+            .iter()
+            .rev()
+            .find(|(known, _)| *known == name)
+            .copied()
+            .or_else(|| {
+                let defaults = [
+                    ("CONFLUENT_API_URL", control_plane.as_str()),
+                    ("PROBE_INTERVAL_MS", "1"),
+                    ("AWS_ENDPOINT_URL", secrets_manager.as_str()),
+                ];
+                let mut defaults = defaults.into_iter().chain(LAMBDA_VARIABLES);
+                defaults.find(|(known, _)| *known == name)
+            })?;
+        Some(value.to_owned())
+    });
+    let config = config.unwrap();
+    let http = build_client(&config.network).unwrap();
+    let quick = Backoff {
+        initial: Duration::from_millis(1),
+        factor: 1.5,
+        max: Duration::from_millis(5),
+        retries: 5,
+    };
+    Function {
+        secrets_manager: secret::sdk_client(&config.aws, &http),
+        config,
+        http,
+        backoff: http::SharedBackoff::default(),
+        http_limits: http::Limits {
+            request: Duration::from_millis(500),
+            retries: quick,
+        },
+        secret_limits: secret::Limits {
+            attempt: Duration::from_millis(500),
+            initial_backoff: Duration::from_millis(1),
+            max_backoff: Duration::from_millis(100),
+            max_attempts: 3,
+            read_after_write: quick,
+        },
+    }
+}

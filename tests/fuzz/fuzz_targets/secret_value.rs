@@ -1,0 +1,34 @@
+//! A secret value is parsed or rejected without a panic, and the key of a valid value can be replaced.
+//!
+//! Run it with `cargo +nightly fuzz run --fuzz-dir tests/fuzz secret_value`.
+
+#![no_main]
+
+use confluent_key_rotation::confluent::{ApiKey, ApiKeyId};
+use confluent_key_rotation::http::Redacted;
+use confluent_key_rotation::secret::value::Error;
+use confluent_key_rotation::secret::{self, SecretValue};
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+fuzz_target!(|json: &str| -> Corpus {
+    let json = Redacted::new(json.to_owned());
+    let _ = secret::api_key(&json);
+    let Ok(value) = SecretValue::parse(json) else {
+        return Corpus::Keep;
+    };
+    let _ = value.warnings();
+    let pending = ApiKey {
+        id: ApiKeyId::new("PENDINGKEY".to_owned()),
+        secret: Redacted::new("pending\\/\"'secret".to_owned()),
+    };
+    match value.with_api_key(&pending) {
+        Ok(rotated) => {
+            let rotated = SecretValue::parse(rotated).expect("a rotated value is valid");
+            assert_eq!(rotated.api_key(), Some(&pending));
+            assert_eq!(rotated.has_same_scope_as(&value), Ok(()));
+            assert!(rotated.differs_only_in_key_from(&value));
+        }
+        Err(error) => assert!(matches!(error, Error::TooLarge { .. })),
+    }
+    Corpus::Keep
+});

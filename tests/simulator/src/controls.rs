@@ -1,0 +1,144 @@
+//! The controls that a test sets. Every default is the documented behavior.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The behavior of the services where more than one is possible.
+#[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an independent setting"
+)]
+pub struct Controls {
+    /// Delay between a request's effect and its response.
+    pub latency: Duration,
+    /// Rate limit of the control plane; `None` if there is none.
+    pub rate_limit: Option<RateLimit>,
+    /// Statuses that a data plane returns for each new key, in turn, before it returns the actual one: `[401, 401]` for
+    /// a key that has not propagated yet, `[200, 401, 200]` for one that flaps.
+    pub propagation_statuses: Vec<u16>,
+    /// The same for key types of the control plane: Cloud, Global and Tableflow.
+    pub control_plane_propagation_statuses: Vec<u16>,
+    /// Time between the creation of a key and its first acceptance.
+    pub propagation_delay: Duration,
+    /// Number of lists that omit a new key.
+    pub list_lag: u32,
+    /// Number of requests for which a deleted key is still listed, read and accepted. `DELETE` returns that the key "is
+    /// being deleted".
+    pub delete_lag: u32,
+    /// Number of reads that do not find the value of a version after `PutSecretValue`.
+    ///
+    /// <https://github.com/aws/aws-sdk-js-v3/issues/7701>
+    pub value_lag: u32,
+    /// Maximum number of keys on a page, whatever the request's `page_size`.
+    pub max_page_size: Option<usize>,
+    /// How the last page of a list ends the list.
+    pub last_page: LastPage,
+    /// Number of keys that an owner may have; `None` for no limit.
+    pub quota: Option<Quota>,
+    /// The response for a key ID that does not exist.
+    pub deleted_key_response: DeletedKeyResponse,
+    /// Whether Global API keys may call `iam/v2`. Confluent does not document this.
+    pub global_keys_may_call_iam: bool,
+    /// Permissions of an accepted key, by resource ID, including `cloud`, `tableflow` and `global`.
+    pub permissions: BTreeMap<String, Permission>,
+    /// Whether the resource ID of a Flink key is `<env>.<cloud>.<region>` in responses.
+    pub flink_ids_include_environment: bool,
+    /// Whether deleting the key of `AWSPREVIOUS` before the next rotation starts is a violation.
+    pub keep_previous_key: bool,
+    /// Whether events have no `RotationToken`.
+    pub omit_rotation_token: bool,
+    /// Whether a version keeps `AWSPENDING` after its rotation succeeds.
+    pub keep_pending_label: bool,
+}
+
+/// The value of `metadata.next` on the last page. A client must support all three.
+///
+/// <https://github.com/confluentinc/cli> `pkg/ccloudv2/utils.go`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LastPage {
+    /// `""`.
+    #[default]
+    Empty,
+    /// `null`.
+    Null,
+    /// The field is absent.
+    Absent,
+}
+
+/// The quota of keys for one owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Maximum number of keys, of all key types.
+    pub per_owner: usize,
+    /// The response if the quota is exceeded.
+    pub response: QuotaResponse,
+}
+
+/// The control plane's rate limit for an organization. Confluent publishes no numbers.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#section/Rate-Limiting>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Maximum number of requests in a window.
+    pub requests: u32,
+    /// Length of a window.
+    pub window: Duration,
+    /// Maximum number of requests without a response yet.
+    pub concurrent_requests: u32,
+}
+
+/// Confluent's two responses if a key exceeds the quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaResponse {
+    /// 402 with the code `quota_exceeded`, as documented.
+    PaymentRequired,
+    /// 400 with the detail "is currently limited to", a documented known issue.
+    BadRequest,
+}
+
+/// Confluent's two responses for a key ID that does not exist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeletedKeyResponse {
+    /// 403 `forbidden_access`, the same as for a missing permission.
+    #[default]
+    Forbidden,
+    /// 404 `api_key_not_found`.
+    NotFound,
+}
+
+/// Whether an accepted key may use its resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Permission {
+    /// The resource carries out the request.
+    #[default]
+    Granted,
+    /// The resource returns 403.
+    Denied,
+}
+
+/// The endpoints that the control plane returns for a resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Endpoints {
+    /// A public endpoint.
+    #[default]
+    Public,
+    /// Only the deprecated field: `spec.http_endpoint` of a Kafka cluster, `private_http_endpoint` of a Schema Registry.
+    Deprecated,
+    /// Only a private endpoint with this connection type. The spelling is `PRIVATE_LINK` in the API's description, and
+    /// `PRIVATELINK` in a response that Terraform's provider recorded.
+    Private(String),
+    /// A private endpoint at this URL, followed by a public one.
+    PrivateAndPublic {
+        /// The connection type.
+        connection_type: String,
+        /// The URL of the private endpoint.
+        private_url: String,
+    },
+}
+
+impl Controls {
+    pub(crate) fn denies(&self, resource: &str) -> bool {
+        self.permissions.get(resource) == Some(&Permission::Denied)
+    }
+}

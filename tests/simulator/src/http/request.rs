@@ -1,0 +1,142 @@
+//! A request: as the services read it ([`HttpRequest`]), and as the log keeps it ([`Request`]).
+
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+
+/// The service to which a request was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// Confluent's control plane, `api.confluent.cloud`.
+    ControlPlane,
+    /// AWS Secrets Manager.
+    SecretsManager,
+    /// The REST endpoint of a Kafka cluster.
+    KafkaRest,
+    /// A Schema Registry cluster.
+    SchemaRegistry,
+    /// A ksqlDB cluster.
+    KsqlDb,
+    /// The endpoint of a Flink region.
+    Flink,
+}
+
+/// A request in the log. It has neither headers nor body, because they contain secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The service.
+    pub service: Service,
+    /// The method.
+    pub method: String,
+    /// The path and query.
+    pub target: String,
+    /// The operation of Secrets Manager, from `X-Amz-Target`.
+    pub operation: Option<String>,
+    /// The API key ID from Basic authentication.
+    pub key_id: Option<String>,
+    /// The status of the response; `None` if none was sent.
+    pub status: Option<u16>,
+    /// The time at which the request arrived.
+    pub received_at: SystemTime,
+    /// The time at which the response was sent; `None` if none was sent.
+    pub responded_at: Option<SystemTime>,
+}
+
+impl Request {
+    /// Returns a name for the request, such as `POST /iam/v2/api-keys` or `PutSecretValue`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let path = self.target.split('?').next().unwrap_or_default();
+        self.operation
+            .clone()
+            .unwrap_or_else(|| format!("{} {path}", self.method))
+    }
+}
+
+/// A request as it was received.
+pub(crate) struct HttpRequest {
+    pub(crate) service: Service,
+    /// The resource, on a data plane.
+    pub(crate) resource: Option<String>,
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: Vec<(String, String)>,
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl HttpRequest {
+    pub(crate) fn new(
+        service: Service,
+        resource: Option<String>,
+        head: http::request::Parts,
+        body: Bytes,
+    ) -> Self {
+        let query = head.uri.query().unwrap_or_default().as_bytes();
+        Self {
+            service,
+            resource,
+            path: head.uri.path().to_owned(),
+            query: url::form_urlencoded::parse(query).into_owned().collect(),
+            target: head
+                .uri
+                .path_and_query()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            method: head.method,
+            headers: head.headers,
+            body,
+        }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    pub(crate) fn operation(&self) -> Option<&str> {
+        self.header("x-amz-target")?.strip_prefix("secretsmanager.")
+    }
+
+    /// Returns the API key ID and API secret of Basic authentication.
+    ///
+    /// <https://docs.confluent.io/cloud/current/api.html#section/Authentication>
+    pub(crate) fn basic(&self) -> Option<(String, String)> {
+        let encoded = self.header("authorization")?.strip_prefix("Basic ")?;
+        let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+        let (id, secret) = decoded.split_once(':')?;
+        Some((id.to_owned(), secret.to_owned()))
+    }
+
+    /// Returns the segments of the path: `["iam", "v2", "api-keys", "X"]` for `/iam/v2/api-keys/X`.
+    pub(crate) fn segments(&self) -> Vec<&str> {
+        self.path.trim_start_matches('/').split('/').collect()
+    }
+
+    pub(crate) fn param(&self, name: &str) -> Option<&str> {
+        self.query
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn log_entry(&self) -> Request {
+        Request {
+            service: self.service,
+            method: self.method.to_string(),
+            target: self.target.clone(),
+            operation: self.operation().map(ToOwned::to_owned),
+            key_id: self.basic().map(|(id, _)| id),
+            status: None,
+            received_at: SystemTime::now(),
+            responded_at: None,
+        }
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.log_entry().name()
+    }
+}

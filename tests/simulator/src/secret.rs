@@ -1,0 +1,227 @@
+//! A secret in Secrets Manager: its versions and staging labels.
+//!
+//! A staging label is on at most one version, so labels are a map from label to version ID. The value of a version
+//! never changes.
+
+mod error_response;
+mod manual_changes;
+pub(crate) mod operations;
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::state::State;
+
+/// A secret in Secrets Manager.
+#[derive(Clone)]
+pub struct Secret {
+    /// The ARN, with the six characters that Secrets Manager adds.
+    pub arn: String,
+    /// The name.
+    pub name: String,
+    /// `RotationEnabled`; `None` if rotation was never turned on.
+    pub rotation_enabled: Option<bool>,
+    /// `adminSecretArn` in `ExternalSecretRotationMetadata`.
+    pub admin_secret_arn: Option<String>,
+    /// The guarantee for the current key.
+    pub current_key_guarantee: CurrentKeyGuarantee,
+    /// The versions by ID, including those without a label.
+    pub versions: BTreeMap<String, Version>,
+    /// The version ID of each staging label.
+    pub labels: BTreeMap<String, String>,
+    /// The `RotationToken` of each version that a rotation created.
+    pub(crate) rotation_tokens: BTreeMap<String, Option<String>>,
+    /// The version of the last rotation, unless the rotation succeeded or was abandoned.
+    pub(crate) incomplete: Option<String>,
+}
+
+/// A version of a secret.
+#[derive(Clone, Default)]
+pub struct Version {
+    /// The value. A rotation starts with a version that has none.
+    pub value: Option<SecretValue>,
+    pub(crate) held_key: Option<HeldKey>,
+    pub(crate) created: f64,
+    /// Number of reads that do not find the value yet.
+    pub(crate) hidden_from_reads: u32,
+}
+
+/// The value of a version.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SecretValue {
+    /// `SecretString`.
+    String(String),
+    /// `SecretBinary`.
+    Binary(Vec<u8>),
+}
+
+/// The condition that the simulator checks for the current key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CurrentKeyGuarantee {
+    /// The key's resource accepts it.
+    #[default]
+    Accepted,
+    /// The key exists. For a rotation that does not verify the key on the data plane.
+    Exists,
+    /// Nothing. For a secret with a key that is invalid from the start.
+    Off,
+}
+
+/// The key in the value of a version.
+#[derive(Clone)]
+pub(crate) struct HeldKey {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+    pub(crate) owner: String,
+}
+
+impl HeldKey {
+    /// Reads the fields of AWS's managed type.
+    ///
+    /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/mes-partner-ConfluentCloudApiKey.html>
+    fn of(value: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(value).ok()?;
+        let field = |name: &str| {
+            value
+                .get(name)
+                .and_then(Value::as_str)
+                .filter(|string| !string.is_empty())
+                .map(ToOwned::to_owned)
+        };
+        Some(Self {
+            id: field("apiKey")?,
+            secret: field("apiSecret")?,
+            owner: field("serviceAccountId").unwrap_or_default(),
+        })
+    }
+}
+
+impl Secret {
+    /// Returns the `SecretString` of the version with `label`.
+    #[must_use]
+    pub fn value(&self, label: &str) -> Option<&str> {
+        match self.versions.get(self.labels.get(label)?)?.value.as_ref()? {
+            SecretValue::String(string) => Some(string),
+            SecretValue::Binary(_) => None,
+        }
+    }
+
+    /// Returns the ID of the key in the version with `label`.
+    #[must_use]
+    pub fn key_id(&self, label: &str) -> Option<&str> {
+        self.held_key(label).map(|key| key.id.as_str())
+    }
+
+    /// Returns the `serviceAccountId` of the current version.
+    #[must_use]
+    pub fn owner(&self) -> Option<String> {
+        let value: Value = serde_json::from_str(self.value("AWSCURRENT")?).ok()?;
+        value["serviceAccountId"].as_str().map(ToOwned::to_owned)
+    }
+
+    /// Returns the version of a rotation that Secrets Manager retries. It may be the current version, if `finishSecret`
+    /// failed after the promotion.
+    pub(crate) fn incomplete_version(&self) -> Option<&str> {
+        let version = self.incomplete.as_ref()?;
+        let has_label = |label| self.labels.get(label) == Some(version);
+        (has_label("AWSPENDING") || has_label("AWSCURRENT")).then_some(version)
+    }
+
+    /// Returns the version with `AWSPENDING`, unless it is the current version.
+    #[must_use]
+    pub fn pending_version(&self) -> Option<&str> {
+        let pending = self.labels.get("AWSPENDING")?;
+        (Some(pending) != self.labels.get("AWSCURRENT")).then_some(pending)
+    }
+
+    pub(crate) fn held_key(&self, label: &str) -> Option<&HeldKey> {
+        self.versions
+            .get(self.labels.get(label)?)?
+            .held_key
+            .as_ref()
+    }
+
+    /// Moves a staging label. If `AWSCURRENT` moves, `AWSPREVIOUS` moves to the version that had it.
+    ///
+    /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html>
+    pub(crate) fn move_label(&mut self, label: &str, version: &str) {
+        let previous = self.labels.insert(label.to_owned(), version.to_owned());
+        match previous {
+            Some(previous) if label == "AWSCURRENT" && previous != version => {
+                self.labels.insert("AWSPREVIOUS".to_owned(), previous);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl State {
+    /// Returns the secret with this ARN or name.
+    ///
+    /// # Panics
+    /// If it does not exist.
+    #[must_use]
+    pub fn secret(&self, id: &str) -> &Secret {
+        let arn = self
+            .arn(id)
+            .unwrap_or_else(|| panic!("the secret {id} does not exist"));
+        &self.secrets[&arn]
+    }
+
+    /// Returns the secret with this ARN or name.
+    ///
+    /// # Panics
+    /// If it does not exist.
+    #[must_use]
+    pub fn secret_mut(&mut self, id: &str) -> &mut Secret {
+        let arn = self
+            .arn(id)
+            .unwrap_or_else(|| panic!("the secret {id} does not exist"));
+        self.secrets.get_mut(&arn).expect("the ARN exists")
+    }
+
+    /// Returns the ARN for a `SecretId`, which is an ARN or a name.
+    pub(crate) fn arn(&self, id: &str) -> Option<String> {
+        if self.secrets.contains_key(id) {
+            return Some(id.to_owned());
+        }
+        self.secrets
+            .values()
+            .find(|secret| secret.name == id)
+            .map(|secret| secret.arn.clone())
+    }
+
+    /// Adds a version, or stores the value of a version that has none.
+    pub(crate) fn store(&mut self, arn: &str, version: &str, value: Option<SecretValue>) {
+        let held_key = match &value {
+            Some(SecretValue::String(string)) => {
+                self.canaries.insert(string.clone());
+                HeldKey::of(string)
+            }
+            Some(SecretValue::Binary(_)) | None => None,
+        };
+        if let Some(key) = &held_key {
+            self.canaries.insert(key.secret.clone());
+            let holders = self.holders.entry(key.id.clone()).or_default();
+            holders.insert(arn.to_owned(), key.owner.clone());
+        }
+        let version_with_value = Version {
+            value,
+            held_key,
+            created: epoch_seconds(),
+            hidden_from_reads: 0,
+        };
+        self.secret_mut(arn)
+            .versions
+            .insert(version.to_owned(), version_with_value);
+    }
+}
+
+/// Returns the current time in the JSON format of Secrets Manager: seconds since 1970.
+fn epoch_seconds() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |duration| duration.as_secs_f64())
+}

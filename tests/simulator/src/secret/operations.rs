@@ -1,0 +1,338 @@
+//! The four operations of Secrets Manager that a rotation function needs, in AWS JSON 1.1.
+//!
+//! The simulator is stricter than the service. A violation is: another operation, `PutSecretValue` with other staging
+//! labels than `AWSPENDING`, and `PutSecretValue` for a version that no rotation created.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use super::{Secret, SecretValue};
+use crate::http::request::HttpRequest;
+use crate::http::response::Response;
+use crate::state::State;
+
+/// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
+const MAX_VALUE_LEN: usize = 65_536;
+
+type Body = Map<String, Value>;
+
+/// Responds to a request to Secrets Manager.
+pub(crate) fn respond(state: &mut State, request: &HttpRequest) -> Result<Response, Response> {
+    check_headers(state, request)?;
+    let Ok(Value::Object(body)) = serde_json::from_slice(&request.body) else {
+        return Err(state.violation_response("the body is not a JSON object"));
+    };
+    let Some(fields) = request.operation().and_then(fields) else {
+        return Err(state.violation_response("an operation that a rotation function does not need"));
+    };
+    if let Some(field) = body.keys().find(|field| !fields.contains(&field.as_str())) {
+        return Err(state.violation_response(&format!("unknown field {field}")));
+    }
+    if let Some((field, _)) = body
+        .iter()
+        .find(|(field, value)| *field != "VersionStages" && !value.is_string())
+    {
+        return Err(state.violation_response(&format!("{field} is not a string")));
+    }
+    let arn = string(&body, "SecretId")
+        .and_then(|id| state.arn(id))
+        .ok_or_else(|| {
+            Response::aws_error(
+                400,
+                "ResourceNotFoundException",
+                "Secrets Manager can't find the specified secret.",
+            )
+        })?;
+    match request.operation() {
+        Some("DescribeSecret") => Ok(describe_secret(state, &arn)),
+        Some("GetSecretValue") => get_secret_value(state, &arn, &body),
+        Some("PutSecretValue") => put_secret_value(state, &arn, &body),
+        _ => update_secret_version_stage(state, &arn, &body),
+    }
+}
+
+/// Returns the fields that a request may have.
+fn fields(operation: &str) -> Option<&'static [&'static str]> {
+    Some(match operation {
+        "DescribeSecret" => &["SecretId"],
+        "GetSecretValue" => &["SecretId", "VersionId", "VersionStage"],
+        "PutSecretValue" => &[
+            "SecretId",
+            "ClientRequestToken",
+            "SecretString",
+            "VersionStages",
+            "RotationToken",
+        ],
+        "UpdateSecretVersionStage" => &[
+            "SecretId",
+            "VersionStage",
+            "RemoveFromVersionId",
+            "MoveToVersionId",
+        ],
+        _ => return None,
+    })
+}
+
+/// <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html>
+fn check_headers(state: &mut State, request: &HttpRequest) -> Result<(), Response> {
+    if request.method != http::Method::POST || request.target != "/" {
+        return Err(state.unknown_route());
+    }
+    if request.header("content-type") != Some("application/x-amz-json-1.1") {
+        return Err(state.violation_response("the content type is not application/x-amz-json-1.1"));
+    }
+    let authorization = request.header("authorization").unwrap_or_default();
+    let parts = [
+        "AWS4-HMAC-SHA256 Credential=",
+        "/secretsmanager/aws4_request",
+        "SignedHeaders=",
+        "Signature=",
+    ];
+    if !parts.iter().all(|part| authorization.contains(part))
+        || request.header("x-amz-date").is_none()
+    {
+        return Err(state.violation_response(
+            "the request is not signed with Signature Version 4 for secretsmanager",
+        ));
+    }
+    Ok(())
+}
+
+fn string<'a>(body: &'a Body, field: &str) -> Option<&'a str> {
+    body.get(field).and_then(Value::as_str)
+}
+
+fn success(body: &Value) -> Response {
+    Response::new(200, "application/x-amz-json-1.1", body.to_string())
+}
+
+fn error(error_type: &str, message: &str) -> Response {
+    Response::aws_error(400, error_type, message)
+}
+
+/// Describes the secret, including versions without a value: "Secrets Manager creates an AWSPENDING version ID before
+/// creating the new secret version".
+///
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecret.html>
+fn describe_secret(state: &State, arn: &str) -> Response {
+    let secret = &state.secrets[arn];
+    let mut stages: Map<String, Value> = Map::new();
+    for (label, version) in &secret.labels {
+        let labels = stages.entry(version.clone()).or_insert_with(|| json!([]));
+        labels
+            .as_array_mut()
+            .expect("the entry is an array")
+            .push(json!(label));
+    }
+    let mut body = json!({ "ARN": secret.arn, "Name": secret.name, "VersionIdsToStages": stages });
+    if let Some(enabled) = secret.rotation_enabled {
+        body["RotationEnabled"] = json!(enabled);
+        body["RotationLambdaARN"] =
+            json!("arn:aws:lambda:us-east-1:123456789012:function:rotation");
+        body["RotationRules"] = json!({ "AutomaticallyAfterDays": 30 });
+    }
+    if let Some(admin) = &secret.admin_secret_arn {
+        body["ExternalSecretRotationMetadata"] =
+            json!([{ "Key": "adminSecretArn", "Value": admin }]);
+    }
+    success(&body)
+}
+
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>
+fn get_secret_value(state: &mut State, arn: &str, body: &Body) -> Result<Response, Response> {
+    let (version, label) = (string(body, "VersionId"), string(body, "VersionStage"));
+    if version.is_none() && label.is_none() {
+        return Err(state.violation_response("GetSecretValue without VersionId and VersionStage"));
+    }
+    let secret = state.secret_mut(arn);
+    // The messages: https://github.com/aws/aws-sdk-js-v3/issues/7701 and
+    // https://github.com/getmoto/moto/blob/master/tests/test_secretsmanager/test_secretsmanager.py
+    let not_found = || {
+        let what = label.map_or_else(
+            || format!("VersionId: {}", version.unwrap_or_default()),
+            |label| format!("staging label: {label}"),
+        );
+        let message = format!("Secrets Manager can't find the specified secret value for {what}");
+        error("ResourceNotFoundException", &message)
+    };
+    let labeled = label.and_then(|label| secret.labels.get(label)).cloned();
+    let id = version
+        .map(ToOwned::to_owned)
+        .or_else(|| labeled.clone())
+        .ok_or_else(not_found)?;
+    let found = secret.versions.get_mut(&id).ok_or_else(not_found)?;
+    if label.is_some() && labeled.as_ref() != Some(&id) {
+        let message =
+            "You provided a VersionStage that is not associated to the provided VersionId.";
+        return Err(error("InvalidRequestException", message));
+    }
+    if found.hidden_from_reads > 0 {
+        found.hidden_from_reads -= 1;
+        return Err(not_found());
+    }
+    let value = found.value.clone().ok_or_else(not_found)?;
+    let created = found.created;
+    let labels: Vec<_> = secret
+        .labels
+        .iter()
+        .filter(|(_, on)| **on == id)
+        .map(|(label, _)| label)
+        .collect();
+    let mut body = json!({
+        "ARN": secret.arn, "Name": secret.name, "VersionId": id, "VersionStages": labels, "CreatedDate": created,
+    });
+    match value {
+        SecretValue::String(string) => body["SecretString"] = json!(string),
+        SecretValue::Binary(bytes) => body["SecretBinary"] = json!(STANDARD.encode(bytes)),
+    }
+    Ok(success(&body))
+}
+
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html>
+fn put_secret_value(state: &mut State, arn: &str, body: &Body) -> Result<Response, Response> {
+    let (token, value) = check_put(state, arn, body)?;
+    if value.len() > MAX_VALUE_LEN {
+        let message = "1 validation error detected: Value at 'secretString' failed to satisfy constraint: \
+                       Member must have length less than or equal to 65536";
+        return Err(error("ValidationException", message));
+    }
+    let value = SecretValue::String(value.to_owned());
+    match state.secrets[arn]
+        .versions
+        .get(token)
+        .and_then(|version| version.value.as_ref())
+    {
+        None => {
+            state.store(arn, token, Some(value));
+            let lag = state.controls.value_lag;
+            let version = state
+                .secret_mut(arn)
+                .versions
+                .get_mut(token)
+                .expect("the version was stored");
+            version.hidden_from_reads = lag;
+        }
+        Some(stored) if *stored == value => {}
+        Some(_) => {
+            let message = format!(
+                "You can't use ClientRequestToken {token} because that value is already in use for a version of \
+                 secret {arn}."
+            );
+            return Err(error("ResourceExistsException", &message));
+        }
+    }
+    let secret = state.secret_mut(arn);
+    secret.move_label("AWSPENDING", token);
+    let name = &secret.name;
+    Ok(success(
+        &json!({ "ARN": arn, "Name": name, "VersionId": token, "VersionStages": ["AWSPENDING"] }),
+    ))
+}
+
+/// Returns the token and the value of a `PutSecretValue` that stores the value of a rotation.
+fn check_put<'a>(
+    state: &mut State,
+    arn: &str,
+    body: &'a Body,
+) -> Result<(&'a str, &'a str), Response> {
+    let (Some(token), Some(value)) = (
+        string(body, "ClientRequestToken"),
+        string(body, "SecretString"),
+    ) else {
+        return Err(state.violation_response(
+            "PutSecretValue without ClientRequestToken or without SecretString",
+        ));
+    };
+    if body.get("VersionStages") != Some(&json!(["AWSPENDING"])) {
+        return Err(
+            state.violation_response("PutSecretValue with VersionStages other than AWSPENDING")
+        );
+    }
+    let Some(expected) = state.secrets[arn].rotation_tokens.get(token) else {
+        // Without a token, the SDK generates one, which creates another version than the rotation's.
+        return Err(state.violation_response("ClientRequestToken is not that of a rotation"));
+    };
+    // "Secrets Manager uses the rotation token to validate the IAM role identity."
+    // https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html
+    if expected.as_deref() != string(body, "RotationToken") {
+        return Err(state.violation_response("RotationToken is not that of the event"));
+    }
+    Ok((token, value))
+}
+
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html>
+fn update_secret_version_stage(
+    state: &mut State,
+    arn: &str,
+    body: &Body,
+) -> Result<Response, Response> {
+    let Some(label) = string(body, "VersionStage") else {
+        return Err(state.violation_response("UpdateSecretVersionStage without VersionStage"));
+    };
+    let (from, to) = (
+        string(body, "RemoveFromVersionId"),
+        string(body, "MoveToVersionId"),
+    );
+    let secret = &state.secrets[arn];
+    for version in [from, to].into_iter().flatten() {
+        if !secret.versions.contains_key(version) {
+            let message =
+                format!("Secrets Manager can't find the specified secret version: {version}");
+            return Err(error("ResourceNotFoundException", &message));
+        }
+    }
+    check_label_version(secret, label, from, to)?;
+    match (from, to) {
+        (None, None) => {
+            return Err(state.violation_response("UpdateSecretVersionStage without a version"));
+        }
+        (Some(_), None) if label == "AWSCURRENT" => {
+            let message = "You can only move staging label AWSCURRENT to a different secret version. It can't be \
+                           completely removed.";
+            return Err(error("InvalidParameterException", message));
+        }
+        (Some(_), None) => {
+            state.secret_mut(arn).labels.remove(label);
+        }
+        (_, Some(to)) => {
+            if label == "AWSCURRENT" && secret.versions[to].value.is_none() {
+                return Err(
+                    state.violation_response("AWSCURRENT is moved to a version without a value")
+                );
+            }
+            state.secret_mut(arn).move_label(label, to);
+        }
+    }
+    Ok(success(
+        &json!({ "ARN": arn, "Name": state.secrets[arn].name }),
+    ))
+}
+
+/// Fails if the label is on a version that `RemoveFromVersionId` does not name.
+fn check_label_version(
+    secret: &Secret,
+    label: &str,
+    from: Option<&str>,
+    to: Option<&str>,
+) -> Result<(), Response> {
+    let attached = secret.labels.get(label).map(String::as_str);
+    let elsewhere = attached.filter(|attached| to != Some(attached) && from != Some(attached));
+    match (elsewhere, from) {
+        // The message: https://github.com/getmoto/moto/blob/master/tests/test_secretsmanager/test_secretsmanager.py
+        (Some(attached), None) if to.is_some() => {
+            let message = format!(
+                "The parameter RemoveFromVersionId can't be empty. Staging label {label} is currently attached to \
+                 version {attached}, so you must explicitly reference that version in RemoveFromVersionId."
+            );
+            Err(error("InvalidParameterException", &message))
+        }
+        (_, Some(from)) if attached != Some(from) => {
+            let message =
+                format!("Staging label {label} is not currently attached to version {from}.");
+            Err(error("InvalidParameterException", &message))
+        }
+        _ => Ok(()),
+    }
+}
