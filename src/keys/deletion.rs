@@ -20,7 +20,7 @@ pub struct Deletion<'a> {
     pub metrics: &'a Metrics,
     /// The owner of the secret's keys.
     pub owner: &'a str,
-    /// A key that exists, by which [`is_deleted`] recognizes an incomplete list.
+    /// A key that exists. A list that does not contain it is incomplete.
     pub expected_key: Option<&'a ApiKeyId>,
     /// The staging labels with which the keys were chosen.
     pub labels: &'a StagingLabels,
