@@ -109,17 +109,14 @@ impl Rotation<'_> {
         if now.version_with(CURRENT) != Some(from) {
             return Err(Error::StagingLabelMoved);
         }
-        let Err(error) = self.secrets.promote(arn, from, version).await else {
-            return Ok((now.after_promotion(version), true));
-        };
-        // This or another invocation may have moved the label although the request failed.
+        let promoted = self.secrets.promote(arn, from, version).await;
+        // The keys to delete are chosen with these labels. This or another invocation may have moved AWSCURRENT although the
+        // request failed.
         let now = self.secrets.describe(arn).await?;
-        if now.has(version, CURRENT) {
-            Ok((now, true))
-        } else if now.version_with(CURRENT) == Some(from) {
-            Err(error.into())
-        } else {
-            Err(Error::StagingLabelMoved)
+        match promoted {
+            _ if now.has(version, CURRENT) => Ok((now, true)),
+            Err(error) if now.version_with(CURRENT) == Some(from) => Err(error.into()),
+            _ => Err(Error::StagingLabelMoved),
         }
     }
 

@@ -44,23 +44,6 @@ impl StagingLabels {
             .is_some_and(|labels| labels.iter().any(|l| l == label))
     }
 
-    /// Returns the labels after `AWSCURRENT` has moved to `version`.
-    #[must_use]
-    pub fn after_promotion(&self, version: &str) -> Self {
-        let mut after = self.clone();
-        for (id, labels) in &mut after.versions {
-            let was_current = labels.iter().any(|label| label == CURRENT);
-            labels.retain(|label| label != CURRENT && label != PREVIOUS);
-            let added = if id == version {
-                Some(CURRENT)
-            } else {
-                was_current.then_some(PREVIOUS)
-            };
-            labels.extend(added.map(str::to_owned));
-        }
-        after
-    }
-
     /// Returns whether a label has been added to a version that did not have it in `earlier`.
     pub fn moved_since(&self, earlier: &Self) -> bool {
         [CURRENT, PENDING, PREVIOUS].into_iter().any(|label| {
