@@ -60,10 +60,7 @@ impl fmt::Display for Request {
 }
 
 impl Request {
-    /// Parses a payload.
-    ///
-    /// # Errors
-    /// Returns [`Error::InvalidEvent`], which names the field and never quotes it.
+    /// Parses a payload. The error names the field and never quotes it.
     pub fn parse(payload: &Value) -> Result<Self, Error> {
         if payload.get("Step").and_then(Value::as_str) != Some(PREFLIGHT) {
             return Event::parse(payload).map(Self::Step);
@@ -90,9 +87,6 @@ impl Event {
     /// Parses an event. Secrets Manager sends step names in camel case. One page of its documentation has them in snake case.
     ///
     /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda.html>
-    ///
-    /// # Errors
-    /// Returns [`Error::InvalidEvent`], which names the field and never quotes it.
     pub fn parse(payload: &Value) -> Result<Self, Error> {
         if !payload.is_object() {
             return Err(invalid("is not a JSON object".to_owned()));

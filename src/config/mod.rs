@@ -90,9 +90,6 @@ const DEFAULT_PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Config {
     /// Reads the configuration. `variable` returns the value of an environment variable.
-    ///
-    /// # Errors
-    /// Returns all [`Problems`].
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Problems> {
         let default_url = Url::parse(DEFAULT_URL).map_err(|_| Problems::default())?;
         let mut reader = Reader::new(variable);

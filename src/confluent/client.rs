@@ -174,9 +174,6 @@ impl Client {
     }
 
     /// Lists the keys of `owner` that `key` has permission to see. A key that is not listed may still exist.
-    ///
-    /// # Errors
-    /// Returns [`Error`], also if the list exceeds the limits.
     pub async fn list(&self, key: &ApiKey, owner: &str) -> Result<Vec<ApiKeyMetadata>, Error> {
         const LIST: &str = "list the owner's API keys";
         let mut keys = Vec::new();
@@ -205,10 +202,7 @@ impl Client {
         Err(Error::invalid_response(LIST, problem))
     }
 
-    /// Reads the metadata of the key with `id`.
-    ///
-    /// # Errors
-    /// Returns [`Error`]. For a key that does not exist, its kind is [`ErrorKind::NotFound`] or [`ErrorKind::Forbidden`].
+    /// Reads a key's metadata. If the key does not exist, the error is [`ErrorKind::NotFound`] or [`ErrorKind::Forbidden`].
     pub async fn read(&self, key: &ApiKey, id: &ApiKeyId) -> Result<ApiKeyMetadata, Error> {
         const READ: &str = "describe an API key";
         let response = self.get(READ, key, self.api_key_url(id)).await?;
@@ -221,9 +215,8 @@ impl Client {
 
     /// Creates an API key and returns it with its secret, which Confluent never returns again.
     ///
-    /// # Errors
-    /// Returns [`Error`]. If [`may_have_taken_effect`](Error::may_have_taken_effect) returns true, the key may exist: before
-    /// you retry, list the keys and look for the description.
+    /// After an error that [`may_have_taken_effect`](Error::may_have_taken_effect), the key may exist: before you retry, list
+    /// the keys and look for the description.
     ///
     /// <https://docs.confluent.io/cloud/current/api.html#operation/createIamV2ApiKey>
     pub async fn create(&self, key: &ApiKey, spec: &ApiKeySpec<'_>) -> Result<ApiKey, Error> {
@@ -254,10 +247,8 @@ impl Client {
         })
     }
 
-    /// Deletes the key with `id`. Succeeds if Confluent returns 404. Calls `is_unused` before each retry.
-    ///
-    /// # Errors
-    /// Returns [`Error`]. [`ErrorKind::Forbidden`] may also mean that the key does not exist.
+    /// Deletes a key. Succeeds if Confluent returns 404. [`ErrorKind::Forbidden`] may also mean that the key does not exist.
+    /// Calls `is_unused` before each retry.
     pub async fn delete(
         &self,
         key: &ApiKey,
@@ -283,9 +274,6 @@ impl Client {
     }
 
     /// Returns the endpoint of the resource with `id`.
-    ///
-    /// # Errors
-    /// Returns [`Error`], also if the response contains no endpoint.
     pub async fn endpoint(
         &self,
         key: &ApiKey,
@@ -321,9 +309,6 @@ impl Client {
     }
 
     /// Checks that credentials may be sent to `endpoint`.
-    ///
-    /// # Errors
-    /// Returns [`http::Error::HostNotAllowed`].
     pub fn check_host(&self, endpoint: &Url) -> Result<(), http::Error> {
         self.http.check_host(endpoint)
     }

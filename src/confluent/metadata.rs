@@ -23,17 +23,11 @@ pub struct ApiKeyMetadata {
 
 impl ApiKeyMetadata {
     /// Returns the environment as a segment of a URL's path.
-    ///
-    /// # Errors
-    /// Returns [`Error::InvalidResponse`] if it is not a valid ID.
     pub fn environment_for_path(&self) -> Result<Option<String>, Error> {
         path_segment(self.environment.as_deref(), "an environment")
     }
 
     /// Returns the organization's ID as a segment of a URL's path.
-    ///
-    /// # Errors
-    /// Returns [`Error::InvalidResponse`] if it is not a valid ID.
     pub fn organization_for_path(&self) -> Result<Option<String>, Error> {
         path_segment(self.organization.as_deref(), "an organization")
     }

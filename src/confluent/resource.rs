@@ -20,9 +20,6 @@ pub struct UnknownResource;
 
 impl Resource {
     /// Creates a resource from `resourceId` and `environmentId` of a secret value.
-    ///
-    /// # Errors
-    /// Returns [`UnknownResource`] if no key type has such an ID.
     pub fn new(id: Option<&str>, environment: Option<&str>) -> Result<Self, UnknownResource> {
         let (prefix, id) = split_environment(id.unwrap_or("cloud"));
         // Both become segments of a URL's path.

@@ -69,10 +69,7 @@ impl Deadline {
         self.at.saturating_duration_since(Instant::now())
     }
 
-    /// Waits for `delay`.
-    ///
-    /// # Errors
-    /// Returns [`DeadlineExceeded`] immediately if the wait would reach the deadline.
+    /// Waits for `delay`, or fails immediately if the wait would reach the deadline.
     #[expect(
         clippy::disallowed_methods,
         reason = "the only place that waits; it checks the deadline first"

@@ -30,9 +30,6 @@ impl AllowedHosts {
     }
 
     /// Checks that credentials may be sent to `url`.
-    ///
-    /// # Errors
-    /// Returns [`Error::HostNotAllowed`], which names the host and the reason.
     pub fn check(&self, url: &Url) -> Result<(), Error> {
         let reject = |reason| {
             Err(Error::HostNotAllowed {

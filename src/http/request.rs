@@ -223,25 +223,16 @@ impl Http {
     }
 
     /// Checks that credentials may be sent to `url`. See [`AllowedHosts::check`].
-    ///
-    /// # Errors
-    /// Returns [`Error::HostNotAllowed`].
     pub fn check_host(&self, url: &Url) -> Result<(), Error> {
         self.allowed.check(url)
     }
 
-    /// Sends a request, retries it where that is safe, and returns the response if it is a success.
-    ///
-    /// # Errors
-    /// Returns the [`Error`] of the last attempt.
+    /// Sends a request, retries it where that is safe, and returns the last attempt's response if it is a success.
     pub async fn send(&self, request: &Request<'_>, deadline: Deadline) -> Result<Response, Error> {
         self.send_while(request, deadline, async || true).await
     }
 
     /// Like [`send`](Self::send), but calls `is_wanted` before each retry: the delay may have taken minutes.
-    ///
-    /// # Errors
-    /// Returns the [`Error`] of the last attempt.
     pub async fn send_while(
         &self,
         request: &Request<'_>,

@@ -30,9 +30,6 @@ pub struct AdminSecret {
 
 /// Returns the admin secret that the rotation's metadata, the secret value or the configuration names. Returns `None` for
 /// self-rotation, which includes a secret that names itself.
-///
-/// # Errors
-/// Returns [`Error::AdminSecretConflict`] if they name different secrets.
 pub fn admin_secret(
     labels: &StagingLabels,
     value: &SecretValue,
@@ -65,9 +62,6 @@ pub fn admin_secret(
 }
 
 /// Returns the key in the current value of an admin secret.
-///
-/// # Errors
-/// Returns [`Error`] if the admin secret cannot be read or contains no key.
 async fn admin_key(secrets: &secret::Client, arn: &str) -> Result<ApiKey, Error> {
     let value = secrets.admin_secret_value(arn).await?;
     let (key, warnings) =
@@ -91,9 +85,6 @@ pub struct ControlPlane<'a> {
 
 impl<'a> ControlPlane<'a> {
     /// Authenticates with the key of `admin_secret`, or with `own_key` if there is no admin secret.
-    ///
-    /// # Errors
-    /// Returns [`Error`] if the admin secret cannot be read, or if there is neither key.
     pub async fn new(
         client: &'a confluent::Client,
         secrets: &'a secret::Client,
