@@ -7,9 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The time by which an invocation must end.
 #[derive(Clone, Copy, Debug)]
-pub struct Deadline {
-    at: Instant,
-}
+pub struct Deadline(Instant);
 
 /// A wait would reach the deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,40 +31,32 @@ impl Deadline {
         if epoch_ms < Self::PLAUSIBLE_FROM_MS {
             return Self::after(Self::UNKNOWN);
         }
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let left = Duration::from_millis(epoch_ms).saturating_sub(since_epoch);
+        let at = UNIX_EPOCH + Duration::from_millis(epoch_ms);
+        let left = at.duration_since(SystemTime::now()).unwrap_or_default();
         Self::after(left.saturating_sub(Self::REPORTING))
     }
 
     /// Creates a deadline that is `left` from now.
     pub fn after(left: Duration) -> Self {
         let now = Instant::now();
-        Self {
-            at: now.checked_add(left).unwrap_or(now + Self::UNKNOWN),
-        }
+        Self(now.checked_add(left).unwrap_or(now + Self::UNKNOWN))
     }
 
     /// Returns an earlier deadline that leaves `reserve` before this one.
     #[must_use]
     pub fn with_reserve(self, reserve: Duration) -> Self {
-        Self {
-            at: self.at.checked_sub(reserve).unwrap_or(self.at),
-        }
+        Self(self.0.checked_sub(reserve).unwrap_or(self.0))
     }
 
     /// Returns this deadline, or `limit` from now if that is earlier.
     #[must_use]
     pub fn within(self, limit: Duration) -> Self {
-        Self {
-            at: self.at.min(Self::after(limit).at),
-        }
+        Self(self.0.min(Self::after(limit).0))
     }
 
     /// Returns the time left, or zero if the deadline has passed.
     pub fn remaining(self) -> Duration {
-        self.at.saturating_duration_since(Instant::now())
+        self.0.saturating_duration_since(Instant::now())
     }
 
     /// Waits for `delay`, or fails immediately if the wait would reach the deadline.
@@ -106,14 +96,9 @@ impl Backoff {
         (0..self.retries).map(move |_| {
             let delay = next;
             next = delay.mul_f64(self.factor).min(self.max);
-            jittered(delay)
+            delay.mul_f64(1.0 - Self::JITTER * fastrand::f64())
         })
     }
-}
-
-/// Returns a random delay slightly below `delay`.
-fn jittered(delay: Duration) -> Duration {
-    delay.mul_f64(1.0 - Backoff::JITTER * fastrand::f64())
 }
 
 /// Returns a random delay of at least `delay`. A delay that the server requested must not be shortened.

@@ -31,19 +31,13 @@ impl AllowedHosts {
 
     /// Checks that credentials may be sent to `url`.
     pub fn check(&self, url: &Url) -> Result<(), Error> {
-        let reject = |reason| {
-            Err(Error::HostNotAllowed {
-                host: authority(url),
-                reason,
-            })
-        };
+        let host = authority(url);
+        let reject = |reason| Err(Error::HostNotAllowed { host, reason });
         if !url.username().is_empty() || url.password().is_some() {
             return reject("the URL contains user information");
         }
-        if url.origin() == self.control_plane.origin() {
-            return Ok(());
-        }
-        if is_loopback(url) && is_loopback(&self.control_plane) {
+        let is_control_plane = url.origin() == self.control_plane.origin();
+        if is_control_plane || (is_loopback(url) && is_loopback(&self.control_plane)) {
             return Ok(());
         }
         if url.scheme() != "https" {
