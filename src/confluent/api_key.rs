@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::http::{BasicAuth, Redacted};
+use crate::http::Redacted;
 
 /// The longest API key ID, in bytes. Today's IDs have 16 or 18 characters.
 ///
@@ -41,12 +41,9 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// Returns the key as credentials of a request.
-    pub fn basic_auth(&self) -> BasicAuth<'_> {
-        BasicAuth {
-            username: self.id.as_str(),
-            password: &self.secret,
-        }
+    /// Returns the user name and the password for HTTP basic authentication.
+    pub fn basic_auth(&self) -> (&str, &Redacted) {
+        (self.id.as_str(), &self.secret)
     }
 
     /// Returns whether `string` contains the secret: verbatim, in base64, as in an `Authorization` header, or URL-encoded.

@@ -19,5 +19,5 @@ pub(crate) use hosts::DOMAIN_NOT_ALLOWED;
 pub use hosts::{AllowedHosts, is_loopback};
 pub use network::Network;
 pub use redacted::Redacted;
-pub use request::{BasicAuth, Error, Http, Limits, RESPONSE_RESERVE, Request, Response};
+pub use request::{Error, Http, Limits, RESPONSE_RESERVE, Request, Response};
 pub use retry::SharedBackoff;

@@ -47,15 +47,6 @@ const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 /// the deadline.
 pub const RESPONSE_RESERVE: Duration = Duration::from_secs(2);
 
-/// Credentials for HTTP basic authentication.
-#[derive(Clone, Copy, Debug)]
-pub struct BasicAuth<'a> {
-    /// The user name: an API key's ID.
-    pub username: &'a str,
-    /// The password: an API key's secret.
-    pub password: &'a Redacted,
-}
-
 /// A request to Confluent Cloud.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
@@ -63,8 +54,8 @@ pub struct Request<'a> {
     pub method: Method,
     /// The URL. Its host is checked against [`AllowedHosts`].
     pub url: Url,
-    /// The credentials.
-    pub auth: BasicAuth<'a>,
+    /// The user name and the password for HTTP basic authentication: an API key's ID and secret.
+    pub auth: (&'a str, &'a Redacted),
     /// The media type of the body and of the expected response.
     pub media_type: &'static str,
     /// The body.
@@ -285,7 +276,7 @@ impl Http {
         if remaining.is_zero() {
             return Err(Error::DeadlineExceeded { host });
         }
-        let BasicAuth { username, password } = request.auth;
+        let (username, password) = request.auth;
         let mut builder = self
             .client
             .request(request.method.clone(), request.url.clone())
