@@ -128,7 +128,9 @@ impl Client {
             Err(http::Error::Rejected(response)) => match response.status {
                 StatusCode::UNAUTHORIZED => ProbeOutcome::NotAccepted,
                 StatusCode::FORBIDDEN => ProbeOutcome::NotAuthorized,
-                StatusCode::TOO_MANY_REQUESTS => ProbeOutcome::RateLimited(response.retry_after()),
+                StatusCode::TOO_MANY_REQUESTS => {
+                    ProbeOutcome::RateLimited(response.retry_after.unwrap_or_default())
+                }
                 _ => ProbeOutcome::Inconclusive(ErrorResponse::parse(&response, key).to_string()),
             },
             Err(error @ http::Error::HostNotAllowed { .. }) => return Err(error),

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::client::{self, MAX_BODY_BYTES};
 use super::hosts::authority;
-use super::{AllowedHosts, Backoff, Deadline, Redacted, SharedBackoff, at_least};
+use super::{AllowedHosts, Backoff, Deadline, Redacted, SharedBackoff};
 use crate::telemetry::Metrics;
 
 /// Time limits of requests. Tests pass shorter ones.
@@ -71,7 +71,8 @@ pub struct Response {
     pub request_id: Option<String>,
     /// The body. `Debug` omits it, because it may contain an API secret.
     pub body: Vec<u8>,
-    retry_after: Option<Duration>,
+    /// How long a server that returned 429 asks the client to wait.
+    pub retry_after: Option<Duration>,
 }
 
 impl Response {
@@ -84,26 +85,11 @@ impl Response {
             retry_after: None,
         }
     }
-
-    /// Returns how long the server asks the client to wait, or zero if it doesn't say.
-    pub fn retry_after(&self) -> Duration {
-        self.retry_after.unwrap_or_default()
-    }
 }
 
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            status,
-            request_id,
-            body: _,
-            retry_after,
-        } = self;
-        f.debug_struct("Response")
-            .field("status", status)
-            .field("request_id", request_id)
-            .field("retry_after", retry_after)
-            .finish_non_exhaustive()
+        write!(f, "Response({}, {:?})", self.status, self.request_id)
     }
 }
 
@@ -141,13 +127,10 @@ impl Error {
     /// Returns whether a retry is safe and may succeed.
     fn is_retryable(&self, method: &Method) -> bool {
         match self {
-            error if error.is_rate_limited() => true,
-            Self::Rejected(response) => response.status.is_server_error() && method.is_idempotent(),
             Self::NotSent { .. } => true,
-            Self::OutcomeUnknown { .. } => method.is_idempotent(),
-            Self::HostNotAllowed { .. }
-            | Self::ResponseTooLong { .. }
-            | Self::DeadlineExceeded { .. } => false,
+            Self::ResponseTooLong { .. } => false,
+            _ if self.is_rate_limited() => true,
+            _ => self.may_have_taken_effect() && method.is_idempotent(),
         }
     }
 
@@ -163,13 +146,6 @@ impl Error {
             Self::HostNotAllowed { .. } | Self::NotSent { .. } | Self::DeadlineExceeded { .. } => {
                 false
             }
-        }
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Rejected(response) => response.retry_after,
-            _ => None,
         }
     }
 }
@@ -232,26 +208,25 @@ impl Http {
     ) -> Result<Response, Error> {
         let mut delays = self.limits.retries.delays();
         loop {
-            let error = match self.send_once(request, deadline).await {
-                Ok(response) => {
-                    self.backoff.on_accepted();
-                    return Ok(response);
-                }
-                Err(error) => error,
-            };
-            if matches!(error, Error::Rejected(_)) && !error.is_rate_limited() {
+            let outcome = self.send_once(request, deadline).await;
+            let is_rate_limited = outcome.as_ref().is_err_and(Error::is_rate_limited);
+            if !is_rate_limited && matches!(outcome, Ok(_) | Err(Error::Rejected(_))) {
                 self.backoff.on_accepted();
             }
-            if !error.is_retryable(&request.method) {
-                return Err(error);
-            }
+            let error = match outcome {
+                Err(error) if error.is_retryable(&request.method) => error,
+                outcome => return outcome,
+            };
             // Retries after 429 are not limited: if the step failed, its requests would all be sent again.
-            let (delay, deadline) = if error.is_rate_limited() {
+            let (delay, deadline) = if let Error::Rejected(response) = &error
+                && is_rate_limited
+            {
                 let unit = self.limits.retries.initial;
-                let delay = error.retry_after().unwrap_or(unit) + self.backoff.on_rejected(unit);
+                let requested = response.retry_after.unwrap_or(unit);
+                let delay = requested + self.backoff.on_rejected(unit);
                 (delay, deadline.with_reserve(RESPONSE_RESERVE))
             } else if let Some(delay) = delays.next() {
-                (error.retry_after().map_or(delay, at_least), deadline)
+                (delay, deadline)
             } else {
                 return Err(error);
             };
@@ -313,7 +288,7 @@ impl Http {
 /// Reads a response up to the size limit.
 async fn read(mut response: reqwest::Response, host: String) -> Result<Response, Error> {
     let status = response.status();
-    let request_id = short_header(response.headers(), "x-request-id");
+    let request_id = request_id(response.headers());
     let mut complete = Response::new(status, request_id, Vec::new());
     complete.retry_after = retry_after(status, response.headers());
     match client::read_body(&mut response).await {
@@ -341,10 +316,10 @@ fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
         .map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
 
-/// The longest header that is logged. A longer one is dropped, because it may hold a credential.
-const MAX_HEADER_BYTES: usize = 100;
+/// The longest request ID that is logged, in bytes. A longer one is dropped, because it may hold a credential.
+const MAX_REQUEST_ID_BYTES: usize = 100;
 
-fn short_header(headers: &HeaderMap, name: &str) -> Option<String> {
-    let value = headers.get(name)?.to_str().ok()?;
-    (value.len() <= MAX_HEADER_BYTES).then(|| value.to_owned())
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get("x-request-id")?.to_str().ok()?;
+    (id.len() <= MAX_REQUEST_ID_BYTES).then(|| id.to_owned())
 }
