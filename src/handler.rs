@@ -84,9 +84,11 @@ impl Function {
         let deadline = Deadline::of_invocation(context.deadline);
         let control_plane = self.config.confluent_url.clone();
         let allowed = AllowedHosts::new(control_plane.clone(), self.config.allowed_domains.clone());
-        let http = Http::new(self.http.clone(), allowed, self.http_limits)
-            .with_metrics(Arc::clone(metrics))
-            .with_backoff(self.backoff.clone());
+        let http = Http {
+            backoff: self.backoff.clone(),
+            metrics: Arc::clone(metrics),
+            ..Http::new(self.http.clone(), allowed, self.http_limits)
+        };
         let confluent = confluent::Client::new(http, control_plane, deadline);
         let secrets_manager = self.secrets_manager.clone();
         let secrets = secret::Client::new(secrets_manager, deadline, self.secret_limits);

@@ -23,8 +23,8 @@ use crate::telemetry::Metrics;
 /// The client for Confluent Cloud during one invocation.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: Http,
-    control_plane: Url,
+    pub(crate) http: Http,
+    pub(crate) control_plane: Url,
     deadline: Deadline,
 }
 
@@ -153,24 +153,12 @@ impl Client {
     /// Returns the same client with another deadline.
     #[must_use]
     pub fn with_deadline(&self, deadline: Deadline) -> Self {
-        Self {
-            deadline,
-            ..self.clone()
-        }
-    }
-
-    pub(super) fn http(&self) -> &Http {
-        &self.http
-    }
-
-    /// Returns the control plane's base URL.
-    pub fn control_plane(&self) -> &Url {
-        &self.control_plane
+        Self::new(self.http.clone(), self.control_plane.clone(), deadline)
     }
 
     /// Returns the metrics of this invocation.
     pub fn metrics(&self) -> &Metrics {
-        self.http.metrics()
+        &self.http.metrics
     }
 
     /// Lists the keys of `owner` that `key` has permission to see. A key that is not listed may still exist.
@@ -306,11 +294,6 @@ impl Client {
         Ok(response
             .pointer("/data/0/applied_limit")
             .and_then(Value::as_u64))
-    }
-
-    /// Checks that credentials may be sent to `endpoint`.
-    pub fn check_host(&self, endpoint: &Url) -> Result<(), http::Error> {
-        self.http.check_host(endpoint)
     }
 
     fn api_key_url(&self, id: &ApiKeyId) -> Url {

@@ -116,7 +116,7 @@ impl Client {
             media_type: media_type.unwrap_or("application/json"),
             body: body.map(str::to_owned),
         };
-        Ok(match self.http().send_once(&request, deadline).await {
+        Ok(match self.http.send_once(&request, deadline).await {
             // Every probe has a JSON response. A page that returns 200 for any request verifies nothing.
             Ok(response) if serde_json::from_slice::<IgnoredAny>(&response.body).is_ok() => {
                 ProbeOutcome::Accepted

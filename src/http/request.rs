@@ -153,11 +153,11 @@ impl Error {
 /// Sends requests to Confluent Cloud.
 #[derive(Clone, Debug)]
 pub struct Http {
-    client: reqwest::Client,
-    allowed: AllowedHosts,
-    limits: Limits,
-    backoff: SharedBackoff,
-    metrics: Arc<Metrics>,
+    pub(crate) client: reqwest::Client,
+    pub(crate) allowed: AllowedHosts,
+    pub(crate) limits: Limits,
+    pub(crate) backoff: SharedBackoff,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Http {
@@ -170,28 +170,6 @@ impl Http {
             backoff: SharedBackoff::default(),
             metrics: Arc::default(),
         }
-    }
-
-    /// Counts requests in `metrics`.
-    #[must_use]
-    pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
-        Self { metrics, ..self }
-    }
-
-    /// Shares `backoff` with other invocations.
-    #[must_use]
-    pub fn with_backoff(self, backoff: SharedBackoff) -> Self {
-        Self { backoff, ..self }
-    }
-
-    /// Returns the metrics of this invocation.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
-    }
-
-    /// Checks that credentials may be sent to `url`. See [`AllowedHosts::check`].
-    pub fn check_host(&self, url: &Url) -> Result<(), Error> {
-        self.allowed.check(url)
     }
 
     /// Sends a request, retries it where that is safe, and returns the last attempt's response if it is a success.

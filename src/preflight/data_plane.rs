@@ -48,7 +48,8 @@ impl Context<'_> {
         let target = verifier
             .target(control_plane, self.value, self.resource, metadata, &[])
             .await?;
-        let checked = self.preflight.confluent.check_host(&target.endpoint);
+        let allowed = &self.preflight.confluent.http.allowed;
+        let checked = allowed.check(&target.endpoint);
         checked.map_err(|source| Error::EndpointNotAllowed {
             endpoint_source: target.endpoint_source(),
             source,
