@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde_json::Value;
 use url::Url;
 
@@ -208,18 +208,12 @@ impl Client {
     ///
     /// <https://docs.confluent.io/cloud/current/api.html#operation/createIamV2ApiKey>
     pub async fn create(&self, key: &ApiKey, spec: &ApiKeySpec<'_>) -> Result<ApiKey, Error> {
-        let request = Request {
-            method: Method::POST,
-            url: url_at(&self.control_plane, &API_KEYS, &[]),
-            auth: key.basic_auth(),
-            media_type: "application/json",
-            body: Some(create_body(spec).to_string()),
-        };
-        let response = self
-            .http
-            .send(&request, self.deadline.with_reserve(STORE_RESERVE))
-            .await
-            .map_err(|error| Error::new(CREATE, key, error))?;
+        let url = url_at(&self.control_plane, &API_KEYS, &[]);
+        let mut request = request(Method::POST, url, key);
+        request.body = Some(create_body(spec).to_string());
+        let deadline = self.deadline.with_reserve(STORE_RESERVE);
+        let sent = self.http.send(&request, deadline).await;
+        let response = sent.map_err(|error| Error::new(CREATE, key, error))?;
         let created: WireKey = decode(CREATE, &response)?;
         let secret = created.spec.and_then(|spec| spec.secret);
         let secret = secret.unwrap_or_default();
@@ -244,20 +238,12 @@ impl Client {
         is_unused: impl AsyncFn() -> bool,
     ) -> Result<(), Error> {
         const DELETE: &str = "delete an API key";
-        let request = Request {
-            method: Method::DELETE,
-            url: self.api_key_url(id),
-            auth: key.basic_auth(),
-            media_type: "application/json",
-            body: None,
-        };
+        let request = request(Method::DELETE, self.api_key_url(id), key);
         let sent = self.http.send_while(&request, self.deadline, is_unused);
-        match sent.await {
-            Ok(_) => Ok(()),
-            Err(http::Error::Rejected(response)) if response.status == StatusCode::NOT_FOUND => {
-                Ok(())
-            }
-            Err(error) => Err(Error::new(DELETE, key, error)),
+        let deleted = sent.await.map_err(|error| Error::new(DELETE, key, error));
+        match deleted {
+            Err(error) if error.kind() == Some(ErrorKind::NotFound) => Ok(()),
+            deleted => deleted.map(drop),
         }
     }
 
@@ -291,9 +277,8 @@ impl Client {
         let url = url_at(&self.control_plane, &path, &[("scope", scope), ("id", id)]);
         let response = self.get(READ_QUOTA, key, url).await?;
         let response = decode_any(READ_QUOTA, &response)?;
-        Ok(response
-            .pointer("/data/0/applied_limit")
-            .and_then(Value::as_u64))
+        let limit = response.pointer("/data/0/applied_limit");
+        Ok(limit.and_then(Value::as_u64))
     }
 
     fn api_key_url(&self, id: &ApiKeyId) -> Url {
@@ -307,14 +292,18 @@ impl Client {
         key: &ApiKey,
         url: Url,
     ) -> Result<Response, Error> {
-        let request = Request {
-            method: Method::GET,
-            url,
-            auth: key.basic_auth(),
-            media_type: "application/json",
-            body: None,
-        };
+        let request = request(Method::GET, url, key);
         let sent = self.http.send(&request, self.deadline).await;
         sent.map_err(|error| Error::new(operation, key, error))
+    }
+}
+
+fn request(method: Method, url: Url, key: &ApiKey) -> Request<'_> {
+    Request {
+        method,
+        url,
+        auth: key.basic_auth(),
+        media_type: "application/json",
+        body: None,
     }
 }
