@@ -17,7 +17,7 @@ use crate::http::{self, joined};
 use crate::secret::{self, value};
 
 /// A failed step. The [names](Error::name) of the variants are stable, because alarms and runbooks use them.
-#[derive(thiserror::Error)]
+#[derive(strum_macros::IntoStaticStr, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages describe the variants")]
 pub enum Error {
     #[error("the event {problem}")]

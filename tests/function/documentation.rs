@@ -73,10 +73,20 @@ fn read_sources(folder: &Path, sources: &mut Vec<(std::path::PathBuf, String)>) 
     }
 }
 
-/// Returns the names of all errors: the strings in `src/error/name.rs`.
+/// Returns the names of all errors: the variants of the enum, except those of the services, and the strings in
+/// `src/error/name.rs`.
 fn error_names() -> BTreeSet<&'static str> {
-    let source = include_str!("../../src/error/name.rs");
-    source.split('"').skip(1).step_by(2).collect()
+    let source = include_str!("../../src/error/mod.rs");
+    let (_, variants) = source.split_once("pub enum Error {\n").unwrap();
+    let (variants, _) = variants.split_once("\n}\n").unwrap();
+    let variants = variants
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(|line| line.starts_with(char::is_uppercase))
+        .filter_map(|line| line.split(|c: char| !c.is_alphanumeric()).next())
+        .filter(|name| !["Confluent", "SecretsManager"].contains(name));
+    let strings = include_str!("../../src/error/name.rs").split('"').skip(1);
+    variants.chain(strings.step_by(2)).collect()
 }
 
 #[test]
