@@ -138,8 +138,7 @@ pub enum Error {
     )]
     PendingKeyScopeMismatch { key: String },
     #[error(
-        "{owner} has {keys} API {}, {of_resource} of them for this resource, and its quota allows no more",
-        plural(u64::try_from(*.keys).unwrap_or(u64::MAX), "key")
+        "the quota of {owner} is used up (API keys: {keys}, of this resource: {of_resource}, orphaned: {orphans})"
     )]
     QuotaExceeded {
         owner: String,

@@ -63,7 +63,7 @@ impl Finding {
     }
 
     pub(super) fn error(outcome: Outcome, error: &Error) -> Self {
-        Self::new(outcome, joined(error), Some(error.remedy()))
+        Self::new(outcome, joined(error), Some(error.remedy().to_owned()))
     }
 }
 

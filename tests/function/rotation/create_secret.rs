@@ -317,7 +317,7 @@ async fn an_exhausted_quota_is_reported_with_the_number_of_keys() {
             "{response:?}: {}",
             error.error_message
         );
-        let counts = "sa-orders has 3 API keys, 2 of them for this resource";
+        let counts = "(API keys: 3, of this resource: 2, orphaned: 0)";
         assert!(
             error.error_message.contains(counts),
             "{response:?}: {}",
@@ -340,7 +340,7 @@ async fn an_exhausted_quota_is_reported_with_the_number_of_orphaned_keys() {
 
     let error = world.step_error("createSecret", "too many keys").await;
 
-    let orphans = "1 of them is an orphaned key of this secret";
+    let orphans = "orphaned: 1)";
     assert!(
         error.error_message.contains(orphans),
         "{}",

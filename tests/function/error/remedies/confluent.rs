@@ -10,8 +10,8 @@ const CASES: &[Case] = &[
             respond(world, is_control_plane, Response::empty(429));
         },
         error: "ConfluentRateLimited",
-        message: "Confluent Cloud rejected a request from key MANAGEMENT to list the owner's API keys: HTTP 429 (request \
-                  ID ID). The next attempt retries. If this persists, spread the rotations over the day",
+        message: "Confluent Cloud rejected a request from key MANAGEMENT to list the owner's API keys: HTTP 429 \
+                  (request ID ID). If this persists, spread the rotations over the day",
         ..CASE
     },
     Case {
@@ -21,8 +21,8 @@ const CASES: &[Case] = &[
             respond(world, is_control_plane, page);
         },
         error: "ConfluentUnavailable",
-        message: "Confluent Cloud failed to list the owner's API keys: HTTP 503, an HTML page (request ID ID). The next \
-                  attempt retries. If this persists, see https://status.confluent.cloud",
+        message: "Confluent Cloud failed to list the owner's API keys: HTTP 503, an HTML page (request ID ID). If this \
+                  persists, see https://status.confluent.cloud",
         ..CASE
     },
     Case {
@@ -33,8 +33,8 @@ const CASES: &[Case] = &[
         },
         error: "ConfluentUnavailable",
         message: "Confluent Cloud did not respond to a request to list the owner's API keys: could not connect to \
-                  127.0.0.1:1: [..]. Connect the function to a network from which it can reach this host, in a VPC \
-                  through a NAT gateway, and check CONFLUENT_API_URL if you set it",
+                  127.0.0.1:1: [..]. Connect the function to this host (in a VPC, with NAT), and check \
+                  CONFLUENT_API_URL",
         ..CASE
     },
 ];

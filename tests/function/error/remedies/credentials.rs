@@ -11,11 +11,10 @@ const CASES: &[Case] = &[
             store_admin_key(world, &key);
         },
         error: "AdminSecretRequired",
-        message: "Confluent Cloud rejected key MANAGEMENT in a request to list the owner's API keys: HTTP 401, invalid API key: \
-                  make sure you're using a Cloud API Key and not a Cluster API Key: \
+        message: "Confluent Cloud rejected key MANAGEMENT in a request to list the owner's API keys: HTTP 401, invalid \
+                  API key: make sure you're using a Cloud API Key and not a Cluster API Key: \
                   https://docs.confluent.io/cloud/current/api.html#section/Authentication (request ID ID). Name an \
-                  admin secret with a Cloud API key (adminSecretArn in the secret, or ADMIN_SECRET_ARN): a \
-                  resource-scoped API key cannot manage keys",
+                  admin secret with a Cloud API key: adminSecretArn in the secret, or ADMIN_SECRET_ARN",
         ..CASE
     },
     Case {
@@ -25,9 +24,9 @@ const CASES: &[Case] = &[
             store_admin_key(world, &(id, "cfltTypo".to_owned()));
         },
         error: "ConfluentUnauthenticated",
-        message: "Confluent Cloud rejected key MANAGEMENT in a request to list the owner's API keys: HTTP 401, Unauthorized \
-                  (request ID ID). Correct apiKey and apiSecret in the secret that contains this key. If the key was \
-                  deleted, store another one",
+        message: "Confluent Cloud rejected key MANAGEMENT in a request to list the owner's API keys: HTTP 401, \
+                  Unauthorized (request ID ID). Correct this key in the secret that contains it, or store another if \
+                  it was deleted",
         ..CASE
     },
     Case {
@@ -35,8 +34,8 @@ const CASES: &[Case] = &[
         arrange: |world| world.grant_admin(&[]),
         error: "CurrentKeyNotOfOwner",
         message: "the current key CURRENT is not an API key of sa-orders: Confluent Cloud lists no keys of this owner \
-                  for the management credentials. Correct serviceAccountId in the secret, or grant the owner of the \
-                  management credentials ResourceOwner on sa-orders",
+                  for the management credentials. Correct serviceAccountId, or grant the management credentials' owner \
+                  ResourceOwner",
         ..CASE
     },
     Case {
@@ -44,9 +43,8 @@ const CASES: &[Case] = &[
         arrange: |world| respond(world, creates_a_key, Response::confluent_forbidden()),
         error: "ConfluentForbidden",
         message: "Confluent Cloud denied key MANAGEMENT permission to create an API key: HTTP 403, code \
-                  forbidden_access, Forbidden Access (request ID ID). Grant the owner of the management credentials \
-                  ResourceOwner on the service account. Confluent Cloud also returns this status if the object no \
-                  longer exists",
+                  forbidden_access, Forbidden Access (request ID ID). Unless the object was deleted, grant the \
+                  management credentials' owner ResourceOwner",
         ..CASE
     },
     Case {
@@ -56,7 +54,7 @@ const CASES: &[Case] = &[
             world.set_variable("ADMIN_SECRET_ARN", other);
         },
         error: "AdminSecretConflict",
-        message: "adminSecretArn in the secret and ADMIN_SECRET_ARN name different admin secrets. Name the same secret in \
+        message: "adminSecretArn in the secret and ADMIN_SECRET_ARN name different admin secrets. Name one secret in \
                   both, or remove one of them",
         ..CASE
     },
@@ -75,8 +73,8 @@ const CASES: &[Case] = &[
         name: "an admin secret in plaintext",
         arrange: |world| store(world, &admin_secret(world).unwrap(), "KEY:cfltSecret"),
         error: "InvalidAdminSecretValue",
-        message: "the value of the admin secret ADMIN is invalid: it is not a JSON object (line 1, column [..]). Store a \
-                  single JSON object with apiKey and apiSecret. In the console, enter them as key/value pairs",
+        message: "the value of the admin secret ADMIN is invalid: it is not a JSON object (line 1, column [..]). Store \
+                  key/value pairs: apiKey, apiSecret and (not in admin secrets) serviceAccountId",
         ..CASE
     },
 ];
@@ -103,8 +101,7 @@ async fn self_rotation_of_a_resource_scoped_api_key_requires_an_admin_secret() {
     let error = world.step("createSecret").await.unwrap_err();
 
     let message = with_placeholders(&world, &error.error_message);
-    let expected = "Confluent Cloud rejected key CURRENT in a request to list the owner's API keys: HTTP 401, [..]. Name an admin \
-                    secret with a Cloud API key (adminSecretArn in the secret, or ADMIN_SECRET_ARN): a resource-scoped \
-                    API key cannot manage keys";
+    let expected = "Confluent Cloud rejected key CURRENT in a request to list the owner's API keys: HTTP 401, [..]. \
+                    Name an admin secret with a Cloud API key: adminSecretArn in the secret, or ADMIN_SECRET_ARN";
     assert!(matches(&message, expected), "{message}");
 }

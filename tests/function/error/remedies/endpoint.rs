@@ -7,9 +7,9 @@ const CASES: &[Case] = &[
         name: "an endpoint on a domain that is not allowed",
         arrange: |world| set_field(world, "endpoint", "https://kafka.example"),
         error: "EndpointNotAllowed",
-        message: "`endpoint` in the secret is not allowed: credentials are not sent to kafka.example because its domain is not \
-                  in the list of allowed domains. Correct `endpoint` in the secret. If you trust this host with the \
-                  key, add its domain to ALLOWED_ENDPOINT_DOMAINS on the function",
+        message: "`endpoint` in the secret is not allowed: credentials are not sent to kafka.example because its \
+                  domain is not in the list of allowed domains. Correct `endpoint`, or add a domain that you trust to \
+                  ALLOWED_ENDPOINT_DOMAINS",
         ..CASE
     },
     Case {
@@ -28,9 +28,9 @@ const CASES: &[Case] = &[
         name: "a private cluster outside the function's network",
         arrange: |world| world.set_advertised_url(&world.simulator.unreachable_url()),
         error: "EndpointUnreachable",
-        message: "could not verify the current key CURRENT: the resource's endpoint is unreachable (could not connect to \
-                  127.0.0.1:1: [..]). Connect the function to a network from which it can reach the endpoint and resolve \
-                  its host name",
+        message: "could not verify the current key CURRENT: the resource's endpoint is unreachable (could not connect \
+                  to 127.0.0.1:1: [..]). Connect the function to a network that reaches the endpoint and resolves its \
+                  host name",
         ..CASE
     },
     Case {
@@ -38,18 +38,17 @@ const CASES: &[Case] = &[
         arrange: |world| respond(world, is_probe, Response::empty(403)),
         error: "EndpointAcceptsAnyCredential",
         message: "could not verify the current key CURRENT: the resource's endpoint responds to a wrong secret in the \
-                  same way. Correct `endpoint` in the secret. If it is correct, check whether a firewall, proxy or IP \
-                  filter responds in place of the resource",
+                  same way. Correct `endpoint` in the secret, or check for a firewall, proxy or IP filter in front of \
+                  it",
         ..CASE
     },
     Case {
         name: "an admin key without a role for the cluster",
         arrange: |world| world.grant_admin(&[Role::ResourceOwnerOf(OWNER.to_owned())]),
         error: "EndpointNotFound",
-        message: "could not look up the resource's endpoint: Confluent Cloud denied key MANAGEMENT permission to look up \
-                  the resource's endpoint: HTTP [..]. Correct resourceId and environmentId in the secret, grant the \
-                  owner of the management credentials a role that can view the resource, such as Operator, or add \
-                  `endpoint` to the secret",
+        message: "could not look up the resource's endpoint: Confluent Cloud denied key MANAGEMENT permission to look \
+                  up the resource's endpoint: HTTP [..]. Correct resourceId or environmentId, add `endpoint`, or grant \
+                  the credentials' owner Operator",
         ..CASE
     },
 ];

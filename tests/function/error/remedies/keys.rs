@@ -8,7 +8,7 @@ const CASES: &[Case] = &[
         arrange: |world| set_field(world, "apiSecret", "cfltTypo"),
         error: "CurrentKeyNotAccepted",
         message: "could not verify the current key CURRENT: the last probe was rejected with HTTP 401. Correct apiKey \
-                  and apiSecret in the secret. If the key was deleted, store another key of the same owner and resource",
+                  and apiSecret, or store another key if it was deleted",
         ..CASE
     },
     Case {
@@ -16,8 +16,7 @@ const CASES: &[Case] = &[
         arrange: |world| set_field(world, "apiKey", "TYPO"),
         error: "CurrentKeyNotOfOwner",
         message: "the current key TYPO is not an API key of sa-orders: Confluent Cloud lists other keys, but not this \
-                  one. Correct apiKey in the secret. If the key was deleted, store another key of the same owner and \
-                  resource",
+                  one. Correct apiKey and apiSecret, or store another key if it was deleted",
         ..CASE
     },
     Case {
@@ -25,7 +24,7 @@ const CASES: &[Case] = &[
         arrange: |world| set_field(world, "serviceAccountId", "sa-order"),
         error: "CurrentKeyNotOfOwner",
         message: "the current key CURRENT is not an API key of sa-order: it has another owner. Correct apiKey and \
-                  apiSecret, or serviceAccountId, in the secret",
+                  apiSecret, or serviceAccountId",
         ..CASE
     },
     Case {
@@ -33,7 +32,7 @@ const CASES: &[Case] = &[
         arrange: |world| set_field(world, "environmentId", "env-test"),
         error: "CurrentKeyScopeMismatch",
         message: "the current key CURRENT is scoped to another resource or environment than the secret names. Correct \
-                  resourceId and environmentId, or apiKey and apiSecret, in the secret",
+                  resourceId and environmentId, or apiKey and apiSecret",
         ..CASE
     },
     Case {
@@ -48,9 +47,8 @@ const CASES: &[Case] = &[
         },
         step: "testSecret",
         error: "PendingKeyNotAuthorized",
-        message: "could not verify the pending key PENDING: [..], the last one denied with HTTP 403. The next attempt \
-                  retries. If this persists, check the role bindings of the key's owner, and any firewall, proxy or IP \
-                  filter in front of the resource",
+        message: "could not verify the pending key PENDING: [..], the last one denied with HTTP 403. If this persists, \
+                  check the owner's roles, and firewalls, proxies and IP filters",
     },
     Case {
         name: "a quota that is used up",
@@ -61,9 +59,9 @@ const CASES: &[Case] = &[
             });
         },
         error: "QuotaExceeded",
-        message: "sa-orders has 2 API keys, 2 of them for this resource, and its quota allows no more: Confluent Cloud \
+        message: "the quota of sa-orders is used up (API keys: 2, of this resource: 2, orphaned: 0): Confluent Cloud \
                   rejected a request from key MANAGEMENT to create an API key: HTTP 402, [..] (request ID ID). Delete \
-                  unused keys of sa-orders, or ask Confluent Support to raise the quota",
+                  unused keys, or ask Confluent Support to raise the quota",
         ..CASE
     },
 ];

@@ -16,8 +16,7 @@ const CASES: &[Case] = &[
         },
         error: "SecretsManagerRejected",
         message: "Secrets Manager denied GetSecretValue for SECRET: AccessDeniedException, Access to KMS is not \
-                  allowed. Allow kms:Decrypt and kms:GenerateDataKey on the secret's KMS key for the function's role, in \
-                  the role's policy and in the key policy, and check that the key is enabled",
+                  allowed. Enable the KMS key; allow kms:Decrypt and kms:GenerateDataKey in its policy and the role's",
         ..CASE
     },
     Case {
@@ -28,9 +27,8 @@ const CASES: &[Case] = &[
         },
         error: "SecretsManagerRejected",
         message: "Secrets Manager rejected GetSecretValue for SECRET: DecryptionFailure, Secrets Manager can't decrypt \
-                  the protected secret text using the provided KMS key. Allow kms:Decrypt and kms:GenerateDataKey on the \
-                  secret's KMS key for the function's role, in the role's policy and in the key policy, and check that \
-                  the key is enabled",
+                  the protected secret text using the provided KMS key. Enable the KMS key; allow kms:Decrypt and \
+                  kms:GenerateDataKey in its policy and the role's",
         ..CASE
     },
     Case {
@@ -43,9 +41,8 @@ const CASES: &[Case] = &[
         message: "Secrets Manager denied PutSecretValue for SECRET: AccessDeniedException, User: \
                   arn:aws:sts::123456789012:assumed-role/rotation/function is not authorized to perform: \
                   secretsmanager:PutSecretValue on resource: orders because no identity-based policy allows the \
-                  secretsmanager:PutSecretValue action. Allow secretsmanager:PutSecretValue on this secret for the \
-                  function's role in the role's policy. If it has a condition on AllowRotationLambdaArn, the value must \
-                  be exactly the ARN with which rotation is enabled",
+                  secretsmanager:PutSecretValue action. Allow it in the role's policy; AllowRotationLambdaArn must be \
+                  exactly the rotation's ARN",
         ..CASE
     },
     Case {
@@ -63,9 +60,8 @@ const CASES: &[Case] = &[
         message: "Secrets Manager denied GetSecretValue for ADMIN: AccessDeniedException, User: \
                   arn:aws:sts::123456789012:assumed-role/rotation/function is not authorized to perform: \
                   secretsmanager:GetSecretValue because no identity-based policy allows the \
-                  secretsmanager:GetSecretValue action. Allow secretsmanager:GetSecretValue on this secret for the \
-                  function's role in the role's policy. If it has a condition on AllowRotationLambdaArn, the value must \
-                  be exactly the ARN with which rotation is enabled",
+                  secretsmanager:GetSecretValue action. Allow it in the role's policy; AllowRotationLambdaArn must be \
+                  exactly the rotation's ARN",
         ..CASE
     },
     Case {
@@ -78,8 +74,7 @@ const CASES: &[Case] = &[
         message: "Secrets Manager denied DescribeSecret for SECRET: AccessDeniedException, User: \
                   arn:aws:sts::123456789012:assumed-role/rotation/function is not authorized to perform: \
                   secretsmanager:DescribeSecret on resource: orders because no VPC endpoint policy allows the \
-                  secretsmanager:DescribeSecret action. Allow secretsmanager:DescribeSecret on this secret for the \
-                  function's role in the policy of the VPC endpoint for Secrets Manager",
+                  secretsmanager:DescribeSecret action. Allow it in the VPC endpoint's policy",
         ..CASE
     },
 ];

@@ -10,16 +10,14 @@ const CASES: &[Case] = &[
             state.secret_mut(&world.arn).rotation_enabled = Some(false);
         },
         error: "RotationNotEnabled",
-        message: "rotation is not enabled for SECRET. Enable rotation with RotateSecret and this function's ARN. If it \
-                  was canceled on purpose, no action is required",
+        message: "rotation is not enabled for SECRET. Enable rotation, unless it was canceled on purpose",
         ..CASE
     },
     Case {
         name: "Lambda's default timeout in createSecret",
         arrange: |world| world.time_limit = Duration::from_secs(3),
         error: "TimeoutTooShort",
-        message: "not enough time is left to create a key and store it. Set the function's timeout to 15 minutes. The \
-                  next attempt continues where this one ended",
+        message: "not enough time is left to create a key and store it. Set the function's timeout to 15 minutes",
         ..CASE
     },
     Case {
@@ -27,8 +25,7 @@ const CASES: &[Case] = &[
         arrange: |world| world.time_limit = Duration::from_secs(3),
         step: "testSecret",
         error: "TimeoutTooShort",
-        message: "not enough time is left to verify the pending key. Set the function's timeout to 15 minutes. The next \
-                  attempt continues where this one ended",
+        message: "not enough time is left to verify the pending key. Set the function's timeout to 15 minutes",
     },
 ];
 

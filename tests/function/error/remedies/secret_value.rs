@@ -2,8 +2,8 @@
 
 use super::*;
 
-const NOT_AN_OBJECT: &str = "the value of the AWSCURRENT version of the secret is invalid: it is not a JSON object (line 1, column [..]). Store a \
-     single JSON object with apiKey, apiSecret and serviceAccountId. In the console, enter them as key/value pairs";
+const NOT_AN_OBJECT: &str = "the value of the AWSCURRENT version of the secret is invalid: it is not a JSON object (line 1, column [..]). \
+     Store key/value pairs: apiKey, apiSecret and (not in admin secrets) serviceAccountId";
 
 const CASES: &[Case] = &[
     Case {
@@ -24,8 +24,7 @@ const CASES: &[Case] = &[
         name: "a binary value",
         arrange: |world| world.arn = world.simulator.add_binary_secret("orders/bytes", b"\x00"),
         error: "InvalidSecretValue",
-        message: "the value of SECRET is binary (SecretBinary). Store the value as a string (SecretString): a JSON \
-                  object with apiKey and apiSecret",
+        message: "the value of SECRET is binary (SecretBinary). Store the value as a string (SecretString)",
         ..CASE
     },
     Case {
@@ -33,7 +32,7 @@ const CASES: &[Case] = &[
         arrange: |world| set_field(world, "apiSecret", ""),
         error: "InvalidSecretValue",
         message: "the value of the AWSCURRENT version of the secret is invalid: `apiSecret` is missing or empty. Add \
-                  `apiSecret` to it, in exactly this spelling",
+                  it, in exactly this spelling",
         ..CASE
     },
     Case {
@@ -43,16 +42,16 @@ const CASES: &[Case] = &[
             set_field(world, "apiKey", "");
         },
         error: "InitialKeyNotAllowed",
-        message: "the secret contains no key: apiKey and apiSecret are missing or empty. Add apiKey and apiSecret to the \
-                  secret, or set INITIAL_KEY=allow on the function to let the first rotation create a key",
+        message: "the secret contains no key: apiKey and apiSecret are missing or empty. Add apiKey and apiSecret, or \
+                  set INITIAL_KEY=allow to let the first rotation create a key",
         ..CASE
     },
     Case {
         name: "the ID of a bootstrap server instead of the cluster's",
         arrange: |world| set_field(world, "resourceId", "pkc-orders"),
         error: "UnknownResource",
-        message: "`resourceId` in the secret is not a resource ID of Confluent Cloud. Use lkc-…, lsrc-…, lksqlc-…, a \
-                  Flink region such as aws.us-west-2, Tableflow or Global, or omit it for a Cloud API key",
+        message: "`resourceId` in the secret is not a resource ID of Confluent Cloud. Use lkc-…, lsrc-…, lksqlc-…, \
+                  aws.us-west-2 (Flink), Tableflow or Global, or omit it (Cloud)",
         ..CASE
     },
 ];

@@ -11,12 +11,12 @@ const CASES: &[Case] = &[
         },
         error: "SecretsManagerRejected",
         message: "Secrets Manager rejected GetSecretValue for SECRET: InvalidRequestException, You can't perform this \
-                  operation on the secret because it was marked for deletion. Restore the secret with RestoreSecret if \
-                  you still need it. Otherwise no action is required",
+                  operation on the secret because it was marked for deletion. If the secret is scheduled for deletion, \
+                  restore it. Otherwise, start a new rotation",
         ..CASE
     },
     Case {
-        name: "a wrong clock",
+        name: "an expired signature",
         arrange: |world| {
             let message = "Signature expired: 20261101T000000Z is now earlier than 20261101T010000Z (20261101T010500Z - 5 min.)";
             reject(
@@ -28,8 +28,8 @@ const CASES: &[Case] = &[
         },
         error: "SecretsManagerRejected",
         message: "Secrets Manager rejected DescribeSecret for SECRET: InvalidSignatureException, Signature expired: \
-                  20261101T000000Z is now earlier than 20261101T010000Z (20261101T010500Z - 5 min.). The next attempt \
-                  retries. If this persists, set the clock of the machine that runs the function",
+                  20261101T000000Z is now earlier than 20261101T010000Z (20261101T010500Z - 5 min.). Start a new \
+                  rotation: Lambda renews the credentials of the function's role",
         ..CASE
     },
     Case {
@@ -39,9 +39,9 @@ const CASES: &[Case] = &[
             reject(world, "DescribeSecret", "ExpiredTokenException", message);
         },
         error: "SecretsManagerRejected",
-        message: "Secrets Manager rejected DescribeSecret for SECRET: ExpiredTokenException, The security token included \
-                  in the request is expired. Start a new rotation: Lambda renews the credentials of the function's role. \
-                  Outside Lambda, export new credentials",
+        message: "Secrets Manager rejected DescribeSecret for SECRET: ExpiredTokenException, The security token \
+                  included in the request is expired. Start a new rotation: Lambda renews the credentials of the \
+                  function's role",
         ..CASE
     },
     Case {
@@ -51,8 +51,8 @@ const CASES: &[Case] = &[
             reject(world, "DescribeSecret", "ThrottlingException", message);
         },
         error: "SecretsManagerRejected",
-        message: "Secrets Manager rejected DescribeSecret for SECRET: ThrottlingException, Rate exceeded. The next \
-                  attempt retries. If this persists, spread the rotations over the day",
+        message: "Secrets Manager rejected DescribeSecret for SECRET: ThrottlingException, Rate exceeded. If this \
+                  persists, spread the rotations over the day",
         ..CASE
     },
 ];
