@@ -24,19 +24,13 @@ pub enum Error {
     InvalidEvent { problem: String },
     #[error("rotation is not enabled for {secret}")]
     RotationNotEnabled { secret: String },
-    #[error(
-        "version {version} is not labeled AWSPENDING ({labels}): its rotation was superseded or abandoned"
-    )]
+    #[error("version {version} is not labeled AWSPENDING ({labels}): its rotation has ended")]
     VersionNotPending { version: String, labels: String },
-    #[error(
-        "the {label} version of the secret contains no key: apiKey and apiSecret are missing or empty"
-    )]
+    #[error("the {label} version contains no key: apiKey and apiSecret are missing or empty")]
     VersionWithoutKey { label: &'static str },
     #[error("the secret contains no key: apiKey and apiSecret are missing or empty")]
     InitialKeyNotAllowed,
-    #[error(
-        "the secret contains no key, and no admin secret is configured whose key could create one"
-    )]
+    #[error("the secret contains no key, and no admin secret is configured to create one")]
     InitialKeyRequiresAdminSecret,
     #[error("no version of the secret is labeled AWSCURRENT")]
     NoCurrentVersion,
@@ -52,22 +46,14 @@ pub enum Error {
         label: &'static str,
         source: value::Error,
     },
-    #[error(
-        "the AWSPENDING version {version} contains the current key, so there is nothing to promote"
-    )]
+    #[error("the AWSPENDING version {version} contains the current key")]
     PendingIsCurrent { version: String },
-    #[error(
-        "the AWSPENDING version {version} does not match the current version: the secret was changed during the \
-         rotation"
-    )]
+    #[error("the AWSPENDING version {version} does not match the current version")]
     PendingMismatch {
         version: String,
         source: value::Error,
     },
-    #[error(
-        "the AWSPENDING version {version} was not created from the current value, and promoting it would revert \
-         later changes"
-    )]
+    #[error("promoting the AWSPENDING version {version} would revert a later change of the secret")]
     PendingOutdated { version: String },
     #[error(transparent)]
     UnknownResource(#[from] UnknownResource),
@@ -81,31 +67,23 @@ pub enum Error {
         secret: String,
         source: value::Error,
     },
-    #[error("the current key {key} is not an API key of {owner}: {lookup}")]
+    #[error("the current key {key} is not an API key of {owner}")]
     CurrentKeyNotOfOwner {
         key: String,
         owner: String,
-        lookup: KeyLookup,
+        source: KeyLookup,
     },
-    #[error(
-        "the current key {key} is scoped to another resource or environment than the secret names"
-    )]
+    #[error("the current key {key} is scoped to another resource or environment")]
     CurrentKeyScopeMismatch { key: String },
     #[error("could not verify the current key {key}: the last probe was {outcome}")]
     CurrentKeyNotAccepted { key: String, outcome: ProbeOutcome },
-    #[error(
-        "could not verify the current key {key}: the resource's endpoint is unreachable ({cause})"
-    )]
+    #[error("could not verify the current key {key}: its endpoint is unreachable ({cause})")]
     EndpointUnreachable { key: String, cause: String },
-    #[error(
-        "could not verify the current key {key}: the resource's endpoint responds to a wrong secret in the same way"
-    )]
+    #[error("could not verify the current key {key}: a wrong secret gets the same response")]
     EndpointAcceptsAnyCredential { key: String },
     #[error("the environment of the resource is unknown")]
     EnvironmentUnknown,
-    #[error(
-        "Confluent Cloud did not return the ID of the organization, which the probe of a Flink key requires"
-    )]
+    #[error("Confluent Cloud did not return the organization's ID, which a Flink probe requires")]
     OrganizationUnknown,
     #[error("could not look up the resource's endpoint")]
     EndpointNotFound { source: confluent::Error },
@@ -117,9 +95,7 @@ pub enum Error {
         source: http::Error,
     },
     #[error(
-        "could not verify the pending key {key}: {probes} {} in {} s, the last one {outcome}",
-        plural(u64::from(*.probes), "probe"),
-        .elapsed.as_secs()
+        "could not verify the pending key {key}: probe {probes}, after {elapsed:.0?}, was {outcome}"
     )]
     PendingKeyNotAccepted {
         key: String,
@@ -127,15 +103,11 @@ pub enum Error {
         elapsed: Duration,
         probes: u32,
     },
-    #[error(
-        "the pending key {key} no longer exists, so AWSPENDING was removed from version {version}"
-    )]
+    #[error("the pending key {key} was deleted, so AWSPENDING was removed from {version}")]
     PendingKeyDeleted { key: String, version: String },
     #[error("Confluent Cloud does not list the pending key {key}")]
     PendingKeyNotListed { key: String },
-    #[error(
-        "Confluent Cloud lists the pending key {key} with another owner or resource than the secret names"
-    )]
+    #[error("Confluent Cloud lists the pending key {key} with another owner or resource")]
     PendingKeyScopeMismatch { key: String },
     #[error(
         "the quota of {owner} is used up (API keys: {keys}, of this resource: {of_resource}, orphaned: {orphans})"
@@ -151,10 +123,7 @@ pub enum Error {
     TimeoutTooShort { purpose: &'static str },
     #[error("it is unknown whether Confluent Cloud created a key")]
     CreationOutcomeUnknown { source: confluent::Error },
-    #[error(
-        "the pending key was promoted, but it is unknown whether the previous key {key} still exists: Confluent Cloud \
-         lists neither"
-    )]
+    #[error("promoted a key, but Confluent Cloud lists neither it nor the previous key {key}")]
     PreviousKeyStateUnknown { key: String },
     #[error("could not delete the API key {key}")]
     KeyDeletionFailed {
@@ -177,58 +146,43 @@ pub(crate) fn plural(count: u64, noun: &str) -> String {
 }
 
 impl Error {
-    /// The current key is not a key of `owner`. `metadata` is the key's, `keys` are the keys of the owner that the management
-    /// credentials have permission to see.
-    #[must_use]
+    /// The current key is not a key of `owner`. `metadata` is the key's, `keys` are the owner's keys that are listed.
     pub fn not_of_owner(
         key: &ApiKeyId,
         owner: &str,
         metadata: Option<&ApiKeyMetadata>,
         keys: &[ApiKeyMetadata],
     ) -> Self {
-        let has_keys = keys.iter().any(|key| key.owner.as_deref() == Some(owner));
-        Self::CurrentKeyNotOfOwner {
-            key: key.to_string(),
-            owner: owner.to_owned(),
-            lookup: match metadata {
-                Some(_) => KeyLookup::AnotherOwner,
-                None if has_keys => KeyLookup::OtherKeys,
-                None => KeyLookup::NoKeys,
-            },
-        }
+        let source = match metadata {
+            Some(_) => KeyLookup::AnotherOwner,
+            None if keys.iter().any(|key| key.owner.as_deref() == Some(owner)) => {
+                KeyLookup::OtherKeys
+            }
+            None => KeyLookup::NoKeys,
+        };
+        let (key, owner) = (key.to_string(), owner.to_owned());
+        Self::CurrentKeyNotOfOwner { key, owner, source }
     }
 
     /// Returns the complete message: what happened, its causes, and what to do.
-    #[must_use]
     pub fn message(&self) -> String {
-        let problem = joined(self);
         // Some messages of the services end with a period.
-        let problem = problem.trim_end_matches('.');
-        format!("{problem}. {}", self.remedy())
+        format!("{}. {}", joined(self).trim_end_matches('.'), self.remedy())
     }
 }
 
-/// What was found when the current key was looked up. Each result has its own remedy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why the current key is not a key of its owner. Each reason has its own remedy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyLookup {
-    /// The key, with another owner.
+    /// The key has another owner.
+    #[error("it has another owner")]
     AnotherOwner,
-    /// Other keys of the owner. The key's ID is misspelled, or the key was deleted.
+    /// The key's ID is misspelled, or the key was deleted.
+    #[error("Confluent Cloud lists other keys, but not this one")]
     OtherKeys,
-    /// No keys. The owner is misspelled, or the management credentials have no permission to see its keys.
+    /// The owner is misspelled, or the management credentials have no permission to see its keys.
+    #[error("Confluent Cloud lists no keys of this owner for the management credentials")]
     NoKeys,
-}
-
-impl fmt::Display for KeyLookup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::AnotherOwner => "it has another owner",
-            Self::OtherKeys => "Confluent Cloud lists other keys, but not this one",
-            Self::NoKeys => {
-                "Confluent Cloud lists no keys of this owner for the management credentials"
-            }
-        })
-    }
 }
 
 impl fmt::Debug for Error {

@@ -30,7 +30,7 @@ impl Error {
             | Self::VersionWithoutValue { .. } => STORE_VALUE,
             Self::UnknownResource(_) => RESOURCE_IDS,
             Self::AdminSecretConflict { .. } => "Name one secret in both, or remove one of them",
-            Self::CurrentKeyNotOfOwner { lookup, .. } => for_lookup(*lookup),
+            Self::CurrentKeyNotOfOwner { source, .. } => for_lookup(*source),
             Self::CurrentKeyScopeMismatch { .. } => CORRECT_SCOPE,
             Self::CurrentKeyNotAccepted { outcome, .. } => match outcome {
                 ProbeOutcome::NotAccepted => CORRECT_KEY,

@@ -219,7 +219,7 @@ async fn an_unverified_key_is_reported_with_the_last_outcome_and_the_number_of_p
 
         let message = &error.error_message;
         assert_eq!(error.error_type, expected, "{name}: {message}");
-        for part in [outcome, &pending, " probes in "] {
+        for part in [outcome, &pending, ": probe "] {
             assert!(message.contains(part), "{name}: {part}: {message}");
         }
         assert_eq!(world.all_keys(), keys, "{name}");

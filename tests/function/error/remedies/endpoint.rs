@@ -28,8 +28,8 @@ const CASES: &[Case] = &[
         name: "a private cluster outside the function's network",
         arrange: |world| world.set_advertised_url(&world.simulator.unreachable_url()),
         error: "EndpointUnreachable",
-        message: "could not verify the current key CURRENT: the resource's endpoint is unreachable (could not connect \
-                  to 127.0.0.1:1: [..]). Connect the function to a network that reaches the endpoint and resolves its \
+        message: "could not verify the current key CURRENT: its endpoint is unreachable (could not connect to \
+                  127.0.0.1:1: [..]). Connect the function to a network that reaches the endpoint and resolves its \
                   host name",
         ..CASE
     },
@@ -37,9 +37,8 @@ const CASES: &[Case] = &[
         name: "a gateway that returns 403 for every request",
         arrange: |world| respond(world, is_probe, Response::empty(403)),
         error: "EndpointAcceptsAnyCredential",
-        message: "could not verify the current key CURRENT: the resource's endpoint responds to a wrong secret in the \
-                  same way. Correct `endpoint` in the secret, or check for a firewall, proxy or IP filter in front of \
-                  it",
+        message: "could not verify the current key CURRENT: a wrong secret gets the same response. Correct `endpoint` \
+                  in the secret, or check for a firewall, proxy or IP filter in front of it",
         ..CASE
     },
     Case {

@@ -31,8 +31,8 @@ const CASES: &[Case] = &[
         name: "the environment of another cluster",
         arrange: |world| set_field(world, "environmentId", "env-test"),
         error: "CurrentKeyScopeMismatch",
-        message: "the current key CURRENT is scoped to another resource or environment than the secret names. Correct \
-                  resourceId and environmentId, or apiKey and apiSecret",
+        message: "the current key CURRENT is scoped to another resource or environment. Correct resourceId and \
+                  environmentId, or apiKey and apiSecret",
         ..CASE
     },
     Case {
@@ -47,7 +47,7 @@ const CASES: &[Case] = &[
         },
         step: "testSecret",
         error: "PendingKeyNotAuthorized",
-        message: "could not verify the pending key PENDING: [..], the last one denied with HTTP 403. If this persists, \
+        message: "could not verify the pending key PENDING: probe [..] was denied with HTTP 403. If this persists, \
                   check the owner's roles, and firewalls, proxies and IP filters",
     },
     Case {
