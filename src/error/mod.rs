@@ -5,7 +5,7 @@
 //! error of the AWS SDK.
 
 mod name;
-mod remedy;
+pub(crate) mod remedy;
 
 use std::fmt;
 use std::time::Duration;
@@ -134,15 +134,6 @@ pub enum Error {
     Confluent(#[from] confluent::Error),
     #[error(transparent)]
     SecretsManager(#[from] secret::Error),
-}
-
-/// Returns `noun`, with an "s" unless `count` is 1.
-pub(crate) fn plural(count: u64, noun: &str) -> String {
-    if count == 1 {
-        noun.to_owned()
-    } else {
-        format!("{noun}s")
-    }
 }
 
 impl Error {

@@ -2,8 +2,9 @@
 
 use super::{CheckResult, Context, Finding, Outcome};
 use crate::config::{CurrentKeyCheck, InitialKey};
-use crate::confluent::{ApiKey, ApiKeyId, ApiKeyMetadata, Quota};
-use crate::error::{Error, plural};
+use crate::confluent::{ApiKey, ApiKeyId, ApiKeyMetadata};
+use crate::error::Error;
+use crate::error::remedy::RAISE_QUOTA;
 use crate::http::joined;
 use crate::keys::ownership::{self, OwnershipTag};
 use crate::keys::verification;
@@ -19,42 +20,30 @@ impl Context<'_> {
             return Finding::unknown("Confluent documents no quota for keys of this type");
         };
         let owner = self.value.owner();
-        let used = self.used(quota);
         let (scope, id) = quota.scope_and_id(owner);
-        match self.control_plane.applied_quota(scope, id).await {
-            Ok(Some(limit)) => self.check_usage(used, limit, id),
-            Ok(None) => Finding::unknown(format!(
-                "{owner} has {used} API {}, and Confluent Cloud does not return the quota {id}",
-                plural(used, "key")
-            )),
+        let limit = match self.control_plane.applied_quota(scope, id).await {
+            Ok(Some(limit)) => limit,
+            Ok(None) => {
+                return Finding::unknown(format!("Confluent Cloud does not return the quota {id}"));
+            }
             // A rotation does not require the permission to read quotas, so there is no remedy.
-            Err(error) => Finding::unknown(joined(&error)),
-        }
-    }
-
-    /// Returns the number of the owner's keys that use the quota.
-    fn used(&self, quota: Quota) -> u64 {
-        let owner = Some(self.value.owner());
-        let keys = self.keys.iter().filter(|key| key.owner.as_deref() == owner);
-        quota.used(keys.map(|key| key.resource.as_deref()))
-    }
-
-    fn check_usage(&self, used: u64, limit: u64, quota: &str) -> Finding {
-        let owner = self.value.owner();
-        let keys = plural(limit, "key");
-        let observed = format!("{owner} uses {used} of its quota of {limit} API {keys} ({quota})");
-        let remedy =
-            format!("Delete unused keys of {owner}, or ask Confluent Support to raise the quota");
+            Err(error) => return Finding::unknown(joined(&error)),
+        };
+        let keys = self
+            .keys
+            .iter()
+            .filter(|key| key.owner.as_deref() == Some(owner));
+        let used = quota.used(keys.map(|key| key.resource.as_deref()));
+        let observed = format!("{owner} uses {used} of its quota of {limit} API keys ({id})");
         // createSecret first deletes the key of AWSPREVIOUS.
         let deletable = u64::from(self.labels.version_with(PREVIOUS).is_some());
-        let outcome = if used >= limit.saturating_add(deletable) {
-            Outcome::Failed
+        if used >= limit.saturating_add(deletable) {
+            Finding::new(Outcome::Failed, observed, Some(RAISE_QUOTA))
         } else if used.saturating_mul(100) >= limit.saturating_mul(QUOTA_WARNING_PERCENT) {
-            Outcome::Warning
+            Finding::warning(observed, RAISE_QUOTA)
         } else {
-            return Finding::ok(observed);
-        };
-        Finding::new(outcome, observed, Some(remedy))
+            Finding::ok(observed)
+        }
     }
 
     /// Looks for keys with this secret's ownership tag that no version contains.

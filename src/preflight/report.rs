@@ -34,15 +34,19 @@ impl fmt::Display for Outcome {
 }
 
 /// What a check found.
-#[derive(Debug)]
-pub(super) struct Finding {
-    outcome: Outcome,
-    observed: String,
-    remedy: Option<String>,
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// What the check observed.
+    pub observed: String,
+    /// What to do, if action is required.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<&'static str>,
 }
 
 impl Finding {
-    pub(super) fn new(outcome: Outcome, observed: String, remedy: Option<String>) -> Self {
+    pub(super) fn new(outcome: Outcome, observed: String, remedy: Option<&'static str>) -> Self {
         Self {
             outcome,
             observed,
@@ -58,12 +62,12 @@ impl Finding {
         Self::new(Outcome::Unknown, observed.into(), None)
     }
 
-    pub(super) fn warning(observed: impl Into<String>, remedy: &str) -> Self {
-        Self::new(Outcome::Warning, observed.into(), Some(remedy.to_owned()))
+    pub(super) fn warning(observed: impl Into<String>, remedy: &'static str) -> Self {
+        Self::new(Outcome::Warning, observed.into(), Some(remedy))
     }
 
     pub(super) fn error(outcome: Outcome, error: &Error) -> Self {
-        Self::new(outcome, joined(error), Some(error.remedy().to_owned()))
+        Self::new(outcome, joined(error), Some(error.remedy()))
     }
 }
 
@@ -98,13 +102,9 @@ fn is_transient(error: &Error) -> bool {
 pub struct Check {
     /// The stable name.
     pub name: &'static str,
-    /// The outcome.
-    pub outcome: Outcome,
-    /// What the check observed.
-    pub observed: String,
-    /// What to do, if action is required.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
+    /// What the check found.
+    #[serde(flatten)]
+    pub finding: Finding,
 }
 
 /// The names of all checks, in the order of the report.
@@ -154,12 +154,7 @@ impl Report {
         if finding.outcome != Outcome::Unknown || !MAY_BE_UNKNOWN.contains(&name) {
             self.verdict = self.verdict.max(finding.outcome);
         }
-        self.checks.push(Check {
-            name,
-            outcome: finding.outcome,
-            observed: finding.observed,
-            remedy: finding.remedy,
-        });
+        self.checks.push(Check { name, finding });
     }
 
     /// Adds what the check `name` found, and returns what the next checks require.
@@ -192,12 +187,17 @@ impl Report {
     /// Logs the warnings, the failed checks and the verdict.
     pub fn log(&self) {
         for check in &self.checks {
-            let (outcome, observed, remedy) = (check.outcome, &check.observed, &check.remedy);
+            let Finding {
+                outcome,
+                observed,
+                remedy,
+            } = &check.finding;
             if matches!(outcome, Outcome::Warning | Outcome::Failed) {
                 tracing::warn!(check = check.name, check_outcome = %outcome, observed, remedy, "preflight check");
             }
         }
-        let count = |outcome| self.checks.iter().filter(|c| c.outcome == outcome).count();
+        let outcomes = self.checks.iter().map(|check| check.finding.outcome);
+        let count = |outcome| outcomes.clone().filter(|other| *other == outcome).count();
         let (failed, warnings) = (count(Outcome::Failed), count(Outcome::Warning));
         tracing::info!(verdict = %self.verdict, failed, warnings, "preflight report");
     }

@@ -207,9 +207,10 @@ impl Demo {
         let report = outcome.expect("a preflight succeeds").expect("a report");
         println!("{}\n", report.secret);
         for check in &report.checks {
-            let outcome = format!("{:?}", check.outcome).to_lowercase();
-            println!("{outcome:<8} {:<22} {}", check.name, check.observed);
-            if let Some(remedy) = &check.remedy {
+            let finding = &check.finding;
+            let outcome = format!("{:?}", finding.outcome).to_lowercase();
+            println!("{outcome:<8} {:<22} {}", check.name, finding.observed);
+            if let Some(remedy) = finding.remedy {
                 println!("{:<31} → {remedy}", "");
             }
         }

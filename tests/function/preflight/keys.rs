@@ -37,7 +37,7 @@ pub(super) const CASES: &[Case] = &[
         name: "a quota of one key",
         check: "quota",
         outcome: Failed,
-        observed: "1 of its quota of 1 API key (",
+        observed: "1 of its quota of 1 API keys (",
         setting: INITIAL_KEY,
         arrange: |world| set_quota(world, 1),
     },
@@ -53,7 +53,7 @@ pub(super) const CASES: &[Case] = &[
         name: "a quota that is not returned",
         check: "quota",
         outcome: Unknown,
-        observed: "sa-orders has 2 API keys, and Confluent Cloud does not return the quota",
+        observed: "Confluent Cloud does not return the quota",
         arrange: |world| {
             let none = Response::json(200, &json!({"data": []}));
             respond(world, |request| requests(request, "applied-quotas"), none);

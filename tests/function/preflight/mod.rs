@@ -78,11 +78,12 @@ async fn every_check_reports_what_it_observed_and_what_to_do() {
         assert_eq!(names, CHECKS, "{name}");
         let mut checks = report.checks.iter();
         let check = checks.find(|check| check.name == case.check).unwrap();
-        assert_eq!(check.outcome, case.outcome, "{name}: {report:#?}");
-        let observed = &check.observed;
+        let finding = &check.finding;
+        assert_eq!(finding.outcome, case.outcome, "{name}: {report:#?}");
+        let observed = &finding.observed;
         assert!(observed.contains(case.observed), "{name}: {report:#?}");
         let requires_action = matches!(case.outcome, Warning | Failed);
-        let has_remedy = check.remedy.is_some();
+        let has_remedy = finding.remedy.is_some();
         assert!(has_remedy || !requires_action, "{name}: {report:#?}");
         let may_be_unknown = ["create-permission", "quota"].contains(&case.check);
         if requires_action || (case.outcome == Unknown && !may_be_unknown) {
@@ -123,7 +124,7 @@ async fn a_preflight_names_the_orphaned_keys_of_an_abandoned_rotation() {
     let found = |report: &Report| {
         let mut checks = report.checks.iter();
         let check = checks.find(|check| check.name == "orphaned-keys").unwrap();
-        (check.outcome, check.observed.clone())
+        (check.finding.outcome, check.finding.observed.clone())
     };
     assert_eq!(found(&abandoned), (Warning, orphan));
     assert_eq!(found(&in_progress), (Fine, "no orphaned keys".to_owned()));
