@@ -83,12 +83,12 @@ impl Preflight<'_> {
             control_plane: &control_plane,
             keys: &keys,
         };
-        report.add("quota", context.check_quota().await);
+        let metadata = report.add_result("current-key", context.check_current_key().await);
         let observed = "cannot be checked without creating a key";
         report.add("create-permission", Finding::unknown(observed));
+        report.add("quota", context.check_quota().await);
         report.add("orphaned-keys", context.check_orphans().await);
-        let metadata = report.add_result("current-key", context.check_current_key().await)?;
-        let (endpoint, data_plane) = context.check_data_plane(metadata).await;
+        let (endpoint, data_plane) = context.check_data_plane(metadata?).await;
         report.add("endpoint", endpoint);
         report.add("data-plane", data_plane?);
         Some(())

@@ -1,16 +1,15 @@
 //! The preflight report: one finding per check, and a verdict. It never contains a secret.
 
-use std::fmt;
-
 use serde::Serialize;
 
-use crate::confluent::{self, ErrorKind, ProbeOutcome};
+use crate::confluent::ProbeOutcome;
 use crate::error::Error;
 use crate::http::joined;
 
 /// The outcome of a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, strum_macros::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Outcome {
     /// The requirement is met.
     Ok,
@@ -20,17 +19,6 @@ pub enum Outcome {
     Warning,
     /// A rotation would fail.
     Failed,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ok => "ok",
-            Self::Unknown => "unknown",
-            Self::Warning => "warning",
-            Self::Failed => "failed",
-        })
-    }
 }
 
 /// What a check found.
@@ -73,27 +61,20 @@ impl Finding {
 
 impl From<Error> for Finding {
     fn from(error: Error) -> Self {
-        let outcome = if is_transient(&error) {
-            Outcome::Unknown
-        } else {
-            Outcome::Failed
+        // If Confluent failed or limited the rate, the error says nothing about the secret.
+        let outcome = match &error {
+            Error::CurrentKeyNotAccepted {
+                outcome: ProbeOutcome::RateLimited(_),
+                ..
+            } => Outcome::Unknown,
+            error => match error.name() {
+                "ConfluentUnavailable" | "ConfluentRateLimited" | "TimeoutTooShort" => {
+                    Outcome::Unknown
+                }
+                _ => Outcome::Failed,
+            },
         };
         Self::error(outcome, &error)
-    }
-}
-
-/// Returns whether Confluent failed or limited the rate, so that the error says nothing about the secret.
-fn is_transient(error: &Error) -> bool {
-    match error {
-        Error::Confluent(confluent::Error::InvalidResponse { .. }) => false,
-        Error::Confluent(source) => matches!(
-            source.kind(),
-            None | Some(ErrorKind::ServerError | ErrorKind::RateLimited)
-        ),
-        Error::CurrentKeyNotAccepted { outcome, .. } => {
-            matches!(outcome, ProbeOutcome::RateLimited(_))
-        }
-        _ => false,
     }
 }
 
@@ -171,16 +152,12 @@ impl Report {
         required
     }
 
-    /// Adds the missing checks as unknown, and sorts all checks in the order of [`CHECKS`].
+    /// Adds the checks that follow the last one as unknown.
     pub(super) fn complete(mut self) -> Self {
-        for name in CHECKS {
-            if !self.checks.iter().any(|check| check.name == name) {
-                let observed = "not checked because an earlier check did not succeed";
-                self.add(name, Finding::unknown(observed));
-            }
+        for name in CHECKS.into_iter().skip(self.checks.len()) {
+            let observed = "not checked because an earlier check did not succeed";
+            self.add(name, Finding::unknown(observed));
         }
-        let position = |check: &Check| CHECKS.iter().position(|name| *name == check.name);
-        self.checks.sort_by_key(position);
         self
     }
 
