@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use url::Url;
-
-use super::{Context, Finding, Outcome};
-use crate::config::CurrentKeyCheck;
+use super::{Context, Finding};
 use crate::confluent::{ApiKey, ApiKeyMetadata, ProbeTarget};
 use crate::error::Error;
+use crate::error::remedy::CONNECT_TO_ENDPOINT;
 use crate::keys::verification::{Verification, Verifier};
 
 /// The longest verification, which rate-limited probes may need. An operator waits for the report.
@@ -28,9 +26,8 @@ impl Context<'_> {
         match (target, self.value.api_key()) {
             (Ok(target), Some(key)) => self.verify(&verifier, key, &target).await,
             (Ok(target), None) => {
-                let observed = "the secret contains no key to verify";
-                let endpoint = Finding::ok(target.endpoint.as_str());
-                (endpoint, Some(Finding::unknown(observed)))
+                let data_plane = Finding::unknown("the secret contains no key to verify");
+                (Finding::ok(target.endpoint.as_str()), Some(data_plane))
             }
             (Err(Error::OrganizationUnknown), None) => {
                 (Finding::unknown("unknown until a key exists"), None)
@@ -64,32 +61,24 @@ impl Context<'_> {
         target: &ProbeTarget<'_>,
     ) -> Findings {
         let deadline = self.preflight.deadline.within(VERIFICATION_TIMEOUT);
-        let is_required = self.preflight.config.current_key_check == CurrentKeyCheck::Required;
         let endpoint = Finding::ok(target.endpoint.as_str());
         let (endpoint, data_plane) = match verifier.verify_current(key, target, deadline).await {
-            Ok(Verification::Verified) => {
-                let observed = "the resource accepts the current key";
-                (endpoint, Finding::ok(observed))
+            Ok(Verification::Verified) => (
+                endpoint,
+                Finding::ok("the resource accepts the current key"),
+            ),
+            Ok(Verification::Unreachable) => {
+                let endpoint = format!("{} is unreachable", target.endpoint);
+                let observed = "not verified, which KEY_VERIFICATION=best-effort allows";
+                let warning = |observed| Finding::warning(observed, CONNECT_TO_ENDPOINT);
+                (warning(endpoint), warning(observed.to_owned()))
             }
-            Ok(Verification::Unreachable) => unreachable(&target.endpoint),
-            Err(error @ Error::EndpointUnreachable { .. }) => {
-                let observed = "the endpoint is unreachable";
-                (error.into(), Finding::unknown(observed))
-            }
-            Err(error) if is_required => (endpoint, error.into()),
-            Err(error) => (endpoint, Finding::error(Outcome::Warning, &error)),
+            Err(error @ Error::EndpointUnreachable { .. }) => (
+                error.into(),
+                Finding::unknown("the endpoint is unreachable"),
+            ),
+            Err(error) => (endpoint, self.current_key_error(error)),
         };
         (endpoint, Some(data_plane))
     }
-}
-
-/// Returns the warnings about an endpoint that a rotation with `KEY_VERIFICATION=best-effort` skips.
-fn unreachable(endpoint: &Url) -> (Finding, Finding) {
-    const REMEDY: &str = "Connect the function to a network from which it can reach the endpoint";
-    let endpoint = format!("{endpoint} is unreachable");
-    let data_plane = "the current key is not verified, which KEY_VERIFICATION=best-effort allows";
-    (
-        Finding::warning(endpoint, REMEDY),
-        Finding::warning(data_plane, REMEDY),
-    )
 }

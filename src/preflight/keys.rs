@@ -2,13 +2,13 @@
 
 use super::{CheckResult, Context, Finding, Outcome};
 use crate::config::{CurrentKeyCheck, InitialKey};
-use crate::confluent::{ApiKey, ApiKeyId, ApiKeyMetadata};
+use crate::confluent::{ApiKey, ApiKeyMetadata};
 use crate::error::Error;
 use crate::error::remedy::RAISE_QUOTA;
 use crate::http::joined;
 use crate::keys::ownership::{self, OwnershipTag};
 use crate::keys::verification;
-use crate::secret::{PENDING, PREVIOUS};
+use crate::secret::{PENDING, PREVIOUS, SecretValue};
 
 /// The share of a quota, in percent, from which a preflight warns.
 const QUOTA_WARNING_PERCENT: u64 = 90;
@@ -48,11 +48,17 @@ impl Context<'_> {
 
     /// Looks for keys with this secret's ownership tag that no version contains.
     pub(super) async fn check_orphans(&self) -> Finding {
-        let kept = match self.keys_in_versions().await {
-            Ok(ids) => ids,
-            Err(error) => return Finding::error(Outcome::Unknown, &error),
+        let read = async |label| self.preflight.read(self.labels, label).await;
+        let (previous, pending) = match (read(PREVIOUS).await, read(PENDING).await) {
+            (Ok(previous), Ok(pending)) => (previous, pending),
+            (Err(error), _) | (_, Err(error)) => return Finding::error(Outcome::Unknown, &error),
         };
-        let kept: Vec<&str> = kept.iter().map(ApiKeyId::as_str).collect();
+        let values = [Some(self.value), previous.as_ref(), pending.as_ref()];
+        let keys = values
+            .into_iter()
+            .flatten()
+            .filter_map(SecretValue::api_key);
+        let kept: Vec<&str> = keys.map(|key| key.id.as_str()).collect();
         let tag = OwnershipTag::new(&self.labels.arn, "", "");
         let orphans = ownership::find_orphans(self.keys, &tag, &kept);
         let ids: Vec<&str> = orphans.iter().map(|key| key.id.as_str()).collect();
@@ -63,17 +69,6 @@ impl Context<'_> {
         }
     }
 
-    /// Returns the IDs of the keys in the current, the previous and the pending version.
-    async fn keys_in_versions(&self) -> Result<Vec<ApiKeyId>, Error> {
-        let mut ids: Vec<ApiKeyId> = Vec::new();
-        ids.extend(self.value.api_key().map(|key| key.id.clone()));
-        for label in [PREVIOUS, PENDING] {
-            let value = self.preflight.read(self.labels, label).await?;
-            ids.extend(value.and_then(|value| Some(value.api_key()?.id.clone())));
-        }
-        Ok(ids)
-    }
-
     /// Checks the owner and the resource of the current key. Returns its metadata if the key can be probed.
     pub(super) async fn check_current_key(&self) -> CheckResult<ApiKeyMetadata> {
         let Some(ApiKey { id, .. }) = self.value.api_key() else {
@@ -81,25 +76,29 @@ impl Context<'_> {
         };
         let (keys, owner) = (self.keys, self.value.owner());
         let found = self.control_plane.find(id, keys).await?;
-        let is_required = self.preflight.config.current_key_check == CurrentKeyCheck::Required;
-        let checked =
-            verification::check_scope(id, self.value, self.resource, found.as_ref(), keys);
-        let finding = match checked {
-            Ok(()) => Finding::ok(format!(
-                "{id} is a key of {owner} and scoped to the resource"
-            )),
-            Err(error) if is_required => return Err(error.into()),
-            Err(error) if found.is_some() => {
-                return Err(Finding::error(Outcome::Warning, &error));
-            }
-            // A probe with a deleted key shows whether the endpoint is reachable.
-            Err(error) => Finding::error(Outcome::Warning, &error),
+        let metadata = found.as_ref();
+        let scope = verification::check_scope(id, self.value, self.resource, metadata, keys);
+        let Err(error) = scope else {
+            let observed = format!("{id} is a key of {owner} and scoped to the resource");
+            return Ok((found.unwrap_or_default(), Finding::ok(observed)));
         };
-        Ok((found.unwrap_or_default(), finding))
+        let finding = self.current_key_error(error);
+        match (found, self.preflight.config.current_key_check) {
+            // A probe with a deleted key shows whether the endpoint is reachable.
+            (None, CurrentKeyCheck::Off) => Ok((ApiKeyMetadata::default(), finding)),
+            _ => Err(finding),
+        }
     }
 
-    /// Checks whether the first rotation creates a key. The endpoint check then needs only the organization, which every key's
-    /// metadata contain.
+    /// Reports an error of the current key, which fails a rotation only if the key is checked.
+    pub(super) fn current_key_error(&self, error: Error) -> Finding {
+        match self.preflight.config.current_key_check {
+            CurrentKeyCheck::Required => error.into(),
+            CurrentKeyCheck::Off => Finding::error(Outcome::Warning, &error),
+        }
+    }
+
+    /// Checks whether the first rotation creates a key. Then, any key's metadata contain the organization for the probe.
     fn check_initial_key(&self) -> CheckResult<ApiKeyMetadata> {
         if self.preflight.config.initial_key == InitialKey::Off {
             return Err(Error::InitialKeyNotAllowed.into());
