@@ -168,26 +168,20 @@ fn check_labels(labels: &StagingLabels, tested: Option<&str>) -> Finding {
 }
 
 fn check_key_copies(value: &SecretValue) -> Finding {
-    let (copies, others): (Vec<_>, Vec<_>) = value
-        .key_copies()
-        .into_iter()
-        .partition(|(_, is_copy)| *is_copy);
-    let names = |fields: &[(&str, bool)]| {
-        let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
-        names.join(", ")
-    };
+    let (copies, others) = (
+        value.key_copies(true).join(", "),
+        value.key_copies(false).join(", "),
+    );
     if !others.is_empty() {
-        let observed = format!(
-            "fields that do not contain the current key and are not updated: {}",
-            names(&others)
-        );
+        let observed =
+            format!("fields that do not contain the current key and are not updated: {others}");
         let remedy = "If clients read the key from these fields, store the current key in them";
         return Finding::warning(observed, remedy);
     }
-    Finding::ok(match copies.as_slice() {
-        [] => "no copies of the key in other fields".to_owned(),
-        copies => format!("copies of the key, which are updated: {}", names(copies)),
-    })
+    if copies.is_empty() {
+        return Finding::ok("no copies of the key in other fields");
+    }
+    Finding::ok(format!("copies of the key, which are updated: {copies}"))
 }
 
 fn check_key_type(value: &SecretValue) -> CheckResult<Resource> {

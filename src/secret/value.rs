@@ -139,47 +139,34 @@ impl SecretValue {
     }
 
     /// Returns the problems that do not stop a rotation.
-    #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let kept = self.key_fields().filter(|(_, is_replaced)| !is_replaced);
-        let kept = kept.map(|(names, _)| {
-            format!(
-                "the key is not replaced in fields that do not hold the current key or appear more than once: `{}`. \
-                 If clients read the key from them, store the current key there",
-                names.join("`, `")
-            )
-        });
-        self.whitespace_warnings().into_iter().chain(kept).collect()
+        let mut warnings = self.whitespace_warnings();
+        let unchanged = self.key_copies(false).join("`, `");
+        if !unchanged.is_empty() {
+            warnings.push(format!(
+                "the key is not replaced in fields that do not hold the current key or appear more than once: \
+                 `{unchanged}`. If clients read the key from them, store the current key there"
+            ));
+        }
+        warnings
     }
 
     /// Returns a warning for each field with whitespace around its value.
-    #[must_use]
     pub fn whitespace_warnings(&self) -> Vec<String> {
         self.fields.whitespace_warnings()
     }
 
-    /// Returns the other fields that may hold the key, and whether a rotation replaces it there.
-    #[must_use]
-    pub fn key_copies(&self) -> Vec<(&'static str, bool)> {
-        let copies = self.key_fields().skip(1);
-        let copies = copies.flat_map(|(names, is_replaced)| {
-            names.into_iter().map(move |name| (name, is_replaced))
-        });
-        copies.collect()
-    }
-
-    /// Returns the fields of each group that are present, and whether the group holds the current key.
-    fn key_fields(&self) -> impl Iterator<Item = (Vec<&'static str>, bool)> {
-        KEY_FIELDS.into_iter().map(|group| {
-            let placeholder = ApiKey {
-                id: ApiKeyId::new(String::new()),
-                secret: Redacted::new(String::new()),
-            };
-            let key = self.api_key().unwrap_or(&placeholder);
-            let names = group.iter().map(|(name, _)| *name);
-            let names = names.filter(|name| self.fields.has(name)).collect();
-            (names, self.edits(group, key).is_some())
-        })
+    /// Returns the other fields for the key: those in which a rotation replaces it, or those that it leaves unchanged.
+    pub fn key_copies(&self, are_replaced: bool) -> Vec<&'static str> {
+        let placeholder = ApiKey {
+            id: ApiKeyId::new(String::new()),
+            secret: Redacted::new(String::new()),
+        };
+        let key = self.api_key().unwrap_or(&placeholder);
+        let groups = KEY_FIELDS.into_iter().skip(1);
+        let groups = groups.filter(|group| self.edits(group, key).is_some() == are_replaced);
+        let names = groups.flatten().map(|(name, _)| *name);
+        names.filter(|name| self.fields.has(name)).collect()
     }
 
     /// Returns the JSON with `key` in place of [`api_key`](Self::api_key). If there is no current key, `key` is stored in the
