@@ -100,11 +100,9 @@ impl Preflight<'_> {
             label: CURRENT,
             version: version.to_owned(),
         })?;
-        let padded = value.whitespace_warnings();
-        let finding = if padded.is_empty() {
-            Finding::ok("valid")
-        } else {
-            Finding::warning(padded.join("; "), "Remove the whitespace")
+        let finding = match value.whitespace_warnings().as_slice() {
+            [] => Finding::ok("valid"),
+            padded => Finding::warning(padded.join("; "), "Remove the whitespace"),
         };
         Ok((value, finding))
     }
@@ -130,16 +128,13 @@ impl Preflight<'_> {
     ) -> CheckResult<ControlPlane<'_>> {
         let configured = self.config.admin_secret_arn.as_deref();
         let admin = credentials::admin_secret(labels, value, configured)?;
-        let observed = match &admin {
-            Some(admin) => format!(
-                "the key of the admin secret {} (from {})",
-                admin.arn, admin.source
-            ),
+        let finding = Finding::ok(match &admin {
+            Some(admin) => format!("the key of {} (from {})", admin.arn, admin.source),
             None => "the secret's own key".to_owned(),
-        };
-        let control_plane =
-            ControlPlane::new(self.confluent, self.secrets, admin, value.api_key()).await?;
-        Ok((control_plane, Finding::ok(observed)))
+        });
+        let own_key = value.api_key();
+        let created = ControlPlane::new(self.confluent, self.secrets, admin, own_key).await;
+        Ok((created?, finding))
     }
 }
 
@@ -158,23 +153,20 @@ fn check_labels(labels: &StagingLabels, tested: Option<&str>) -> Finding {
     let pending = labels.version_with(PENDING);
     match pending.filter(|version| *version != current && Some(*version) != tested) {
         None => Finding::ok(format!("version {current} is labeled AWSCURRENT")),
-        Some(pending) => Finding::warning(
-            format!(
-                "version {pending} is labeled AWSPENDING: a rotation is in progress or was interrupted"
-            ),
-            "If no rotation is in progress, resume this one with RotateSecret, or remove AWSPENDING from the version",
-        ),
+        Some(pending) => {
+            let observed = format!("version {pending} is labeled AWSPENDING");
+            let remedy =
+                "If no rotation is in progress, resume it with RotateSecret, or remove the label";
+            Finding::warning(observed, remedy)
+        }
     }
 }
 
 fn check_key_copies(value: &SecretValue) -> Finding {
-    let (copies, others) = (
-        value.key_copies(true).join(", "),
-        value.key_copies(false).join(", "),
-    );
+    let copies = value.key_copies(true).join(", ");
+    let others = value.key_copies(false).join(", ");
     if !others.is_empty() {
-        let observed =
-            format!("fields that do not contain the current key and are not updated: {others}");
+        let observed = format!("fields without the current key, which are not updated: {others}");
         let remedy = "If clients read the key from these fields, store the current key in them";
         return Finding::warning(observed, remedy);
     }
@@ -187,8 +179,10 @@ fn check_key_copies(value: &SecretValue) -> Finding {
 fn check_key_type(value: &SecretValue) -> CheckResult<Resource> {
     let resource = Resource::new(value.resource_id(), value.environment_id());
     let resource = resource.map_err(Error::from)?;
-    let (key_type, id) = (resource.key_type.name, &resource.id);
-    let observed = format!("key type {key_type}, resource {id}");
+    let observed = format!(
+        "key type {}, resource {}",
+        resource.key_type.name, resource.id
+    );
     Ok((resource, Finding::ok(observed)))
 }
 

@@ -102,19 +102,19 @@ impl Fields {
     /// Returns the owner's ID, which is required.
     pub(super) fn owner(&self) -> Result<String, Error> {
         const FIELD: &str = "serviceAccountId";
-        let form = "`sa-…` or `u-…`, of ASCII letters, digits and hyphens";
+        let form = "`sa-…` or `u-…` with only ASCII letters, digits and hyphens";
         let owner = self.valid(FIELD, form, |id| is_id(id, "sa-") || is_id(id, "u-"))?;
         owner.ok_or(Error::Missing(FIELD))
     }
 
     pub(super) fn environment_id(&self) -> Result<Option<String>, Error> {
-        let form = "`env-…`, of ASCII letters, digits and hyphens";
+        let form = "`env-…` with only ASCII letters, digits and hyphens";
         self.valid("environmentId", form, |id| is_id(id, "env-"))
     }
 
     /// Returns the ARN of the admin secret. It is checked because it appears in messages.
     pub(super) fn admin_secret_arn(&self) -> Result<Option<String>, Error> {
-        let form = "the full ARN of a secret, `arn:…:secretsmanager:…`";
+        let form = "the full ARN of a secret (`arn:…:secretsmanager:…`)";
         let admin_secret_arn = self.valid("adminSecretArn", form, is_secret_arn)?;
         let masterarn = self.valid("masterarn", form, is_secret_arn)?;
         if admin_secret_arn.is_some() && masterarn.is_some() && admin_secret_arn != masterarn {
@@ -127,7 +127,7 @@ impl Fields {
     pub(super) fn api_key(&self) -> Result<Option<ApiKey>, Error> {
         // The ID appears in messages, so an API secret in the wrong field must not be accepted.
         let is_valid = |id: &str| id.len() <= MAX_ID_LENGTH;
-        let id = self.valid("apiKey", "the API key's ID, not its secret", is_valid)?;
+        let id = self.valid("apiKey", "the ID of an API key", is_valid)?;
         match (id, self.optional("apiSecret")?) {
             (None, None) => Ok(None),
             (None, Some(_)) => Err(Error::Missing("apiKey")),
@@ -324,7 +324,10 @@ mod tests {
     /// Checks that `field` is malformed, and that the error names it.
     fn assert_malformed(field: &str, json: &str) {
         let message = parse_error(json).to_string();
-        assert_eq!(message, format!("`{field}` is malformed"), "{json}");
+        assert!(
+            message.starts_with(&format!("`{field}` is not ")),
+            "{message}"
+        );
     }
 
     #[test]

@@ -25,46 +25,26 @@ const CASE_INSENSITIVE: [&str; 3] = ["cloud", "tableflow", "global"];
 
 /// An invalid secret value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages describe the variants")]
 pub enum Error {
-    /// The value is not a single JSON object.
     #[error("it is not a JSON object (line {line}, column {column})")]
-    NotAnObject {
-        /// The line, counted from 1.
-        line: usize,
-        /// The column, counted from 1, or 0 before the first character of a line.
-        column: usize,
-    },
-    /// A required field is absent, `null` or blank.
+    NotAnObject { line: usize, column: usize },
     #[error("`{0}` is missing or empty")]
     Missing(&'static str),
-    /// The value of a field is not a string, or has an invalid escape.
     #[error("`{0}` is not a JSON string")]
     NotAString(&'static str),
-    /// A field appears more than once. JSON parsers differ on which one they return.
+    // JSON parsers differ on which one they return.
     #[error("`{0}` appears more than once")]
     Repeated(&'static str),
-    /// The value of a field is not of the required form.
-    #[error("`{field}` is malformed")]
+    #[error("`{field}` is not {form}")]
     Malformed {
-        /// The field's name.
         field: &'static str,
-        /// The form of its values.
         form: &'static str,
     },
-    /// Both names of the same setting are present, with different values.
     #[error("`adminSecretArn` and `masterarn` name different secrets")]
     TwoAdminSecrets,
-    /// The value with the pending key exceeds the limit of Secrets Manager.
-    #[error(
-        "with the pending key it would be {bytes} bytes, and Secrets Manager stores at most {limit}"
-    )]
-    TooLarge {
-        /// The size with the pending key.
-        bytes: usize,
-        /// The largest size that Secrets Manager stores.
-        limit: usize,
-    },
-    /// The pending value is for another owner, resource or environment than the current one.
+    #[error("with the pending key it would be {bytes} bytes, more than the limit of {limit}")]
+    TooLarge { bytes: usize, limit: usize },
     #[error("`{0}` differs between the pending and the current value")]
     ScopeMismatch(&'static str),
 }
@@ -103,37 +83,31 @@ impl SecretValue {
     }
 
     /// Returns `apiKey` and `apiSecret`, or `None` if both are absent or empty.
-    #[must_use]
     pub fn api_key(&self) -> Option<&ApiKey> {
         self.api_key.as_ref()
     }
 
     /// Returns `serviceAccountId`: the service account (`sa-…`) or user (`u-…`) that owns the key.
-    #[must_use]
     pub fn owner(&self) -> &str {
         &self.owner
     }
 
     /// Returns `resourceId`: the resource that the key is scoped to, or `None` for a Cloud API key.
-    #[must_use]
     pub fn resource_id(&self) -> Option<&str> {
         self.resource_id.as_deref()
     }
 
     /// Returns `environmentId`: the environment (`env-…`) of the resource.
-    #[must_use]
     pub fn environment_id(&self) -> Option<&str> {
         self.environment_id.as_deref()
     }
 
     /// Returns `adminSecretArn`, or `masterarn`, its name in AWS's templates for databases.
-    #[must_use]
     pub fn admin_secret_arn(&self) -> Option<&str> {
         self.admin_secret_arn.as_deref()
     }
 
     /// Returns `endpoint`: the URL of the resource. It is not validated.
-    #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref()
     }
@@ -239,7 +213,6 @@ impl SecretValue {
     }
 
     /// Returns whether this value is `current` with another key and no other difference.
-    #[must_use]
     pub fn differs_only_in_key_from(&self, current: &Self) -> bool {
         self.api_key()
             .is_some_and(|key| current.with_api_key(key).as_ref() == Ok(&self.json))
