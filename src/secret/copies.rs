@@ -90,14 +90,9 @@ fn find_quoted(config: &str, word: &str) -> Option<Range<usize>> {
 ///
 /// <https://github.com/apache/kafka/blob/trunk/clients/src/main/java/org/apache/kafka/common/security/JaasConfig.java>
 fn escape_jaas(word: &str) -> String {
-    let mut escaped = String::new();
-    for character in word.chars() {
-        if matches!(character, '\\' | '"' | '\'') {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    escaped
+    word.replace('\\', r"\\")
+        .replace('"', r#"\""#)
+        .replace('\'', r"\'")
 }
 
 /// A range of bytes and the string that replaces it.

@@ -31,37 +31,32 @@ pub(super) struct Field {
     pub(super) string: Option<String>,
 }
 
-impl Field {
-    /// Returns whether whitespace around the string is ignored. In a JAAS configuration it is kept.
-    fn has_ignored_whitespace(&self) -> bool {
-        let string = self.string.as_deref().unwrap_or_default();
-        string != string.trim() && self.name != "sasl.jaas.config"
-    }
-}
-
 /// The fields of an object, in the order of the JSON.
 pub(super) struct Fields(Vec<Field>);
 
 impl Fields {
     pub(super) fn parse(json: &str) -> Result<Self, Error> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        let fields = deserializer.deserialize_map(FieldsVisitor { json });
+        let fields = deserializer.deserialize_map(FieldsVisitor(json));
         let fields = fields.and_then(|fields| deserializer.end().map(|()| fields));
         // Only the position, because the message of `serde_json` quotes the value.
-        fields.map(Self).map_err(|error| Error::NotAnObject {
-            line: error.line(),
-            column: error.column(),
+        fields.map(Self).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            Error::NotAnObject { line, column }
         })
     }
 
     /// Returns a warning for each field with ignored whitespace.
     pub(super) fn whitespace_warnings(&self) -> Vec<String> {
-        let fields = self.0.iter().filter(|field| field.has_ignored_whitespace());
-        let warning = |field: &Field| {
-            let name = field.name;
-            format!("the whitespace around the value of `{name}` is ignored: remove it")
+        let is_padded = |field: &&Field| {
+            let string = field.string.as_deref().unwrap_or_default();
+            // In a JAAS configuration, whitespace is kept.
+            string != string.trim() && field.name != "sasl.jaas.config"
         };
-        fields.map(warning).collect()
+        let names = self.0.iter().filter(is_padded).map(|field| field.name);
+        let warning =
+            |name| format!("the whitespace around the value of `{name}` is ignored: remove it");
+        names.map(warning).collect()
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -82,8 +77,7 @@ impl Fields {
             return Ok(None);
         };
         let string = field.string.as_deref().ok_or(Error::NotAString(name))?;
-        let string = string.trim();
-        Ok((!string.is_empty()).then(|| string.to_owned()))
+        Ok(Some(string.trim().to_owned()).filter(|string| !string.is_empty()))
     }
 
     /// Returns [`optional`](Self::optional) if it is `None` or valid.
@@ -128,14 +122,12 @@ impl Fields {
         // The ID appears in messages, so an API secret in the wrong field must not be accepted.
         let is_valid = |id: &str| id.len() <= MAX_ID_LENGTH;
         let id = self.valid("apiKey", "the ID of an API key", is_valid)?;
-        match (id, self.optional("apiSecret")?) {
+        let secret = self.optional("apiSecret")?.map(Redacted::new);
+        match (id.map(ApiKeyId::new), secret) {
             (None, None) => Ok(None),
             (None, Some(_)) => Err(Error::Missing("apiKey")),
             (Some(_), None) => Err(Error::Missing("apiSecret")),
-            (Some(id), Some(secret)) => Ok(Some(ApiKey {
-                id: ApiKeyId::new(id),
-                secret: Redacted::new(secret),
-            })),
+            (Some(id), Some(secret)) => Ok(Some(ApiKey { id, secret })),
         }
     }
 }
@@ -152,14 +144,11 @@ pub fn api_key(json: &Redacted) -> Result<(ApiKey, Vec<String>), Error> {
 
 fn is_id(string: &str, prefix: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    string
-        .strip_prefix(prefix)
-        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(is_allowed))
+    let rest = string.strip_prefix(prefix).unwrap_or_default();
+    !rest.is_empty() && rest.bytes().all(is_allowed)
 }
 
-struct FieldsVisitor<'j> {
-    json: &'j str,
-}
+struct FieldsVisitor<'j>(&'j str);
 
 impl<'j> Visitor<'j> for FieldsVisitor<'j> {
     type Value = Vec<Field>;
@@ -177,7 +166,7 @@ impl<'j> Visitor<'j> for FieldsVisitor<'j> {
             };
             let value = value.get();
             // A raw value borrows from the JSON, so the distance of their addresses is its position.
-            let start = value.as_ptr().addr() - self.json.as_ptr().addr();
+            let start = value.as_ptr().addr() - self.0.as_ptr().addr();
             let string = serde_json::from_str::<Option<String>>(value).ok();
             fields.push(Field {
                 name,
