@@ -177,7 +177,6 @@ fn for_secrets_manager(error: &secret::Error) -> &'static str {
             "If this persists, check the VPC endpoint for Secrets Manager, or the NAT gateway"
         }
         secret::Error::Binary { .. } => "Store the value as a string (SecretString)",
-        secret::Error::MissingArn { .. } => "Check AWS_ENDPOINT_URL_SECRETS_MANAGER",
     }
 }
 

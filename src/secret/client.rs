@@ -39,11 +39,9 @@ pub struct Limits {
 impl Limits {
     /// Returns the default limits with `max_attempts`, if it is set.
     pub fn with_max_attempts(max_attempts: Option<NonZeroU32>) -> Self {
-        let default = Self::default();
-        Self {
-            max_attempts: max_attempts.map_or(default.max_attempts, NonZeroU32::get),
-            ..default
-        }
+        let mut limits = Self::default();
+        limits.max_attempts = max_attempts.map_or(limits.max_attempts, NonZeroU32::get);
+        limits
     }
 }
 
@@ -92,9 +90,6 @@ pub enum Error {
     /// The secret value is binary.
     #[error("the value of {secret} is binary (SecretBinary)")]
     Binary { secret: String },
-    /// The response lacks a member that Secrets Manager always returns.
-    #[error("the response to DescribeSecret for {secret} contains no ARN")]
-    MissingArn { secret: String },
 }
 
 fn action(code: &str) -> &'static str {
@@ -106,8 +101,7 @@ fn action(code: &str) -> &'static str {
 }
 
 fn suffix(id: Option<&str>) -> String {
-    id.map(|id| format!(" (request ID {id})"))
-        .unwrap_or_default()
+    id.map_or_else(String::new, |id| format!(" (request ID {id})"))
 }
 
 impl Error {
@@ -121,14 +115,11 @@ impl Error {
 
     /// Returns whether a write may have taken effect although it failed.
     pub fn may_have_taken_effect(&self) -> bool {
-        match self {
+        match self.code() {
             // The SDK reports only the last attempt. An earlier one may have taken effect.
-            Self::Rejected { code, .. } => {
-                ["InternalServiceError", "ServiceUnavailable"].contains(&code.as_str())
-                    || code.starts_with("Throttl")
-            }
-            Self::NoResponse { .. } => true,
-            Self::Binary { .. } | Self::MissingArn { .. } => false,
+            Some("InternalServiceError" | "ServiceUnavailable") => true,
+            Some(code) => code.starts_with("Throttl"),
+            None => matches!(self, Self::NoResponse { .. }),
         }
     }
 }
@@ -171,23 +162,19 @@ impl Client {
     /// Describes the secret.
     pub async fn describe(&self, secret: &str) -> Result<StagingLabels, Error> {
         let request = self.sdk.describe_secret().secret_id(secret);
-        let sent = request.customize().config_override(self.limited()).send();
-        let response = sent
-            .await
-            .map_err(|error| convert("DescribeSecret", secret, &error))?;
-        let metadata = response.external_secret_rotation_metadata();
-        let admin = metadata
-            .iter()
-            .find(|item| item.key() == Some("adminSecretArn"))
-            .and_then(|item| item.value())
-            .map(str::to_owned);
-        let missing = || Error::MissingArn {
-            secret: secret.to_owned(),
-        };
+        let request = request.customize().config_override(self.limited());
+        let sent = request.send().await;
+        let response = sent.map_err(|error| convert("DescribeSecret", secret, &error))?;
+        let mut metadata = response.external_secret_rotation_metadata().iter();
+        let admin = metadata.find(|item| item.key() == Some("adminSecretArn"));
         Ok(StagingLabels {
-            arn: response.arn().map(str::to_owned).ok_or_else(missing)?,
-            rotation_enabled: response.rotation_enabled().unwrap_or(false),
-            admin_secret_arn: admin,
+            admin_secret_arn: admin.and_then(|item| item.value()).map(str::to_owned),
+            arn: response.arn.ok_or_else(|| Error::NoResponse {
+                operation: "DescribeSecret",
+                secret: secret.to_owned(),
+                problem: "the response contains no ARN".to_owned(),
+            })?,
+            rotation_enabled: response.rotation_enabled.unwrap_or(false),
             versions: response.version_ids_to_stages.unwrap_or_default(),
         })
     }
@@ -243,16 +230,13 @@ impl Client {
         let request = request.secret_id(secret).customize();
         let sent = request.config_override(self.limited()).send().await;
         let response = sent.map_err(|error| convert("GetSecretValue", secret, &error))?;
+        let secret = secret.to_owned();
         let value = response.secret_string.map(Redacted::new);
-        value.ok_or_else(|| Error::Binary {
-            secret: secret.to_owned(),
-        })
+        value.ok_or(Error::Binary { secret })
     }
 
-    /// Stores the value of version `token` and labels it `AWSPENDING`. Storing the same value again succeeds.
-    ///
-    /// # Errors
-    /// Returns [`Error`]. Its code is `ResourceExistsException` if the version has another value.
+    /// Stores the value of version `token` and labels it `AWSPENDING`. Storing the same value again succeeds. If the version
+    /// has another value, the code of the error is `ResourceExistsException`.
     pub async fn store_pending(
         &self,
         secret: &str,
@@ -266,15 +250,14 @@ impl Client {
             .version_stages(PENDING)
             .secret_string(value.expose())
             .set_rotation_token(rotation_token.map(|token| token.expose().to_owned()));
-        let sent = request.customize().config_override(self.limited()).send();
-        let stored = sent.await.map(|_| ());
-        stored.map_err(|error| convert("PutSecretValue", secret, &error))
+        let request = request.customize().config_override(self.limited());
+        let sent = request.send().await;
+        sent.map_err(|error| convert("PutSecretValue", secret, &error))?;
+        Ok(())
     }
 
-    /// Moves `AWSCURRENT` from version `from` to version `to`. Secrets Manager moves `AWSPREVIOUS` to `from`.
-    ///
-    /// # Errors
-    /// Returns [`Error`], also if `from` does not have `AWSCURRENT`.
+    /// Moves `AWSCURRENT` from version `from` to version `to`. Secrets Manager moves `AWSPREVIOUS` to `from`, and rejects the
+    /// request if `from` does not have `AWSCURRENT`.
     pub async fn promote(&self, secret: &str, from: &str, to: &str) -> Result<(), Error> {
         self.move_label(secret, CURRENT, from, Some(to)).await
     }
@@ -296,9 +279,10 @@ impl Client {
             .version_stage(label)
             .remove_from_version_id(from)
             .set_move_to_version_id(to.map(str::to_owned));
-        let sent = request.customize().config_override(self.limited()).send();
-        let moved = sent.await.map(|_| ());
-        moved.map_err(|error| convert("UpdateSecretVersionStage", secret, &error))
+        let request = request.customize().config_override(self.limited());
+        let sent = request.send().await;
+        sent.map_err(|error| convert("UpdateSecretVersionStage", secret, &error))?;
+        Ok(())
     }
 
     /// Returns the SDK settings of one operation, which ends before the deadline.

@@ -26,11 +26,10 @@ pub struct StagingLabels {
 impl StagingLabels {
     /// Returns the version with `label`.
     pub fn version_with(&self, label: &str) -> Option<&str> {
-        let (version, _) = self
-            .versions
-            .iter()
-            .find(|(_, labels)| labels.iter().any(|l| l == label))?;
-        Some(version)
+        let mut versions = self.versions.keys();
+        versions
+            .find(|version| self.has(version, label))
+            .map(String::as_str)
     }
 
     /// Returns the labels of `version`, or `None` if it has none.
@@ -40,8 +39,8 @@ impl StagingLabels {
 
     /// Returns whether `version` has `label`.
     pub fn has(&self, version: &str, label: &str) -> bool {
-        self.labels_of(version)
-            .is_some_and(|labels| labels.iter().any(|l| l == label))
+        let mut labels = self.labels_of(version).unwrap_or_default().iter();
+        labels.any(|other| other == label)
     }
 
     /// Returns whether a label has been added to a version that did not have it in `earlier`.
