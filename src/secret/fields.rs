@@ -133,9 +133,6 @@ impl Fields {
 }
 
 /// Returns the key in the value of an admin secret, which requires no other field, and warnings about the value.
-///
-/// # Errors
-/// Returns [`Error`] with the name of the field.
 pub fn api_key(json: &Redacted) -> Result<(ApiKey, Vec<String>), Error> {
     let fields = Fields::parse(json.expose())?;
     let key = fields.api_key()?.ok_or(Error::Missing("apiKey"))?;

@@ -12,7 +12,7 @@ use std::fmt;
 use crate::confluent::{ApiKey, ApiKeyId};
 use crate::http::Redacted;
 
-use super::copies::{Edit, FieldGroup, KEY_FIELDS, splice};
+use super::copies::{Edit, FieldGroup, KEY_FIELDS, KeyFormat, splice};
 use super::fields::Fields;
 
 /// "Secret value size", in bytes.
@@ -65,9 +65,6 @@ pub struct SecretValue {
 
 impl SecretValue {
     /// Parses a secret value.
-    ///
-    /// # Errors
-    /// Returns any [`Error`] except [`TooLarge`](Error::TooLarge) and [`ScopeMismatch`](Error::ScopeMismatch).
     pub fn parse(json: Redacted) -> Result<Self, Error> {
         let fields = Fields::parse(json.expose())?;
         Ok(Self {
@@ -145,9 +142,6 @@ impl SecretValue {
 
     /// Returns the JSON with `key` in place of [`api_key`](Self::api_key). If there is no current key, `key` is stored in the
     /// empty fields of the groups that hold no other value, and `apiKey` and `apiSecret` are added if they are absent.
-    ///
-    /// # Errors
-    /// Returns [`Error::TooLarge`] if Secrets Manager would not store it.
     pub fn with_api_key(&self, key: &ApiKey) -> Result<Redacted, Error> {
         let edits = KEY_FIELDS.iter().filter_map(|group| self.edits(group, key));
         let mut edits: Vec<Edit> = edits.flatten().collect();
@@ -182,34 +176,28 @@ impl SecretValue {
     fn missing_fields(&self, key: &ApiKey) -> Option<Edit> {
         let [group, ..] = KEY_FIELDS;
         let absent = group.iter().filter(|(name, _)| !self.fields.has(name));
-        let members = absent.filter_map(|(name, format)| {
+        let member = |(name, format): &(&str, KeyFormat)| {
             let value = serde_json::Value::from(format.replace_key("", None, key)?);
             Some(format!(r#","{name}":{value}"#))
-        });
-        let members: String = members.collect();
+        };
+        let members: String = absent.filter_map(member).collect();
         // The comma is valid, because the object has at least one field: the owner is required.
         let (object, _) = self.json.expose().rsplit_once('}')?;
         let end = object.trim_end().len();
         (!members.is_empty()).then_some((end..end, members))
     }
 
-    /// Checks that both values have the same owner, resource and environment.
-    ///
-    /// # Errors
-    /// Returns [`Error::ScopeMismatch`] with the first field that differs.
+    /// Checks that both values have the same owner, resource and environment. The error names the first one that differs.
     pub fn has_same_scope_as(&self, other: &Self) -> Result<(), Error> {
         let (resource, environment) = self.scope();
         let (other_resource, other_environment) = other.scope();
-        for (field, is_same) in [
+        let fields = [
             ("serviceAccountId", self.owner == other.owner),
             ("resourceId", resource == other_resource),
             ("environmentId", environment == other_environment),
-        ] {
-            if !is_same {
-                return Err(Error::ScopeMismatch(field));
-            }
-        }
-        Ok(())
+        ];
+        let mismatch = fields.into_iter().find(|(_, is_same)| !is_same);
+        mismatch.map_or(Ok(()), |(field, _)| Err(Error::ScopeMismatch(field)))
     }
 
     /// Returns whether this value is `current` with another key and no other difference.
