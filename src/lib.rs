@@ -24,7 +24,7 @@
 //! | [`rotation`] | the four steps, one file each |
 //! | [`preflight`] | the read-only report of everything that a rotation requires |
 //! | [`event`] | parses the event |
-//! | [`keys`] | rules for keys that all jobs share: management credentials, verification, ownership and deletion |
+//! | [`keys`] | the rules for keys that rotation and preflight share: management credentials, verification, ownership and deletion |
 //! | [`error`] | error names, messages and remedies |
 //! | [`secret`] | one secret in Secrets Manager: staging labels, versions, the value |
 //! | [`confluent`] | API keys, key types, endpoints, probes, error responses |
@@ -44,11 +44,11 @@
 //! * **Nothing is deleted before its replacement is in place.** A key is deleted only if a version of this secret contained it
 //!   or it has this secret's [ownership tag](keys::ownership::OwnershipTag), and only if the secret's owner owns it.
 //! * **An abandoned rotation's key is deleted once another version is current**, because Secrets Manager then rejects the
-//!   promotion of the abandoned version.
-//! * **The staging labels are read immediately before the promotion and before each `DELETE`**, and the key list is read before
-//!   them. If no label has moved, no key in the list can belong to a later rotation.
-//! * **A request whose outcome is unknown is not treated as failed.** A `POST` is sent at most once per invocation. If it created
-//!   a key that is not stored, the key is an orphan, which a later step deletes.
+//!   promotion of the abandoned version, or 30 minutes after it was created, when no invocation can still promote it.
+//! * **The staging labels are read immediately before the promotion and before each `DELETE`** of a key that a version may
+//!   contain, and the key list is read before them. If no label has moved, no key in the list can belong to a later rotation.
+//! * **A request whose outcome is unknown is not treated as failed.** A `POST` is retried only if it cannot
+//!   have created a key. A key that it created and that is not stored is an orphan, which a later step deletes.
 
 pub mod config;
 pub mod confluent;

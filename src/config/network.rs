@@ -22,7 +22,7 @@ pub(super) fn read<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> Net
     }
 }
 
-/// Reads the certificates of a PEM file, as OpenSSL does for the variable of the same name.
+/// Reads the certificates of a PEM file. The function trusts them in addition to the public ones.
 fn certificates(path: &str) -> Result<Vec<TrustAnchor<'static>>, &'static str> {
     let pem = std::fs::read(path).map_err(|_| {
         "must be the path of a file that the function can read, such as one of a layer under /opt"

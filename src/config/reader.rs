@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::http::is_loopback;
 
-/// Returns the value of an environment variable, or `None` if it is empty: a template cannot omit a variable.
+/// Returns the value of an environment variable, or `None` if it is not set or empty.
 #[expect(
     clippy::disallowed_methods,
     reason = "the only place that reads the environment"

@@ -1,7 +1,7 @@
 //! The API Keys API of the control plane.
 //!
-//! Confluent returns a key's secret only once and has no idempotency token. [`create`](Client::create) therefore sends its
-//! request once, and its error says whether a key may exist.
+//! Confluent returns a key's secret only once and has no idempotency token. [`create`](Client::create) therefore retries
+//! only if no key can exist, and its error says whether one may exist.
 //!
 //! <https://docs.confluent.io/cloud/current/api.html#tag/API-Keys-(iamv2)>
 
@@ -40,7 +40,7 @@ pub enum Error {
         response: Box<ErrorResponse>,
     },
     /// No complete response arrived.
-    #[error("Confluent Cloud did not respond to a request to {operation}")]
+    #[error("the request to {operation} did not complete")]
     NoResponse {
         operation: &'static str,
         source: http::Error,
@@ -74,7 +74,7 @@ impl Error {
         }
     }
 
-    /// The response to a `POST` names a key that existed before.
+    /// Creates the error for a `POST` whose response names a key that existed before.
     pub fn existing_key_returned() -> Self {
         Self::invalid_response(CREATE, "names a key that already existed")
     }

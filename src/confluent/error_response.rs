@@ -35,9 +35,9 @@ pub enum ErrorKind {
     NotFound,
     /// 402, or 400 with the message of an exceeded quota.
     QuotaExceeded,
-    /// 429, after all retries.
+    /// 429.
     RateLimited,
-    /// 5xx, after all retries.
+    /// 5xx.
     ServerError,
     /// Any other status.
     Other,

@@ -34,7 +34,7 @@ pub enum Error {
     InitialKeyRequiresAdminSecret,
     #[error("no version of the secret is labeled AWSCURRENT")]
     NoCurrentVersion,
-    #[error("a staging label was moved to another version during this step")]
+    #[error("the staging labels changed, or rotation was canceled, during this step")]
     StagingLabelMoved,
     #[error("the {label} version {version} has no value")]
     VersionWithoutValue {
@@ -105,7 +105,7 @@ pub enum Error {
     },
     #[error("the pending key {key} was deleted, so AWSPENDING was removed from {version}")]
     PendingKeyDeleted { key: String, version: String },
-    #[error("Confluent Cloud does not list the pending key {key}")]
+    #[error("Confluent Cloud does not return the pending key {key}")]
     PendingKeyNotListed { key: String },
     #[error("Confluent Cloud lists the pending key {key} with another owner or resource")]
     PendingKeyScopeMismatch { key: String },
@@ -137,7 +137,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The current key is not a key of `owner`. `metadata` is the key's, `keys` are the owner's keys that are listed.
+    /// Creates the error for a current key that is not a key of `owner`. `metadata` is the key's, `keys` are the owner's keys that are listed.
     pub fn not_of_owner(
         key: &ApiKeyId,
         owner: &str,
@@ -169,7 +169,7 @@ pub enum KeyLookup {
     #[error("it has another owner")]
     AnotherOwner,
     /// The key's ID is misspelled, or the key was deleted.
-    #[error("Confluent Cloud lists other keys, but not this one")]
+    #[error("Confluent Cloud lists other keys of this owner, but not this one")]
     OtherKeys,
     /// The owner is misspelled, or the management credentials have no permission to see its keys.
     #[error("Confluent Cloud lists no keys of this owner for the management credentials")]

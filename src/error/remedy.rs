@@ -74,7 +74,7 @@ pub(crate) const CONNECT_TO_ENDPOINT: &str =
 const CORRECT_ENDPOINT: &str =
     "Correct `endpoint` in the secret, or check for a firewall, proxy or IP filter in front of it";
 const ORGANIZATION_UNKNOWN: &str =
-    "Let the management credentials read the key, or set KEY_VERIFICATION=control-plane";
+    "Check that the management credentials have permission to read the key";
 const ENDPOINT_NOT_FOUND: &str =
     "Correct resourceId or environmentId, add `endpoint`, or grant the credentials' owner Operator";
 const ENDPOINT_FORM: &str = "Set `endpoint` in the secret to https://HOST";
@@ -84,7 +84,7 @@ pub(crate) const RAISE_QUOTA: &str =
 const RAISE_TIMEOUT: &str = "Set the function's timeout to 15 minutes";
 const ORPHAN_CLEANUP: &str = "No action is required: a later rotation deletes such a key";
 const CONFLUENT_STATUS: &str = "If this persists, see https://status.confluent.cloud";
-const SPREAD_ROTATIONS: &str = "If this persists, spread the rotations over the day";
+const SPREAD_ROTATIONS: &str = "If this persists, schedule the rotations at different times";
 
 fn for_value(label: &str, error: &value::Error) -> &'static str {
     match error {

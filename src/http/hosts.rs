@@ -1,4 +1,4 @@
-//! Where credentials may be sent. Every request passes this check.
+//! Where credentials may be sent. Every request to Confluent Cloud passes this check.
 
 use url::{Host, Url};
 

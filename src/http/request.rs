@@ -19,7 +19,7 @@ use crate::telemetry::Metrics;
 /// Time limits of requests. Tests pass shorter ones.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The duration of one attempt, from the first byte sent to the last byte read.
+    /// The duration of one attempt, from connecting to the last byte read.
     pub request: Duration,
     /// The delays between attempts.
     pub retries: Backoff,
@@ -40,7 +40,7 @@ impl Default for Limits {
     }
 }
 
-/// The longest `Retry-After` that is honored. After a longer one, the next invocation can retry just as well.
+/// The longest `Retry-After` that is honored. A longer one is shortened to it.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
 /// Time reserved at the end of a wait for the response to the last attempt, so that the error reports this response and not

@@ -28,7 +28,7 @@ pub struct AdminSecret {
     pub source: &'static str,
 }
 
-/// Returns the admin secret that the rotation's metadata, the secret value or the configuration names. Returns `None` for
+/// Returns the admin secret that the rotation metadata, the secret value or the configuration names. Returns `None` for
 /// self-rotation, which includes a secret that names itself.
 pub fn admin_secret(
     labels: &StagingLabels,
@@ -36,10 +36,7 @@ pub fn admin_secret(
     configured: Option<&str>,
 ) -> Result<Option<AdminSecret>, Error> {
     let sources = [
-        (
-            "the rotation's metadata",
-            labels.admin_secret_arn.as_deref(),
-        ),
+        ("the rotation metadata", labels.admin_secret_arn.as_deref()),
         ("adminSecretArn in the secret", value.admin_secret_arn()),
         ("ADMIN_SECRET_ARN", configured),
     ];
@@ -208,7 +205,7 @@ impl<'a> ControlPlane<'a> {
                 tracing::info!(
                     rejected_key_id = %rejected.id,
                     admin_key_id = %key.id,
-                    "the admin secret has a new key"
+                    "the admin secret was rotated; retrying with its current key"
                 );
             }
         }

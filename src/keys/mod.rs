@@ -1,4 +1,4 @@
-//! The rules for keys that rotation, preflight and fleet share: management credentials, verification, ownership and deletion.
+//! The rules for keys that rotation and preflight share: management credentials, verification, ownership and deletion.
 
 pub mod credentials;
 pub mod deletion;

@@ -79,7 +79,7 @@ impl OwnershipTag {
     }
 }
 
-/// Returns the name of a key in the Confluent Cloud Console: the start of the secret's name.
+/// Returns the name of a key in the Confluent Cloud Console: the secret's name and random suffix, truncated.
 pub fn display_name(secret_arn: &str) -> String {
     const MAX_LENGTH: usize = 64;
     let name = secret_arn.rsplit(':').next().unwrap_or_default();

@@ -171,7 +171,7 @@ impl<'a> Verifier<'a> {
     /// Verifies the pending key, until `deadline`.
     ///
     /// A 403 counts as accepted only if the current key gets one, too: then the owner lacks a permission, and the pending key
-    /// is as good as the current one. For an initial key, it counts if a wrong secret gets a 401.
+    /// has the same access as the current one. For an initial key, it counts if a wrong secret gets a 401.
     ///
     /// # Errors
     /// Returns [`Error::PendingKeyNotAccepted`] with the last outcome.
@@ -349,7 +349,7 @@ async fn look_up(
 }
 
 /// Checks that Confluent lists the current key with the owner and resource of the secret value. Together with its verification,
-/// this prevents that a secret is used to obtain a key for another owner. `metadata` is the key's, `keys` are the owner's.
+/// this prevents a secret from being used to obtain a key for another owner. `metadata` is the key's, `keys` are the owner's.
 ///
 /// # Errors
 /// Returns [`Error::CurrentKeyNotOfOwner`] or [`Error::CurrentKeyScopeMismatch`].

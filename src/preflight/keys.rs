@@ -46,7 +46,7 @@ impl Context<'_> {
         }
     }
 
-    /// Looks for keys with this secret's ownership tag that no version contains.
+    /// Looks for keys with this secret's ownership tag that no version with a staging label contains.
     pub(super) async fn check_orphans(&self) -> Finding {
         let read = async |label| self.preflight.read(self.labels, label).await;
         let (previous, pending) = match (read(PREVIOUS).await, read(PENDING).await) {

@@ -191,7 +191,7 @@ impl Rotation<'_> {
         deletion.delete_orphans(orphans).await
     }
 
-    /// Creates a key. A `POST` whose outcome is unknown is not repeated: a key that it created is an orphan, which finishSecret
+    /// Creates a key. A `POST` whose outcome is unknown is not retried: a key that it created is an orphan, which finishSecret
     /// deletes.
     async fn create_key(
         &self,
@@ -229,7 +229,7 @@ impl Rotation<'_> {
             Error::SecretsManager(source) => source.code(),
             _ => None,
         };
-        tracing::warn!(error = error.message(), "could not store the new key");
+        tracing::warn!(error = error.message(), "could not store the created key");
         // The version has another value, so this key was never stored.
         let has_other_value = code == Some("ResourceExistsException");
         let stored = self.stored_key(arn).await;
@@ -259,7 +259,7 @@ impl Rotation<'_> {
         deleted
             .await
             .inspect_err(|_| metrics.count(|counts| counts.failed_deletions += 1))?;
-        tracing::info!(deleted_key_id = %key.id, "deleted the new key because it was not stored");
+        tracing::info!(deleted_key_id = %key.id, "deleted the created key because it was not stored");
         Ok(())
     }
 
@@ -298,7 +298,7 @@ impl Rotation<'_> {
         Ok(Some(key_in(PENDING, &pending)?.id))
     }
 
-    /// Adds the number of keys to a `POST` that was rejected for quota.
+    /// Adds the numbers of keys to the error of a `POST` that exceeded a quota.
     fn quota_exceeded(
         &self,
         current: &Current<'_>,

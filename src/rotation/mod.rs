@@ -89,7 +89,7 @@ impl Rotation<'_> {
             version: version.clone(),
             labels: match labels.labels_of(version) {
                 Some(labels) => format!("it is labeled {}", labels.join(", ")),
-                None => "it has no label".to_owned(),
+                None => "it has no staging label".to_owned(),
             },
         })
     }

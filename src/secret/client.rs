@@ -81,7 +81,7 @@ pub enum Error {
         request_id: Option<String>,
     },
     /// No valid response arrived. A write may have taken effect.
-    #[error("Secrets Manager did not respond to {operation} for {secret}: {problem}")]
+    #[error("{operation} for {secret} did not complete: {problem}")]
     NoResponse {
         operation: &'static str,
         secret: String,

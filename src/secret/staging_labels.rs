@@ -18,7 +18,7 @@ pub struct StagingLabels {
     pub arn: String,
     /// Whether rotation is enabled.
     pub rotation_enabled: bool,
-    /// The admin secret that the rotation's metadata names.
+    /// The admin secret that the rotation metadata names.
     pub admin_secret_arn: Option<String>,
     pub(super) versions: HashMap<String, Vec<String>>,
 }

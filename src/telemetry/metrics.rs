@@ -1,6 +1,6 @@
 //! Metrics for CloudWatch: one line in the embedded metric format at the end of each invocation.
 //!
-//! There are few dimensions, and none is a secret, because each combination of their values is billed as a metric.
+//! There are few dimensions, and none identifies a secret, because each combination of their values is billed as a metric.
 //!
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
@@ -26,7 +26,7 @@ pub struct Counts {
     pub orphans: u64,
     /// The deletions that failed or whose outcome is unknown.
     pub failed_deletions: u64,
-    /// The time until the pending key was verified, in seconds.
+    /// The time from the first probe of the pending key to its verification, in seconds.
     pub propagation_seconds: Option<f64>,
     /// The number of the owner's keys that use the quota of the new key.
     pub owner_keys: Option<u64>,

@@ -11,7 +11,7 @@ const CASES: &[Case] = &[
         },
         error: "ConfluentRateLimited",
         message: "Confluent Cloud rejected a request from key MANAGEMENT to list the owner's API keys: HTTP 429 \
-                  (request ID ID). If this persists, spread the rotations over the day",
+                  (request ID ID). If this persists, schedule the rotations at different times",
         ..CASE
     },
     Case {
@@ -32,7 +32,7 @@ const CASES: &[Case] = &[
             world.set_variable("CONFLUENT_API_URL", &url);
         },
         error: "ConfluentUnavailable",
-        message: "Confluent Cloud did not respond to a request to list the owner's API keys: could not connect to \
+        message: "the request to list the owner's API keys did not complete: could not connect to \
                   127.0.0.1:1: [..]. Connect the function to this host (in a VPC, with NAT), and check \
                   CONFLUENT_API_URL",
         ..CASE

@@ -15,8 +15,8 @@ const CASES: &[Case] = &[
         name: "a typo in the API key ID",
         arrange: |world| set_field(world, "apiKey", "TYPO"),
         error: "CurrentKeyNotOfOwner",
-        message: "the current key TYPO is not an API key of sa-orders: Confluent Cloud lists other keys, but not this \
-                  one. Correct apiKey and apiSecret, or store another key if it was deleted",
+        message: "the current key TYPO is not an API key of sa-orders: Confluent Cloud lists other keys of this owner, \
+                  but not this one. Correct apiKey and apiSecret, or store another key if it was deleted",
         ..CASE
     },
     Case {

@@ -52,7 +52,7 @@ const CASES: &[Case] = &[
         },
         error: "SecretsManagerRejected",
         message: "Secrets Manager rejected DescribeSecret for SECRET: ThrottlingException, Rate exceeded. If this \
-                  persists, spread the rotations over the day",
+                  persists, schedule the rotations at different times",
         ..CASE
     },
 ];
