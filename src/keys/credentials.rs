@@ -4,20 +4,9 @@
 
 use tokio::sync::Mutex;
 
-use crate::confluent::{
-    self, ApiKey, ApiKeyId, ApiKeyMetadata, ApiKeySpec, EndpointLookup, ErrorKind,
-};
+use crate::confluent::{self, ApiKey, ApiKeyId, ApiKeyMetadata, ErrorKind};
 use crate::error::Error;
 use crate::secret::{self, SecretValue, StagingLabels};
-
-/// The credentials that authenticate to the control plane.
-#[derive(Debug)]
-pub struct ControlPlaneCredentials {
-    /// The ARN of the admin secret, or `None` for self-rotation.
-    admin_secret: Option<String>,
-    /// Concurrent requests share the key. The first one whose key is rejected reads the admin secret again for all of them.
-    key: Mutex<ApiKey>,
-}
 
 /// An admin secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,37 +24,30 @@ pub fn admin_secret(
     value: &SecretValue,
     configured: Option<&str>,
 ) -> Result<Option<AdminSecret>, Error> {
+    let from_metadata = labels.admin_secret_arn.as_deref();
     let sources = [
-        ("the rotation metadata", labels.admin_secret_arn.as_deref()),
+        ("the rotation metadata", from_metadata),
         ("adminSecretArn in the secret", value.admin_secret_arn()),
         ("ADMIN_SECRET_ARN", configured),
     ];
-    let mut named = sources
-        .into_iter()
-        .filter_map(|(source, arn)| Some((source, arn?)));
-    let Some((source, arn)) = named.next() else {
+    let named = sources.into_iter();
+    let mut named = named.filter_map(|(source, arn)| Some((source, arn?)));
+    let Some((first, arn)) = named.next() else {
         return Ok(None);
     };
     if let Some((second, _)) = named.find(|(_, other)| *other != arn) {
-        return Err(Error::AdminSecretConflict {
-            first: source,
-            second,
-        });
+        return Err(Error::AdminSecretConflict { first, second });
     }
-    Ok((arn != labels.arn).then(|| AdminSecret {
-        arn: arn.to_owned(),
-        source,
-    }))
+    let (source, arn) = (first, arn.to_owned());
+    Ok((arn != labels.arn).then_some(AdminSecret { arn, source }))
 }
 
 /// Returns the key in the current value of an admin secret.
 async fn admin_key(secrets: &secret::Client, arn: &str) -> Result<ApiKey, Error> {
     let value = secrets.admin_secret_value(arn).await?;
-    let (key, warnings) =
-        secret::api_key(&value).map_err(|source| Error::InvalidAdminSecretValue {
-            secret: arn.to_owned(),
-            source,
-        })?;
+    let secret = arn.to_owned();
+    let invalid = |source| Error::InvalidAdminSecretValue { secret, source };
+    let (key, warnings) = secret::api_key(&value).map_err(invalid)?;
     for warning in warnings {
         tracing::warn!(admin_secret = arn, "in the admin secret, {warning}");
     }
@@ -77,7 +59,9 @@ async fn admin_key(secrets: &secret::Client, arn: &str) -> Result<ApiKey, Error>
 pub struct ControlPlane<'a> {
     client: &'a confluent::Client,
     secrets: &'a secret::Client,
-    credentials: ControlPlaneCredentials,
+    /// The ARN of the admin secret, or `None` for self-rotation.
+    admin_secret: Option<String>,
+    key: Mutex<ApiKey>,
 }
 
 impl<'a> ControlPlane<'a> {
@@ -89,19 +73,16 @@ impl<'a> ControlPlane<'a> {
         own_key: Option<&ApiKey>,
     ) -> Result<Self, Error> {
         let admin_secret = admin_secret.map(|secret| secret.arn);
+        let own_key = own_key.ok_or(Error::InitialKeyRequiresAdminSecret);
         let key = match &admin_secret {
             Some(arn) => admin_key(secrets, arn).await?,
-            None => own_key
-                .cloned()
-                .ok_or(Error::InitialKeyRequiresAdminSecret)?,
+            None => own_key.cloned()?,
         };
         Ok(Self {
             client,
             secrets,
-            credentials: ControlPlaneCredentials {
-                admin_secret,
-                key: Mutex::new(key),
-            },
+            admin_secret,
+            key: Mutex::new(key),
         })
     }
 
@@ -114,18 +95,11 @@ impl<'a> ControlPlane<'a> {
     /// Reads a key's metadata. Returns `None` if the key does not exist or the credentials have no permission to see it:
     /// Confluent does not distinguish them.
     pub async fn read(&self, id: &ApiKeyId) -> Result<Option<ApiKeyMetadata>, Error> {
+        let not_found = [Some(ErrorKind::NotFound), Some(ErrorKind::Forbidden)];
         let read = self.send(async |client, key| client.read(key, id).await);
         match read.await {
-            Ok(key) => Ok(Some(key)),
-            Err(Error::Confluent(error))
-                if matches!(
-                    error.kind(),
-                    Some(ErrorKind::NotFound | ErrorKind::Forbidden)
-                ) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(error),
+            Err(Error::Confluent(error)) if not_found.contains(&error.kind()) => Ok(None),
+            read => read.map(Some),
         }
     }
 
@@ -142,73 +116,25 @@ impl<'a> ControlPlane<'a> {
         }
     }
 
-    /// See [`confluent::Client::applied_quota`].
-    pub async fn applied_quota(&self, scope: &str, id: &str) -> Result<Option<u64>, Error> {
-        self.send(async |client, key| client.applied_quota(key, scope, id).await)
-            .await
-    }
-
-    /// See [`confluent::Client::create`].
-    pub async fn create(&self, spec: &ApiKeySpec<'_>) -> Result<ApiKey, Error> {
-        self.send(async |client, key| client.create(key, spec).await)
-            .await
-    }
-
-    /// See [`confluent::Client::endpoint`].
-    pub async fn endpoint(
-        &self,
-        lookup: &EndpointLookup,
-        id: &str,
-        environment: &str,
-    ) -> Result<String, Error> {
-        self.send(async |client, key| client.endpoint(key, lookup, id, environment).await)
-            .await
-    }
-
-    /// See [`confluent::Client::delete`].
-    pub(super) async fn delete(
-        &self,
-        id: &ApiKeyId,
-        is_unused: impl AsyncFn() -> bool,
-    ) -> Result<(), Error> {
-        self.send(async |client, key| client.delete(key, id, &is_unused).await)
-            .await
-    }
-
     /// Sends a request, and once more with the admin secret's current key if its earlier key is rejected.
-    async fn send<T>(
+    pub async fn send<T>(
         &self,
         request: impl AsyncFn(&confluent::Client, &ApiKey) -> Result<T, confluent::Error>,
     ) -> Result<T, Error> {
-        let key = self.credentials.key.lock().await.clone();
-        let error = match request(self.client, &key).await {
-            Ok(response) => return Ok(response),
-            Err(error) => error,
-        };
-        if error.kind() == Some(ErrorKind::Unauthenticated)
-            && let Some(arn) = &self.credentials.admin_secret
+        let key = self.key.lock().await.clone();
+        let outcome = request(self.client, &key).await;
+        if let Err(error) = &outcome
+            && error.kind() == Some(ErrorKind::Unauthenticated)
+            && let Some(arn) = &self.admin_secret
         {
-            let current = self.reread_admin_key(arn, &key).await?;
+            let current = admin_key(self.secrets, arn).await?;
             if current != key {
+                let (rejected_key_id, admin_key_id) = (&key.id, &current.id);
+                tracing::info!(%rejected_key_id, %admin_key_id, "the admin secret has a new key");
+                *self.key.lock().await = current.clone();
                 return Ok(request(self.client, &current).await?);
             }
         }
-        Err(error.into())
-    }
-
-    /// Reads the admin secret again, unless that has happened since `rejected` was in use.
-    async fn reread_admin_key(&self, arn: &str, rejected: &ApiKey) -> Result<ApiKey, Error> {
-        let mut key = self.credentials.key.lock().await;
-        if *key == *rejected {
-            *key = admin_key(self.secrets, arn).await?;
-            if *key != *rejected {
-                tracing::info!(
-                    rejected_key_id = %rejected.id,
-                    admin_key_id = %key.id,
-                    "the admin secret was rotated; retrying with its current key"
-                );
-            }
-        }
-        Ok(key.clone())
+        Ok(outcome?)
     }
 }

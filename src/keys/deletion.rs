@@ -97,7 +97,8 @@ pub async fn delete_key(
     expected_key: Option<&ApiKeyId>,
     is_unused: impl AsyncFn() -> bool,
 ) -> Result<(), Error> {
-    let source = match control_plane.delete(id, is_unused).await {
+    let deleted = control_plane.send(async |client, key| client.delete(key, id, &is_unused).await);
+    let source = match deleted.await {
         Ok(()) => return Ok(()),
         Err(Error::Confluent(source)) => source,
         Err(error) => return Err(error),

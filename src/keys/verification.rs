@@ -344,8 +344,10 @@ async fn look_up(
     id: &str,
     environment: &str,
 ) -> Result<Url, Error> {
-    let found = control_plane.endpoint(lookup, id, environment).await;
-    base_url(ENDPOINT_FROM_CONFLUENT, &found.map_err(lookup_failed)?)
+    let found =
+        control_plane.send(async |client, key| client.endpoint(key, lookup, id, environment).await);
+    let endpoint = found.await.map_err(lookup_failed)?;
+    base_url(ENDPOINT_FROM_CONFLUENT, &endpoint)
 }
 
 /// Checks that Confluent lists the current key with the owner and resource of the secret value. Together with its verification,

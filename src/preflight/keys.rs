@@ -21,7 +21,9 @@ impl Context<'_> {
         };
         let owner = self.value.owner();
         let (scope, id) = quota.scope_and_id(owner);
-        let limit = match self.control_plane.applied_quota(scope, id).await {
+        let control_plane = self.control_plane;
+        let limit = control_plane.send(async |c, key| c.applied_quota(key, scope, id).await);
+        let limit = match limit.await {
             Ok(Some(limit)) => limit,
             Ok(None) => {
                 return Finding::unknown(format!("Confluent Cloud does not return the quota {id}"));

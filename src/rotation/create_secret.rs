@@ -206,7 +206,9 @@ impl Rotation<'_> {
             display_name: &ownership::display_name(arn),
             description: &self.tag(current.labels).description(),
         };
-        match current.control_plane.create(&spec).await {
+        let control_plane = current.control_plane;
+        let created = control_plane.send(async |client, key| client.create(key, &spec).await);
+        match created.await {
             Err(Error::Confluent(source)) if source.kind() == Some(ErrorKind::QuotaExceeded) => {
                 Err(self.quota_exceeded(current, resource, source))
             }
