@@ -39,27 +39,23 @@ pub struct Aws {
 
 impl Aws {
     pub(super) fn read<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> Self {
-        let endpoint = reader.parse("AWS_ENDPOINT_URL", None, endpoint_url);
-        reader.parse("AWS_RETRY_MODE", (), retry_mode);
+        let endpoint = reader.parse("AWS_ENDPOINT_URL", base_url);
+        let of_secrets_manager = reader.parse("AWS_ENDPOINT_URL_SECRETS_MANAGER", base_url);
+        let of_sts = reader.parse("AWS_ENDPOINT_URL_STS", base_url);
+        reader.parse("AWS_RETRY_MODE", retry_mode);
         Self {
             region: reader.required("AWS_REGION"),
             access_key_id: reader.required("AWS_ACCESS_KEY_ID"),
             secret_access_key: Redacted::new(reader.required("AWS_SECRET_ACCESS_KEY")),
             session_token: reader.value("AWS_SESSION_TOKEN").map(Redacted::new),
-            secrets_manager_url: reader.parse(
-                "AWS_ENDPOINT_URL_SECRETS_MANAGER",
-                endpoint.clone(),
-                endpoint_url,
-            ),
-            sts_url: reader.parse("AWS_ENDPOINT_URL_STS", endpoint, endpoint_url),
-            use_fips: reader.parse("AWS_USE_FIPS_ENDPOINT", None, boolean),
-            use_dual_stack: reader.parse("AWS_USE_DUALSTACK_ENDPOINT", None, boolean),
-            max_attempts: reader.parse("AWS_MAX_ATTEMPTS", None, attempts),
+            secrets_manager_url: of_secrets_manager.or_else(|| endpoint.clone()),
+            sts_url: of_sts.or(endpoint),
+            use_fips: reader.parse("AWS_USE_FIPS_ENDPOINT", boolean),
+            use_dual_stack: reader.parse("AWS_USE_DUALSTACK_ENDPOINT", boolean),
+            max_attempts: reader.parse("AWS_MAX_ATTEMPTS", attempts),
         }
     }
-}
 
-impl Aws {
     /// Returns the SDK's configuration of all services. It contains no endpoint URL.
     pub fn sdk_config(&self, http: &reqwest::Client) -> SdkConfig {
         let session_token = self.session_token.as_ref();
@@ -82,27 +78,17 @@ impl Aws {
 }
 
 fn retry_mode(value: &str) -> Result<(), &'static str> {
-    match value.to_ascii_lowercase().as_str() {
-        "standard" => Ok(()),
-        _ => Err("must be standard, or not set"),
-    }
+    let is_standard = value.eq_ignore_ascii_case("standard").then_some(());
+    is_standard.ok_or("must be standard, or not set")
 }
 
-fn endpoint_url(value: &str) -> Result<Option<Url>, &'static str> {
-    base_url(value).map(Some)
+fn boolean(value: &str) -> Result<bool, &'static str> {
+    let value = value.to_ascii_lowercase().parse();
+    value.map_err(|_| "must be true or false")
 }
 
-fn boolean(value: &str) -> Result<Option<bool>, &'static str> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" => Ok(Some(true)),
-        "false" => Ok(Some(false)),
-        _ => Err("must be true or false"),
-    }
-}
-
-fn attempts(value: &str) -> Result<Option<NonZeroU32>, &'static str> {
-    let attempts = value.parse().map(Some);
-    attempts.map_err(|_| "must be a number of at least 1")
+fn attempts(value: &str) -> Result<NonZeroU32, &'static str> {
+    value.parse().map_err(|_| "must be a number of at least 1")
 }
 
 #[cfg(test)]

@@ -93,16 +93,19 @@ impl Config {
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Problems> {
         let default_url = Url::parse(DEFAULT_URL).map_err(|_| Problems::default())?;
         let mut reader = Reader::new(variable);
-        reader.parse(LOG_LEVEL, LogLevel::INFO, log_level);
+        reader.parse(LOG_LEVEL, log_level);
+        let url = reader.parse("CONFLUENT_API_URL", base_url);
+        let interval = reader.parse("PROBE_INTERVAL_MS", interval);
+        let domains = reader.parse("ALLOWED_ENDPOINT_DOMAINS", domains);
         let config = Self {
-            confluent_url: reader.parse("CONFLUENT_API_URL", default_url, base_url),
-            admin_secret_arn: reader.parse("ADMIN_SECRET_ARN", None, secret_arn),
+            confluent_url: url.unwrap_or(default_url),
+            admin_secret_arn: reader.parse("ADMIN_SECRET_ARN", secret_arn),
             old_key_policy: reader.choose("OLD_KEY_POLICY", &OLD_KEY_POLICIES),
             key_verification: reader.choose("KEY_VERIFICATION", &KEY_VERIFICATIONS),
             current_key_check: reader.choose("CURRENT_KEY_CHECK", &CURRENT_KEY_CHECKS),
             initial_key: reader.choose("INITIAL_KEY", &INITIAL_KEYS),
-            probe_interval: reader.parse("PROBE_INTERVAL_MS", DEFAULT_PROBE_INTERVAL, interval),
-            allowed_domains: reader.parse("ALLOWED_ENDPOINT_DOMAINS", Vec::new(), domains),
+            probe_interval: interval.unwrap_or(DEFAULT_PROBE_INTERVAL),
+            allowed_domains: domains.unwrap_or_default(),
             network: network::read(&mut reader),
             aws: Aws::read(&mut reader),
         };
@@ -112,7 +115,8 @@ impl Config {
 
 /// Reads the log level, or returns the default if it is invalid. [`Config::read`] reports the problem.
 pub fn read_log_level(variable: impl Fn(&str) -> Option<String>) -> LogLevel {
-    Reader::new(variable).parse(LOG_LEVEL, LogLevel::INFO, log_level)
+    let level = Reader::new(variable).parse(LOG_LEVEL, log_level);
+    level.unwrap_or(LogLevel::INFO)
 }
 
 const LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
@@ -144,12 +148,9 @@ fn log_level(value: &str) -> Result<LogLevel, &'static str> {
     LogLevel::from_name(value).ok_or("must be one of: TRACE, DEBUG, INFO, WARN, ERROR, FATAL")
 }
 
-fn secret_arn(value: &str) -> Result<Option<String>, &'static str> {
-    if is_secret_arn(value) {
-        Ok(Some(value.to_owned()))
-    } else {
-        Err("must be the complete ARN of a secret in Secrets Manager")
-    }
+fn secret_arn(value: &str) -> Result<String, &'static str> {
+    let arn = is_secret_arn(value).then(|| value.to_owned());
+    arn.ok_or("must be the complete ARN of a secret in Secrets Manager")
 }
 
 /// Returns whether `value` looks like the ARN of a secret.
@@ -165,24 +166,18 @@ fn interval(value: &str) -> Result<Duration, &'static str> {
 }
 
 fn domains(value: &str) -> Result<Vec<String>, &'static str> {
-    let is_domain = |domain: &str| {
-        let mut labels = domain.split('.');
-        domain.contains('.')
-            && labels.all(|label| {
-                !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-            })
-            && domain.parse::<Ipv4Addr>().is_err()
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let is_label = |label: &str| !label.is_empty() && label.chars().all(is_allowed);
+    let is_domain = |domain: &String| {
+        let is_ip_address = domain.parse::<Ipv4Addr>().is_ok();
+        domain.contains('.') && domain.split('.').all(is_label) && !is_ip_address
     };
-    value
+    let domains = value
         .split(',')
-        .map(|domain| domain.trim().to_ascii_lowercase())
-        .filter(|domain| !domain.is_empty())
-        .map(|domain| {
-            is_domain(&domain)
-                .then_some(domain)
-                .ok_or("must be domain names separated by commas, such as example.com, without *")
-        })
-        .collect()
+        .map(|domain| domain.trim().to_ascii_lowercase());
+    let domains: Vec<String> = domains.filter(|domain| !domain.is_empty()).collect();
+    let are_valid = domains.iter().all(is_domain).then_some(domains);
+    are_valid.ok_or("must be domain names separated by commas, such as example.com, without *")
 }
 
 #[cfg(test)]

@@ -12,13 +12,13 @@ use crate::http::{Network, Redacted};
 
 pub(super) fn read<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> Network {
     // Both spellings are common: https://curl.se/docs/manpage.html#ENVIRONMENT
-    let lowercase = reader.parse("https_proxy", None, proxy);
+    let lowercase = reader.parse("https_proxy", proxy);
+    let roots = reader.parse("SSL_CERT_FILE", certificates);
+    let no_proxy = reader.value("NO_PROXY");
     Network {
-        more_roots: reader.parse("SSL_CERT_FILE", Vec::new(), certificates),
-        proxy: reader.parse("HTTPS_PROXY", lowercase, proxy),
-        no_proxy: reader
-            .value("NO_PROXY")
-            .or_else(|| reader.value("no_proxy")),
+        more_roots: roots.unwrap_or_default(),
+        proxy: reader.parse("HTTPS_PROXY", proxy).or(lowercase),
+        no_proxy: no_proxy.or_else(|| reader.value("no_proxy")),
     }
 }
 
@@ -43,21 +43,15 @@ fn certificates(path: &str) -> Result<Vec<TrustAnchor<'static>>, &'static str> {
 }
 
 /// Parses the URL of a proxy. As in curl, the default scheme is HTTP; the connections through the proxy use TLS.
-fn proxy(value: &str) -> Result<Option<Redacted>, &'static str> {
+fn proxy(value: &str) -> Result<Redacted, &'static str> {
     const PROBLEM: &str = "must be the URL of an HTTP or HTTPS proxy without a path, such as \
                            http://proxy.example.com:3128";
-    let value = if value.contains("://") {
-        value.to_owned()
-    } else {
-        format!("http://{value}")
-    };
-    let url = Url::parse(&value).map_err(|_| PROBLEM)?;
+    let scheme = if value.contains("://") { "" } else { "http://" };
+    let url = Url::parse(&format!("{scheme}{value}")).map_err(|_| PROBLEM)?;
     let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    if is_bare && matches!(url.scheme(), "http" | "https") {
-        Ok(Some(Redacted::new(url.into())))
-    } else {
-        Err(PROBLEM)
-    }
+    let is_valid = is_bare && matches!(url.scheme(), "http" | "https");
+    let url = is_valid.then(|| Redacted::new(url.into()));
+    url.ok_or(PROBLEM)
 }
 
 #[cfg(test)]

@@ -16,18 +16,11 @@ pub fn environment(name: &str) -> Option<String> {
 }
 
 /// The problems of a configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[error("invalid configuration: {}", .0.join("; "))]
 pub struct Problems(Vec<String>);
 
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid configuration: {}", self.0.join("; "))
-    }
-}
-
-impl std::error::Error for Problems {}
-
-/// Reads variables and collects their problems. An invalid variable gets its default.
+/// Reads variables and collects their problems. An invalid variable counts as not set.
 pub(super) struct Reader<F> {
     variable: F,
     problems: Problems,
@@ -65,32 +58,24 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 
     /// Parses the value of `name`.
-    pub(super) fn parse<T>(
+    pub(super) fn parse<T, E: fmt::Display>(
         &mut self,
         name: &str,
-        default: T,
-        parse: fn(&str) -> Result<T, &'static str>,
-    ) -> T {
-        match self.value(name).map(|value| parse(&value)) {
-            Some(Ok(parsed)) => return parsed,
-            Some(Err(problem)) => self.problems.0.push(format!("{name} {problem}")),
-            None => {}
-        }
-        default
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let parsed = parse(&self.value(name)?);
+        let report = |problem| self.problems.0.push(format!("{name} {problem}"));
+        parsed.map_err(report).ok()
     }
 
     /// Returns the choice that the value of `name` selects.
     pub(super) fn choose<T: Copy + Default>(&mut self, name: &str, choices: &[(&str, T)]) -> T {
-        let Some(value) = self.value(name) else {
-            return T::default();
-        };
-        if let Some((_, chosen)) = choices.iter().find(|(choice, _)| *choice == value) {
-            return *chosen;
-        }
-        let names: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
-        let problem = format!("{name} must be one of: {}", names.join(", "));
-        self.problems.0.push(problem);
-        T::default()
+        let chosen = self.parse(name, |value| {
+            let chosen = choices.iter().find(|(choice, _)| *choice == value);
+            let names: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
+            chosen.ok_or_else(|| format!("must be one of: {}", names.join(", ")))
+        });
+        chosen.map(|(_, choice)| *choice).unwrap_or_default()
     }
 }
 
@@ -102,9 +87,6 @@ pub(super) fn base_url(value: &str) -> Result<Url, &'static str> {
     let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let has_user = !url.username().is_empty() || url.password().is_some();
     let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
-    if is_bare && !has_user && is_safe {
-        Ok(url)
-    } else {
-        Err(PROBLEM)
-    }
+    let is_valid = is_bare && !has_user && is_safe;
+    is_valid.then_some(url).ok_or(PROBLEM)
 }
