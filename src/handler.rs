@@ -59,6 +59,7 @@ impl Function {
                 Ok(request) => request.to_string(),
                 Err(_) => "unknown".to_owned(),
             };
+            tracing::Span::current().record("step", &step);
             let outcome = match request {
                 Ok(request) => self.run(request, &invocation.context, &metrics).await,
                 Err(error) => Err(error),
@@ -82,19 +83,18 @@ impl Function {
         metrics: &Arc<Metrics>,
     ) -> Result<Option<Report>, Error> {
         let deadline = Deadline::of_invocation(context.deadline);
-        let control_plane = self.config.confluent_url.clone();
-        let allowed = AllowedHosts::new(control_plane.clone(), self.config.allowed_domains.clone());
+        let config = &self.config;
+        let url = config.confluent_url.clone();
+        let allowed = AllowedHosts::new(url.clone(), config.allowed_domains.clone());
         let http = Http {
             backoff: self.backoff.clone(),
             metrics: Arc::clone(metrics),
             ..Http::new(self.http.clone(), allowed, self.http_limits)
         };
-        let confluent = confluent::Client::new(http, control_plane, deadline);
-        let secrets_manager = self.secrets_manager.clone();
-        let secrets = secret::Client::new(secrets_manager, deadline, self.secret_limits);
-        let config = &self.config;
+        let confluent = confluent::Client::new(http, url, deadline);
+        let sdk = &self.secrets_manager;
+        let secrets = secret::Client::new(sdk.clone(), deadline, self.secret_limits);
         let span = tracing::Span::current();
-        span.record("step", tracing::field::display(&request));
         match request {
             Request::Preflight { secret_id } => {
                 span.record("secret_id", &secret_id);

@@ -95,7 +95,9 @@ pub enum Error {
         source: http::Error,
     },
     #[error(
-        "could not verify the pending key {key}: probe {probes}, after {elapsed:.0?}, was {outcome}"
+        "could not verify the pending key {key}: {probes} probe{} in {} s, the last one {outcome}",
+        if *.probes == 1 { "" } else { "s" },
+        .elapsed.as_secs()
     )]
     PendingKeyNotAccepted {
         key: String,
@@ -137,7 +139,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Creates the error for a current key that is not a key of `owner`. `metadata` is the key's, `keys` are the owner's keys that are listed.
+    /// Creates the error for a current key that is not a key of `owner`. `metadata` is the key's, `keys` are the owner's.
     pub fn not_of_owner(
         key: &ApiKeyId,
         owner: &str,

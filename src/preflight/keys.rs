@@ -36,7 +36,9 @@ impl Context<'_> {
             .iter()
             .filter(|key| key.owner.as_deref() == Some(owner));
         let used = quota.used(keys.map(|key| key.resource.as_deref()));
-        let observed = format!("{owner} uses {used} of its quota of {limit} API keys ({id})");
+        let plural = if limit == 1 { "" } else { "s" };
+        let observed =
+            format!("{owner} uses {used} of its quota of {limit} API key{plural} ({id})");
         // createSecret first deletes the key of AWSPREVIOUS.
         let deletable = u64::from(self.labels.version_with(PREVIOUS).is_some());
         if used >= limit.saturating_add(deletable) {

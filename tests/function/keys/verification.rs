@@ -219,7 +219,7 @@ async fn an_unverified_key_is_reported_with_the_last_outcome_and_the_number_of_p
 
         let message = &error.error_message;
         assert_eq!(error.error_type, expected, "{name}: {message}");
-        for part in [outcome, &pending, ": probe "] {
+        for part in [outcome, &pending, " probes in "] {
             assert!(message.contains(part), "{name}: {part}: {message}");
         }
         assert_eq!(world.all_keys(), keys, "{name}");
@@ -272,7 +272,7 @@ async fn an_unreachable_endpoint_is_reported_as_unreachable() {
         error.error_message
     );
     assert!(
-        error.error_message.contains("reach the endpoint"),
+        error.error_message.contains("reaches the endpoint"),
         "{}",
         error.error_message
     );

@@ -47,7 +47,7 @@ const CASES: &[Case] = &[
         },
         step: "testSecret",
         error: "PendingKeyNotAuthorized",
-        message: "could not verify the pending key PENDING: probe [..] was denied with HTTP 403. If this persists, \
+        message: "could not verify the pending key PENDING: [..] the last one denied with HTTP 403. If this persists, \
                   check the owner's roles, and firewalls, proxies and IP filters",
     },
     Case {
