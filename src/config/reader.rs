@@ -7,10 +7,7 @@ use url::Url;
 use crate::http::is_loopback;
 
 /// Returns the value of an environment variable, or `None` if it is not set or empty.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the only place that reads the environment"
-)]
+#[expect(clippy::disallowed_methods, reason = "the only read of a variable")]
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

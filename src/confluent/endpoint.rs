@@ -55,18 +55,12 @@ pub(super) fn cloud_and_region(id: &str) -> Option<(&str, &str)> {
 ///
 /// <https://docs.confluent.io/cloud/current/api.html#operation/getCmkV2Cluster>
 pub(super) fn kafka_endpoint(response: &Value) -> Option<String> {
-    let access_points = response
-        .pointer("/spec/endpoints")
-        .and_then(Value::as_object);
+    // Every type except PUBLIC is private, and the private types have several spellings.
+    let is_public = |point: &Value| string(point, "/connection_type").as_deref() == Some("PUBLIC");
     let of_access_point = |public: bool| {
-        access_points?
-            .values()
-            .filter(|point| {
-                // Every type except PUBLIC is private, and the private types have several spellings.
-                let connection_type = point.pointer("/connection_type").and_then(Value::as_str);
-                public == (connection_type == Some("PUBLIC"))
-            })
-            .find_map(|point| string(point, "/http_endpoint"))
+        let points = response.pointer("/spec/endpoints")?.as_object()?.values();
+        let mut points = points.filter(|point| is_public(point) == public);
+        points.find_map(|point| string(point, "/http_endpoint"))
     };
     of_access_point(true)
         .or_else(|| of_access_point(false))
@@ -78,12 +72,9 @@ pub(super) fn kafka_endpoint(response: &Value) -> Option<String> {
 /// <https://docs.confluent.io/cloud/current/api.html#operation/getSrcmV3Cluster>
 pub(super) fn schema_registry_endpoint(response: &Value) -> Option<String> {
     let regional = || {
-        response
-            .pointer("/spec/private_networking_config/regional_endpoints")?
-            .as_object()?
-            .values()
-            .find_map(|endpoint| endpoint.as_str().filter(|endpoint| !endpoint.is_empty()))
-            .map(str::to_owned)
+        let endpoints = response.pointer("/spec/private_networking_config/regional_endpoints")?;
+        let mut endpoints = endpoints.as_object()?.values();
+        endpoints.find_map(|endpoint| string(endpoint, ""))
     };
     string(response, "/spec/http_endpoint")
         .or_else(regional)

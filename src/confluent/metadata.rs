@@ -36,13 +36,9 @@ impl ApiKeyMetadata {
 /// Checks that `id` cannot change the rest of a path.
 fn path_segment(id: Option<&str>, what: &'static str) -> Result<Option<String>, Error> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    match id {
-        Some(id) if id.len() > MAX_ID_LENGTH || !id.bytes().all(is_allowed) => {
-            Err(Error::invalid_response(
-                "describe an API key",
-                format!("contains {what} with an invalid ID"),
-            ))
-        }
-        id => Ok(id.map(str::to_owned)),
+    if id.is_some_and(|id| id.len() > MAX_ID_LENGTH || !id.bytes().all(is_allowed)) {
+        let problem = format!("contains {what} with an invalid ID");
+        return Err(Error::invalid_response("describe an API key", problem));
     }
+    Ok(id.map(str::to_owned))
 }

@@ -23,16 +23,13 @@ impl Resource {
     pub fn new(id: Option<&str>, environment: Option<&str>) -> Result<Self, UnknownResource> {
         let (prefix, id) = split_environment(id.unwrap_or("cloud"));
         // Both become segments of a URL's path.
-        let is_well_formed = [id, prefix.unwrap_or_default()]
-            .iter()
-            .flat_map(|part| part.chars())
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
-        let key_type = KEY_TYPES
-            .iter()
-            .find(|key_type| is_well_formed && key_type.has_resource(id))
-            .ok_or(UnknownResource)?;
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+        let is_well_formed = |part: &str| part.chars().all(is_allowed);
+        let are_well_formed = is_well_formed(id) && prefix.is_none_or(is_well_formed);
+        let mut key_types = KEY_TYPES.iter();
+        let key_type = key_types.find(|key_type| are_well_formed && key_type.has_resource(id));
         Ok(Self {
-            key_type,
+            key_type: key_type.ok_or(UnknownResource)?,
             id: id.to_owned(),
             environment: environment.or(prefix).map(str::to_owned),
         })

@@ -1,5 +1,6 @@
 //! The JSON of the API Keys API. Parsing is lenient, and errors never quote the response.
 
+use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -44,9 +45,8 @@ pub(super) fn next_page(base: &Url, next: Option<&str>) -> Result<Option<String>
     let Some(next) = next.filter(|next| !next.is_empty()) else {
         return Ok(None);
     };
-    let url = base
-        .join(next)
-        .map_err(|_| "contains an invalid URL of the next page")?;
+    let url = base.join(next);
+    let url = url.map_err(|_| "contains an invalid URL of the next page")?;
     let token = url.query_pairs().find(|(name, _)| name == "page_token");
     match token {
         Some((_, token)) if !token.is_empty() => Ok(Some(token.into_owned())),
@@ -134,15 +134,14 @@ impl From<WireKey> for ApiKeyMetadata {
         let spec = key.spec.unwrap_or_default();
         let metadata = key.metadata.unwrap_or_default();
         let resource = spec.resource.unwrap_or_default();
-        let element = |crn: Option<&str>, name| crn.and_then(|crn| crn_element(crn, name));
+        let element = |crn: Option<String>, name| crn_element(&crn?, name);
+        let is_set = |id: &String| !id.is_empty();
+        let environment = resource.environment.filter(is_set);
         Self {
             owner: spec.owner.and_then(|owner| owner.id),
-            environment: resource
-                .environment
-                .filter(|id| !id.is_empty())
-                .or_else(|| element(resource.resource_name.as_deref(), "environment")),
-            resource: resource.id.filter(|id| !id.is_empty()),
-            organization: element(metadata.resource_name.as_deref(), "organization"),
+            environment: environment.or_else(|| element(resource.resource_name, "environment")),
+            resource: resource.id.filter(is_set),
+            organization: element(metadata.resource_name, "organization"),
             description: spec.description.unwrap_or_default(),
             created_at: metadata.created_at.as_deref().and_then(epoch_seconds),
             id: key.id,
@@ -155,16 +154,14 @@ impl From<WireKey> for ApiKeyMetadata {
 ///
 /// <https://docs.confluent.io/cloud/current/security/monitor/audit-logging/audit-log-records.html>
 fn crn_element(crn: &str, name: &str) -> Option<String> {
-    crn.split('/')
-        .filter_map(|element| element.split_once('='))
-        .find(|(key, value)| *key == name && !value.is_empty())
-        .map(|(_, value)| value.to_owned())
+    let mut elements = crn.split('/').filter_map(|element| element.split_once('='));
+    let element = elements.find(|(key, value)| *key == name && !value.is_empty());
+    element.map(|(_, value)| value.to_owned())
 }
 
 fn epoch_seconds(rfc_3339: &str) -> Option<i64> {
-    aws_smithy_types::DateTime::from_str(rfc_3339, Format::DateTimeWithOffset)
-        .ok()
-        .map(|time| time.secs())
+    let time = DateTime::from_str(rfc_3339, Format::DateTimeWithOffset);
+    time.ok().map(|time| time.secs())
 }
 
 #[cfg(test)]

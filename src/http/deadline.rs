@@ -60,10 +60,7 @@ impl Deadline {
     }
 
     /// Waits for `delay`, or fails immediately if the wait would reach the deadline.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the only place that waits; it checks the deadline first"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "checks the deadline first")]
     pub async fn wait(self, delay: Duration) -> Result<(), DeadlineExceeded> {
         if delay >= self.remaining() {
             return Err(DeadlineExceeded);

@@ -5,7 +5,6 @@
 
 mod client;
 mod deadline;
-mod error_chain;
 mod hosts;
 mod network;
 mod redacted;
@@ -14,10 +13,18 @@ mod retry;
 
 pub use client::{MAX_BODY_BYTES, SdkHttpClient, build_client};
 pub use deadline::{Backoff, Deadline, DeadlineExceeded, at_least};
-pub use error_chain::joined;
 pub(crate) use hosts::DOMAIN_NOT_ALLOWED;
 pub use hosts::{AllowedHosts, is_loopback};
 pub use network::Network;
 pub use redacted::Redacted;
 pub use request::{Error, Http, Limits, RESPONSE_RESERVE, Request, Response};
 pub use retry::SharedBackoff;
+
+/// Returns an error and its causes, separated by colons.
+pub fn joined(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

@@ -10,9 +10,7 @@ use std::time::Duration;
 /// doubles the range from which this process draws its next delays, and each other response narrows it. The share of
 /// rejected requests then stays constant, however many instances run.
 #[derive(Clone, Debug, Default)]
-pub struct SharedBackoff {
-    range_ms: Arc<AtomicU64>,
-}
+pub struct SharedBackoff(Arc<AtomicU64>);
 
 impl SharedBackoff {
     /// The first and the widest range, in multiples of the initial delay of a retry.
@@ -32,11 +30,11 @@ impl SharedBackoff {
     }
 
     fn range(&self) -> Duration {
-        Duration::from_millis(self.range_ms.load(Ordering::Relaxed))
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
     }
 
     fn set(&self, range: Duration) {
         let milliseconds = u64::try_from(range.as_millis()).unwrap_or(u64::MAX);
-        self.range_ms.store(milliseconds, Ordering::Relaxed);
+        self.0.store(milliseconds, Ordering::Relaxed);
     }
 }

@@ -37,7 +37,7 @@ pub(super) const CASES: &[Case] = &[
         name: "a quota of one key",
         check: "quota",
         outcome: Failed,
-        observed: "1 of its quota of 1 API keys (",
+        observed: "1 of its quota of 1 API key (",
         setting: INITIAL_KEY,
         arrange: |world| set_quota(world, 1),
     },
