@@ -104,7 +104,7 @@ fn hash(string: &str) -> String {
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>
 const MIN_ORPHAN_AGE: Duration = Duration::from_mins(2 * 15);
 
-/// Returns the keys that createSecret deletes before it creates a key: orphaned keys of at least [`MIN_ORPHAN_AGE`], and the
+/// Returns the keys that createSecret deletes before it creates a key: orphaned keys that are older than 30 minutes, and the
 /// key with the ID `replaced`, which the current key has replaced.
 ///
 /// A younger orphaned key may belong to an invocation that does not know that its rotation was abandoned, and that would
