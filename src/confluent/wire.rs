@@ -1,10 +1,11 @@
 //! The JSON of the API Keys API. Parsing is lenient, and errors never quote the response.
 
 use aws_smithy_types::DateTime;
+use std::fmt;
+
 use aws_smithy_types::date_time::Format;
-use serde::de::Error as _;
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -86,12 +87,28 @@ pub(super) struct WirePage {
 
 /// Deserializes at most [`MAX_PAGE_KEYS`] keys.
 fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<WireKey>, D::Error> {
-    let keys = Vec::<&RawValue>::deserialize(deserializer)?;
-    if keys.len() > MAX_PAGE_KEYS {
-        return Err(D::Error::custom("too many keys"));
+    struct Keys;
+
+    impl<'de> Visitor<'de> for Keys {
+        type Value = Vec<WireKey>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array of API keys")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+            let mut keys = Vec::new();
+            while let Some(key) = array.next_element()? {
+                keys.push(key);
+                if keys.len() > MAX_PAGE_KEYS {
+                    return Err(A::Error::custom("too many keys"));
+                }
+            }
+            Ok(keys)
+        }
     }
-    let keys = keys.iter().map(|key| serde_json::from_str(key.get()));
-    keys.collect::<Result<_, _>>().map_err(D::Error::custom)
+
+    deserializer.deserialize_seq(Keys)
 }
 
 #[derive(Default, Deserialize)]
