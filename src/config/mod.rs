@@ -172,9 +172,8 @@ fn domains(value: &str) -> Result<Vec<String>, &'static str> {
         let is_ip_address = domain.parse::<Ipv4Addr>().is_ok();
         domain.contains('.') && domain.split('.').all(is_label) && !is_ip_address
     };
-    let domains = value
-        .split(',')
-        .map(|domain| domain.trim().to_ascii_lowercase());
+    let value = value.to_ascii_lowercase();
+    let domains = value.split(',').map(|domain| domain.trim().to_owned());
     let domains: Vec<String> = domains.filter(|domain| !domain.is_empty()).collect();
     let are_valid = domains.iter().all(is_domain).then_some(domains);
     are_valid.ok_or("must be domain names separated by commas, such as example.com, without *")

@@ -18,7 +18,35 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::{LookupSpan, Scope};
 use tracing_subscriber::{Layer, fmt as subscriber_fmt, registry};
 
-use super::{LogLevel, METRICS_TARGET};
+use super::METRICS_TARGET;
+
+/// A log level of Lambda.
+///
+/// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLevel {
+    /// The name, as in the `level` field of a log message.
+    pub name: &'static str,
+    /// The filter for messages of this level and above.
+    pub filter: LevelFilter,
+}
+
+impl LogLevel {
+    /// Lambda's default.
+    pub const INFO: Self = Self {
+        name: "INFO",
+        filter: LevelFilter::INFO,
+    };
+
+    /// Returns the level with `name`, in any case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let mut names = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"].into_iter();
+        let name = names.find(|known| known.eq_ignore_ascii_case(name))?;
+        // `tracing` has no level above ERROR.
+        let filter = name.parse().unwrap_or(LevelFilter::ERROR);
+        Some(Self { name, filter })
+    }
+}
 
 /// Returns a subscriber that writes log messages of `level` and above, and all metrics, to `writer`.
 pub fn subscriber<W>(level: LogLevel, writer: W) -> impl Subscriber + Send + Sync
@@ -38,23 +66,16 @@ where
 /// Enables this crate's messages at `level`, and warnings and errors of the Lambda runtime: at TRACE, it logs the event with its
 /// `RotationToken`. Other libraries are never enabled, because the SDK's warnings contain responses.
 fn is_enabled(metadata: &Metadata<'_>, level: LevelFilter) -> bool {
-    let target = metadata.target();
-    if target == METRICS_TARGET {
-        return true;
+    match metadata.target() {
+        METRICS_TARGET => true,
+        target if target.starts_with(env!("CARGO_CRATE_NAME")) => *metadata.level() <= level,
+        // Repeats the error that the handler returned and has logged. A message about a panic has a field `error`.
+        "lambda_runtime::layers::panic" if metadata.fields().field("error").is_none() => false,
+        target if target.starts_with("lambda_runtime") => {
+            *metadata.level() <= level.min(LevelFilter::WARN)
+        }
+        _ => false,
     }
-    if target.starts_with(env!("CARGO_CRATE_NAME")) {
-        return *metadata.level() <= level;
-    }
-    target.starts_with("lambda_runtime")
-        && *metadata.level() <= level.min(LevelFilter::WARN)
-        && !repeats_error(metadata)
-}
-
-/// Returns whether the message repeats the error that the handler returned and has already logged with all fields. The
-/// runtime's message about a panic has a field `error` and is kept.
-fn repeats_error(metadata: &Metadata<'_>) -> bool {
-    metadata.target() == "lambda_runtime::layers::panic"
-        && metadata.fields().field("error").is_none()
 }
 
 /// Formats an event as a flat JSON object. Metrics have the configured level, so that Lambda does not filter them.

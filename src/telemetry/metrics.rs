@@ -52,24 +52,21 @@ impl Metrics {
 }
 
 fn line(counts: &Counts, function: &str, step: &str, error: Option<&str>) -> Value {
+    let propagation = counts.propagation_seconds;
     let mut metrics = vec![
         ("FailedSteps", "Count", json!(u8::from(error.is_some()))),
         ("ConfluentRequests", "Count", json!(counts.requests)),
         ("ConfluentRetries", "Count", json!(counts.retries)),
         ("OrphanedKeysDeleted", "Count", json!(counts.orphans)),
         ("DeletionsFailed", "Count", json!(counts.failed_deletions)),
+        ("PropagationSeconds", "Seconds", json!(propagation)),
+        ("OwnerKeys", "Count", json!(counts.owner_keys)),
     ];
-    if let Some(seconds) = counts.propagation_seconds {
-        metrics.push(("PropagationSeconds", "Seconds", json!(seconds)));
-    }
-    if let Some(keys) = counts.owner_keys {
-        metrics.push(("OwnerKeys", "Count", json!(keys)));
-    }
+    // What was not measured is not declared either.
+    metrics.retain(|(_, _, value)| !value.is_null());
     let named = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
-    let of_function: Vec<Value> = metrics
-        .iter()
-        .map(|(name, unit, _)| named(name, unit))
-        .collect();
+    let of_function = metrics.iter().map(|(name, unit, _)| named(name, unit));
+    let of_function: Vec<Value> = of_function.collect();
     let mut line = json!({
         "_aws": {
             "Timestamp": epoch_milliseconds(),
