@@ -89,15 +89,14 @@ impl Event {
     /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda.html>
     pub fn parse(payload: &Value) -> Result<Self, Error> {
         if !payload.is_object() {
-            return Err(invalid("is not a JSON object".to_owned()));
+            return invalid("is not a JSON object");
         }
         let token = required(payload, "ClientRequestToken")?;
         // https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html
         if !(32..=64).contains(&token.len()) || !token.chars().all(|c| c.is_ascii_graphic()) {
-            return Err(invalid(
-                "has an invalid ClientRequestToken: it must have 32 to 64 printable ASCII characters"
-                    .to_owned(),
-            ));
+            return invalid(
+                "has an invalid ClientRequestToken: it must have 32 to 64 printable ASCII characters",
+            );
         }
         Ok(Self {
             step: step(&required(payload, "Step")?)?,
@@ -108,35 +107,30 @@ impl Event {
     }
 }
 
-fn invalid(problem: String) -> Error {
-    Error::InvalidEvent { problem }
+fn invalid<T>(problem: impl Into<String>) -> Result<T, Error> {
+    let problem = problem.into();
+    Err(Error::InvalidEvent { problem })
 }
 
 fn optional(payload: &Value, field: &'static str) -> Result<Option<String>, Error> {
     match payload.get(field) {
         Some(Value::String(value)) if !value.is_empty() => Ok(Some(value.clone())),
         None | Some(Value::Null | Value::String(_)) => Ok(None),
-        Some(_) => Err(invalid(format!(
-            "has an invalid {field}: it must be a string"
-        ))),
+        Some(_) => invalid(format!("has an invalid {field}: it must be a string")),
     }
 }
 
 fn required(payload: &Value, field: &'static str) -> Result<String, Error> {
-    optional(payload, field)?.ok_or_else(|| invalid(format!("has no {field}")))
+    optional(payload, field)?.map_or_else(|| invalid(format!("has no {field}")), Ok)
 }
 
 fn step(name: &str) -> Result<Step, Error> {
-    match name {
-        "createSecret" | "create_secret" => Ok(Step::Create),
-        "setSecret" | "set_secret" => Ok(Step::Set),
-        "testSecret" | "test_secret" => Ok(Step::Test),
-        "finishSecret" | "finish_secret" => Ok(Step::Finish),
-        _ => Err(invalid(
-            "has an invalid Step: it must be createSecret, setSecret, testSecret, finishSecret or preflight"
-                .to_owned(),
-        )),
-    }
+    const PROBLEM: &str = "has an invalid Step: it must be createSecret, setSecret, testSecret, \
+                           finishSecret or preflight";
+    let mut steps = [Step::Create, Step::Set, Step::Test, Step::Finish].into_iter();
+    let camel_case = name.replace("_secret", "Secret");
+    let step = steps.find(|step| step.to_string() == camel_case);
+    step.map_or_else(|| invalid(PROBLEM), Ok)
 }
 
 #[cfg(test)]
