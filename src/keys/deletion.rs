@@ -41,7 +41,6 @@ impl Deletion<'_> {
             );
             return Ok(false);
         }
-        self.ensure_labels_unchanged().await?;
         let id = ApiKeyId::new(key.id.clone());
         let is_unused = async || self.ensure_labels_unchanged().await.is_ok();
         let deleted = delete_key(
@@ -52,7 +51,7 @@ impl Deletion<'_> {
             is_unused,
         );
         if let Err(error) = deleted.await {
-            // A moved label, and not the error before it, is the reason that the deletion was not retried.
+            // A moved label is the reason that the request was canceled.
             if let Err(moved @ Error::StagingLabelMoved) = self.ensure_labels_unchanged().await {
                 return Err(moved);
             }
@@ -86,7 +85,7 @@ impl Deletion<'_> {
     }
 }
 
-/// Deletes the key with `id`. Succeeds if it was already deleted. Calls `is_unused` before each retry.
+/// Deletes the key with `id`. Succeeds if it was already deleted. Calls `is_unused` before each attempt.
 ///
 /// # Errors
 /// Returns [`Error::KeyDeletionFailed`].

@@ -219,6 +219,28 @@ async fn an_admin_key_that_is_replaced_during_a_step_is_read_once_more() {
 }
 
 #[tokio::test]
+async fn a_rollback_before_a_deletion_is_sent_with_the_new_admin_key_prevents_it() {
+    let (mut world, admin, _) = with_admin_secret(KeyType::Kafka).await;
+    world.name_admin_secret("metadata", &admin);
+    let current = world.version("AWSCURRENT").unwrap();
+    world
+        .run_steps(&["createSecret", "setSecret", "testSecret"])
+        .await;
+    let interfering = async || {
+        replace_admin_key(&world, &admin);
+        world.make_current(&current);
+    };
+
+    let finished = world
+        .step_while("finishSecret", deletes_a_key, interfering)
+        .await;
+
+    assert_eq!(finished.unwrap_err().error_type, "StagingLabelMoved");
+    assert!(world.all_keys().contains(&world.initial_key));
+    assert_eq!(world.count(deletes_a_key), 1, "it was rejected with 401");
+}
+
+#[tokio::test]
 async fn a_rejected_admin_key_that_was_not_replaced_is_an_error() {
     let (mut world, admin, key) = with_admin_secret(KeyType::Kafka).await;
     world.name_admin_secret("metadata", &admin);

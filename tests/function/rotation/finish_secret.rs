@@ -19,7 +19,7 @@ async fn before_finish(policy: OldKeyPolicy) -> World {
 
 impl World {
     /// Moves `AWSCURRENT`, as a user does manually.
-    fn make_current(&self, version: &str) {
+    pub(crate) fn make_current(&self, version: &str) {
         self.simulator
             .move_label(&self.arn, "AWSCURRENT", Some(version));
     }
