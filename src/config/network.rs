@@ -12,12 +12,12 @@ use crate::http::{Network, Redacted};
 
 pub(super) fn read<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> Network {
     // Both spellings are common: https://curl.se/docs/manpage.html#ENVIRONMENT
-    let lowercase = reader.parse("https_proxy", proxy);
+    let uppercase = reader.parse("HTTPS_PROXY", proxy);
     let roots = reader.parse("SSL_CERT_FILE", certificates);
     let no_proxy = reader.value("NO_PROXY");
     Network {
         more_roots: roots.unwrap_or_default(),
-        proxy: reader.parse("HTTPS_PROXY", proxy).or(lowercase),
+        proxy: uppercase.or_else(|| reader.parse("https_proxy", proxy)),
         no_proxy: no_proxy.or_else(|| reader.value("no_proxy")),
     }
 }

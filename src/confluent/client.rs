@@ -230,7 +230,7 @@ impl Client {
     }
 
     /// Deletes a key. Succeeds if Confluent returns 404. [`ErrorKind::Forbidden`] may also mean that the key does not exist.
-    /// Calls `is_unused` before each attempt.
+    /// Calls `is_unused` before each retry.
     pub async fn delete(
         &self,
         key: &ApiKey,

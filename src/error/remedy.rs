@@ -121,7 +121,7 @@ fn for_http(error: &http::Error) -> &'static str {
         http::Error::NotSent { .. } => {
             "Connect the function to this host (in a VPC, with NAT), and check CONFLUENT_API_URL"
         }
-        http::Error::DeadlineExceeded { .. } | http::Error::Canceled { .. } => RAISE_TIMEOUT,
+        http::Error::DeadlineExceeded { .. } => RAISE_TIMEOUT,
         http::Error::Rejected(_)
         | http::Error::OutcomeUnknown { .. }
         | http::Error::ResponseTooLong { .. } => CONFLUENT_STATUS,

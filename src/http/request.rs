@@ -121,9 +121,6 @@ pub enum Error {
     /// The deadline had passed before the request could be sent.
     #[error("no time was left to send a request to {host}")]
     DeadlineExceeded { host: String },
-    /// The request was not sent, because it is no longer wanted.
-    #[error("the request to {host} was canceled")]
-    Canceled { host: String },
 }
 
 impl Error {
@@ -146,7 +143,9 @@ impl Error {
         match self {
             Self::Rejected(response) => response.status.is_server_error(),
             Self::OutcomeUnknown { .. } | Self::ResponseTooLong { .. } => true,
-            _ => false,
+            Self::HostNotAllowed { .. } | Self::NotSent { .. } | Self::DeadlineExceeded { .. } => {
+                false
+            }
         }
     }
 }
@@ -178,7 +177,7 @@ impl Http {
         self.send_while(request, deadline, async || true).await
     }
 
-    /// Like [`send`](Self::send), but calls `is_wanted` before each attempt, and stops if it returns `false`.
+    /// Like [`send`](Self::send), but calls `is_wanted` before each retry: the delay may have taken minutes.
     pub async fn send_while(
         &self,
         request: &Request<'_>,
@@ -187,10 +186,6 @@ impl Http {
     ) -> Result<Response, Error> {
         let mut delays = self.limits.retries.delays();
         loop {
-            if !is_wanted().await {
-                let host = authority(&request.url);
-                return Err(Error::Canceled { host });
-            }
             let outcome = self.send_once(request, deadline).await;
             let is_rate_limited = outcome.as_ref().is_err_and(Error::is_rate_limited);
             if !is_rate_limited && matches!(outcome, Ok(_) | Err(Error::Rejected(_))) {
@@ -213,7 +208,8 @@ impl Http {
             } else {
                 return Err(error);
             };
-            if deadline.wait(delay).await.is_err() || deadline.remaining().is_zero() {
+            let is_in_time = deadline.wait(delay).await.is_ok();
+            if !is_in_time || !is_wanted().await || deadline.remaining().is_zero() {
                 return Err(error);
             }
             tracing::info!(%error, method = %request.method, path = request.url.path(), ?delay, "retrying a request");

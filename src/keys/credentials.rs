@@ -121,6 +121,15 @@ impl<'a> ControlPlane<'a> {
         &self,
         request: impl AsyncFn(&confluent::Client, &ApiKey) -> Result<T, confluent::Error>,
     ) -> Result<T, Error> {
+        self.send_while(request, async || true).await
+    }
+
+    /// Like [`send`](Self::send), but calls `is_wanted` before the second attempt, and stops if it returns `false`.
+    pub async fn send_while<T>(
+        &self,
+        request: impl AsyncFn(&confluent::Client, &ApiKey) -> Result<T, confluent::Error>,
+        is_wanted: impl AsyncFn() -> bool,
+    ) -> Result<T, Error> {
         let key = self.key.lock().await.clone();
         let outcome = request(self.client, &key).await;
         if let Err(error) = &outcome
@@ -128,9 +137,9 @@ impl<'a> ControlPlane<'a> {
             && let Some(arn) = &self.admin_secret
         {
             let current = admin_key(self.secrets, arn).await?;
-            if current != key {
+            if current != key && is_wanted().await {
                 let (rejected_key_id, admin_key_id) = (&key.id, &current.id);
-                tracing::info!(%rejected_key_id, %admin_key_id, "the admin secret has a new key");
+                tracing::info!(%rejected_key_id, %admin_key_id, "the admin secret was rotated");
                 *self.key.lock().await = current.clone();
                 return Ok(request(self.client, &current).await?);
             }

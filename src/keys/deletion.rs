@@ -4,7 +4,7 @@
 //! owner, and reads the staging labels immediately before each `DELETE`: a label may have been moved to a version with the key.
 
 use super::credentials::ControlPlane;
-use crate::confluent::{ApiKeyId, ApiKeyMetadata, ErrorKind};
+use crate::confluent::{self, ApiKey, ApiKeyId, ApiKeyMetadata, ErrorKind};
 use crate::error::Error;
 use crate::secret::{self, PENDING, StagingLabels};
 use crate::telemetry::Metrics;
@@ -41,6 +41,7 @@ impl Deletion<'_> {
             );
             return Ok(false);
         }
+        self.ensure_labels_unchanged().await?;
         let id = ApiKeyId::new(key.id.clone());
         let is_unused = async || self.ensure_labels_unchanged().await.is_ok();
         let deleted = delete_key(
@@ -51,7 +52,7 @@ impl Deletion<'_> {
             is_unused,
         );
         if let Err(error) = deleted.await {
-            // A moved label is the reason that the request was canceled.
+            // A moved label, and not the error before it, is the reason that the deletion was not retried.
             if let Err(moved @ Error::StagingLabelMoved) = self.ensure_labels_unchanged().await {
                 return Err(moved);
             }
@@ -85,7 +86,8 @@ impl Deletion<'_> {
     }
 }
 
-/// Deletes the key with `id`. Succeeds if it was already deleted. Calls `is_unused` before each attempt.
+/// Deletes the key with `id`. Succeeds if it was already deleted. Calls `is_unused` before each attempt
+/// except the first.
 ///
 /// # Errors
 /// Returns [`Error::KeyDeletionFailed`].
@@ -96,8 +98,9 @@ pub async fn delete_key(
     expected_key: Option<&ApiKeyId>,
     is_unused: impl AsyncFn() -> bool,
 ) -> Result<(), Error> {
-    let deleted = control_plane.send(async |client, key| client.delete(key, id, &is_unused).await);
-    let source = match deleted.await {
+    let delete =
+        async |client: &confluent::Client, key: &ApiKey| client.delete(key, id, &is_unused).await;
+    let source = match control_plane.send_while(delete, &is_unused).await {
         Ok(()) => return Ok(()),
         Err(Error::Confluent(source)) => source,
         Err(error) => return Err(error),

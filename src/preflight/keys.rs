@@ -76,7 +76,7 @@ impl Context<'_> {
     /// Checks the owner and the resource of the current key. Returns its metadata if the key can be probed.
     pub(super) async fn check_current_key(&self) -> CheckResult<ApiKeyMetadata> {
         let Some(ApiKey { id, .. }) = self.value.api_key() else {
-            return self.check_initial_key();
+            return Ok(self.check_initial_key());
         };
         let (keys, owner) = (self.keys, self.value.owner());
         let found = self.control_plane.find(id, keys).await?;
@@ -103,15 +103,17 @@ impl Context<'_> {
     }
 
     /// Checks whether the first rotation creates a key. Then, any key's metadata contain the organization for the probe.
-    fn check_initial_key(&self) -> CheckResult<ApiKeyMetadata> {
-        if self.preflight.config.initial_key == InitialKey::Off {
-            return Err(Error::InitialKeyNotAllowed.into());
-        }
+    fn check_initial_key(&self) -> (ApiKeyMetadata, Finding) {
         let metadata = ApiKeyMetadata {
             organization: self.keys.iter().find_map(|key| key.organization.clone()),
             ..ApiKeyMetadata::default()
         };
-        let observed = "the secret contains no key; the first rotation creates it";
-        Ok((metadata, Finding::ok(observed)))
+        let finding = match self.preflight.config.initial_key {
+            InitialKey::Off => Finding::error(Outcome::Failed, &Error::InitialKeyNotAllowed),
+            InitialKey::Allow => {
+                Finding::ok("the secret contains no key; the first rotation creates it")
+            }
+        };
+        (metadata, finding)
     }
 }

@@ -210,7 +210,7 @@ impl Rotation<'_> {
         let created = control_plane.send(async |client, key| client.create(key, &spec).await);
         match created.await {
             Err(Error::Confluent(source)) if source.kind() == Some(ErrorKind::QuotaExceeded) => {
-                Err(self.quota_exceeded(current, resource, source))
+                Err(self.quota_exceeded(current, resource, source).await)
             }
             Err(Error::Confluent(source)) if source.may_have_taken_effect() => {
                 Err(Error::CreationOutcomeUnknown { source })
@@ -301,12 +301,17 @@ impl Rotation<'_> {
     }
 
     /// Adds the numbers of keys to the error of a `POST` that exceeded a quota.
-    fn quota_exceeded(
+    async fn quota_exceeded(
         &self,
         current: &Current<'_>,
         resource: &Resource,
         source: confluent::Error,
     ) -> Error {
+        // The first list may contain keys that this step has deleted.
+        let Ok(keys) = &current.control_plane.list(current.owner()).await else {
+            return source.into();
+        };
+        let current = Current { keys, ..*current };
         let is_of_resource = |key: &&ApiKeyMetadata| {
             resource.matches(key.resource.as_deref(), key.environment.as_deref())
         };

@@ -33,7 +33,10 @@ impl Rotation<'_> {
         let StepContext { labels, is_current } = context;
         let (value, key) = self.value_to_finish(&labels, is_current).await?;
         let previous = if is_current {
-            self.previous(&labels, &value).await?
+            let previous = self.previous(&labels, &value).await?;
+            let previous_key = previous.as_ref().and_then(SecretValue::api_key);
+            previous_key.inspect(|key| record("previous_key_id", key));
+            previous
         } else {
             let current = self.current(&labels).await?;
             self.check_pending(&value, &current)?;

@@ -53,7 +53,7 @@ impl Rotation<'_> {
         };
         // If the diagnosis fails, too, the first error is reported.
         let is_deleted = is_deleted(&control_plane, &key.id, &current, &error).await;
-        if !is_deleted.unwrap_or(false) {
+        if !is_deleted.unwrap_or(false) || pending.has_same_scope_as(&current).is_err() {
             return Err(error);
         }
         self.remove_pending_label(labels).await?;

@@ -95,11 +95,11 @@ where
     ) -> fmt::Result {
         let mut timestamp = String::new();
         SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
-        let mut line = Map::new();
-        event.record(&mut Fields(&mut line));
+        let (mut line, mut fields) = (Map::new(), Map::new());
+        event.record(&mut Fields(&mut fields));
         let level = if event.metadata().target() == METRICS_TARGET {
-            let metrics = line.remove("message").unwrap_or_default();
-            line.extend(parse(metrics.as_str().unwrap_or_default()));
+            let metrics = fields.get("message").and_then(Value::as_str);
+            line.extend(parse(metrics.unwrap_or_default()));
             self.level.name
         } else {
             for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
@@ -107,6 +107,7 @@ where
                     line.extend(parse(fields));
                 }
             }
+            line.extend(fields);
             event.metadata().level().as_str()
         };
         line.insert("timestamp".to_owned(), timestamp.into());

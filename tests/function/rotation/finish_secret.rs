@@ -2,6 +2,8 @@
 
 use simulator::DeletedKeyResponse;
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::*;
 
 const BEFORE: [&str; 3] = ["createSecret", "setSecret", "testSecret"];
@@ -371,6 +373,29 @@ async fn a_rollback_while_the_previous_key_is_read_prevents_its_deletion() {
 
     assert_eq!(outcome.unwrap_err().error_type, "StagingLabelMoved");
     assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.initial_key));
+    assert_eq!(world.count(deletes_a_key), 0);
+}
+
+#[tokio::test]
+async fn a_denied_read_of_the_labels_before_a_deletion_is_reported_with_its_cause() {
+    let world = before_finish(OldKeyPolicy::Delete).await;
+    let describes = std::sync::atomic::AtomicUsize::new(0);
+    // The first three are at the start of the step, before the promotion and after it.
+    let before_deletion = move |request: &Request| {
+        is_operation("DescribeSecret")(request) && describes.fetch_add(1, Relaxed) >= 3
+    };
+    let denied = Response::aws_access_denied("DescribeSecret");
+    world.simulator.respond_with(1, before_deletion, denied);
+
+    let error = world
+        .step_error("finishSecret", "the labels cannot be read")
+        .await;
+
+    assert_eq!(
+        error.error_type, "SecretsManagerRejected",
+        "{}",
+        error.error_message
+    );
     assert_eq!(world.count(deletes_a_key), 0);
 }
 

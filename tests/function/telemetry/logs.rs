@@ -115,6 +115,28 @@ async fn each_step_that_sends_requests_logs_the_ids_of_both_keys() {
 }
 
 #[tokio::test]
+async fn a_resumed_finish_secret_logs_the_ids_of_both_keys() {
+    let world = World::new(Setting::default()).await;
+    world
+        .run_steps(&["createSecret", "setSecret", "testSecret"])
+        .await;
+    let event = world
+        .simulator
+        .event(&world.arn, &world.token(), "finishSecret");
+    world
+        .simulator
+        .respond_with(usize::MAX, deletes_a_key, Response::empty(403));
+    world.invoke(event.clone()).await.unwrap_err();
+
+    let (_, lines) = logged(world.invoke(event)).await;
+
+    let outcome = outcomes(&lines)[0];
+    let current = world.key("AWSCURRENT").unwrap();
+    assert_eq!(outcome["pending_key_id"], current, "{outcome:#}");
+    assert_eq!(outcome["previous_key_id"], world.initial_key, "{outcome:#}");
+}
+
+#[tokio::test]
 async fn each_step_that_sends_requests_logs_the_key_type_and_the_mode() {
     for (key_type, mode, key_type_name, mode_name) in [
         (KeyType::Kafka, Mode::Admin, "kafka", "admin"),
