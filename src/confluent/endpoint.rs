@@ -35,6 +35,17 @@ pub(super) fn url_at(base: &Url, path: &[&str], query: &[(&str, &str)]) -> Url {
     url
 }
 
+/// Returns the URL of a cluster in one of the APIs that manage clusters.
+pub(super) fn cluster_url(
+    base: &Url,
+    [api, version]: [&str; 2],
+    id: &str,
+    environment: &str,
+) -> Url {
+    let path = [api, version, "clusters", id];
+    url_at(base, &path, &[("environment", environment)])
+}
+
 /// Returns the URL of a Flink region.
 ///
 /// <https://docs.confluent.io/cloud/current/api.html#operation/listFcpmV2Regions>

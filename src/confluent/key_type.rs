@@ -6,7 +6,7 @@
 use url::Url;
 
 use super::endpoint::{
-    cloud_and_region, flink_endpoint, flink_region, kafka_endpoint, ksqldb_endpoint,
+    cloud_and_region, cluster_url, flink_endpoint, flink_region, kafka_endpoint, ksqldb_endpoint,
     schema_registry_endpoint, url_at,
 };
 use super::resource::split_environment;
@@ -24,7 +24,7 @@ pub struct KeyType {
     pub quota: Option<Quota>,
     /// Where the endpoint comes from.
     pub endpoint: EndpointSource,
-    /// Returns the URL of a probe: the cheapest request that succeeds only with an accepted key.
+    /// Returns the URL of a probe: a read request that succeeds only with an accepted key.
     pub probe: fn(&ProbeTarget<'_>) -> Url,
     /// The media type and the body of a probe that is a `POST`. Other probes are `GET` requests for JSON.
     pub probe_body: Option<(&'static str, &'static str)>,
@@ -92,6 +92,12 @@ pub enum ResourceReference {
     IdAndEnvironment,
 }
 
+/// <https://docs.confluent.io/cloud/current/api.html#operation/listOrgV2Environments>
+fn list_environments(at: &ProbeTarget<'_>) -> Url {
+    let path = ["org", "v2", "environments"];
+    url_at(&at.endpoint, &path, &[("page_size", "1")])
+}
+
 /// All key types.
 pub static KEY_TYPES: [KeyType; 7] = [
     KeyType {
@@ -100,14 +106,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Omitted,
         quota: Some(Quota::CloudKeys),
         endpoint: EndpointSource::ControlPlane,
-        // https://docs.confluent.io/cloud/current/api.html#operation/listOrgV2Environments
-        probe: |at| {
-            url_at(
-                &at.endpoint,
-                &["org", "v2", "environments"],
-                &[("page_size", "1")],
-            )
-        },
+        probe: list_environments,
         probe_body: None,
     },
     KeyType {
@@ -116,10 +115,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Id,
         quota: Some(Quota::ClusterKeys),
         endpoint: EndpointSource::Lookup(EndpointLookup {
-            url: |base, id, environment| {
-                let path = ["cmk", "v2", "clusters", id];
-                url_at(base, &path, &[("environment", environment)])
-            },
+            url: |base, id, environment| cluster_url(base, ["cmk", "v2"], id, environment),
             endpoint: kafka_endpoint,
             needs_organization: false,
         }),
@@ -136,10 +132,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Id,
         quota: Some(Quota::ClusterKeys),
         endpoint: EndpointSource::Lookup(EndpointLookup {
-            url: |base, id, environment| {
-                let path = ["srcm", "v3", "clusters", id];
-                url_at(base, &path, &[("environment", environment)])
-            },
+            url: |base, id, environment| cluster_url(base, ["srcm", "v3"], id, environment),
             endpoint: schema_registry_endpoint,
             needs_organization: false,
         }),
@@ -153,10 +146,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Id,
         quota: Some(Quota::ClusterKeys),
         endpoint: EndpointSource::Lookup(EndpointLookup {
-            url: |base, id, environment| {
-                let path = ["ksqldbcm", "v2", "clusters", id];
-                url_at(base, &path, &[("environment", environment)])
-            },
+            url: |base, id, environment| cluster_url(base, ["ksqldbcm", "v2"], id, environment),
             endpoint: ksqldb_endpoint,
             needs_organization: false,
         }),
@@ -202,14 +192,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Id,
         quota: None,
         endpoint: EndpointSource::ControlPlane,
-        // https://docs.confluent.io/cloud/current/api.html#operation/listOrgV2Environments
-        probe: |at| {
-            url_at(
-                &at.endpoint,
-                &["org", "v2", "environments"],
-                &[("page_size", "1")],
-            )
-        },
+        probe: list_environments,
         probe_body: None,
     },
 ];

@@ -18,7 +18,7 @@ struct Replacement<'a> {
     key: &'a ApiKeyId,
     /// The value that was current before, if it is known.
     previous: Option<&'a SecretValue>,
-    /// The owner's keys, listed before the staging labels are read.
+    /// The owner's keys, listed before the staging labels are read again.
     keys: &'a [ApiKeyMetadata],
 }
 
@@ -130,13 +130,8 @@ impl Rotation<'_> {
         labels: &StagingLabels,
     ) -> Result<(), Error> {
         let previous = self.find_previous(replacement).await?;
-        let Replacement {
-            control_plane,
-            owner,
-            key,
-            ..
-        } = *replacement;
-        let deletion = self.deletion(control_plane, owner, Some(key), labels);
+        let (control_plane, key) = (replacement.control_plane, replacement.key);
+        let deletion = self.deletion(control_plane, replacement.owner, Some(key), labels);
         deletion
             .delete_orphans(self.find_orphans(labels, replacement))
             .await?;
@@ -176,19 +171,14 @@ impl Rotation<'_> {
         &self,
         replacement: &Replacement<'_>,
     ) -> Result<Option<ApiKeyMetadata>, Error> {
-        let Replacement {
-            control_plane,
-            key,
-            keys,
-            ..
-        } = *replacement;
+        let Replacement { key, keys, .. } = *replacement;
         let is_replaced =
             |id: &&ApiKeyId| self.config.old_key_policy == OldKeyPolicy::Delete && *id != key;
         let Some(id) = replacement.previous_key().filter(is_replaced) else {
             return Ok(None);
         };
         // Only a list that contains the current key shows that a key was deleted.
-        let found = match control_plane.find(id, keys).await {
+        let found = match replacement.control_plane.find(id, keys).await {
             Ok(None) if !keys.iter().any(|listed| listed.id == key.as_str()) => {
                 Err(Error::PreviousKeyStateUnknown {
                     key: id.to_string(),

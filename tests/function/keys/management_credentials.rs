@@ -255,11 +255,7 @@ async fn a_rejected_admin_key_that_was_not_replaced_is_an_error() {
         .step_error("createSecret", "the admin key was deleted")
         .await;
 
-    assert_eq!(
-        error.error_type, "ConfluentUnauthenticated",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "ConfluentUnauthenticated", "{error:?}");
     assert_eq!(world.confluent_requests(), 1, "the list");
 }
 
@@ -296,11 +292,7 @@ async fn a_rejected_own_key_is_not_retried() {
         .step_error("createSecret", "the key is rejected")
         .await;
 
-    assert_eq!(
-        error.error_type, "ConfluentUnauthenticated",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "ConfluentUnauthenticated", "{error:?}");
     assert_eq!(world.confluent_requests(), 1);
 }
 
@@ -357,11 +349,7 @@ async fn an_admin_secret_that_the_function_has_no_permission_to_read_is_named_in
 
     let error = world.invoke(event).await.unwrap_err();
 
-    assert_eq!(
-        error.error_type, "SecretsManagerRejected",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "SecretsManagerRejected", "{error:?}");
     assert!(
         error.error_message.contains(&admin),
         "{}",

@@ -238,11 +238,7 @@ async fn a_redirect_does_not_verify_a_key_and_is_not_followed() {
 
     let error = world.step_error("testSecret", "a redirect").await;
 
-    assert_eq!(
-        error.error_type, "PendingKeyNotAccepted",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "PendingKeyNotAccepted", "{error:?}");
     assert!(
         error.error_message.contains("302"),
         "{}",
@@ -266,11 +262,7 @@ async fn an_unreachable_endpoint_is_reported_as_unreachable() {
         .step_error("testSecret", "the endpoint is unreachable")
         .await;
 
-    assert_eq!(
-        error.error_type, "EndpointUnreachable",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "EndpointUnreachable", "{error:?}");
     assert!(
         error.error_message.contains("reaches the endpoint"),
         "{}",
@@ -299,11 +291,7 @@ async fn best_effort_does_not_skip_an_endpoint_that_responded_once() {
         .step_error("testSecret", "the key was rejected once")
         .await;
 
-    assert_eq!(
-        error.error_type, "EndpointUnreachable",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "EndpointUnreachable", "{error:?}");
     assert_eq!(world.key("AWSPENDING"), Some(pending));
 }
 
@@ -334,11 +322,7 @@ async fn best_effort_fails_if_the_key_is_rejected() {
 
     let error = world.step_error("testSecret", "the key is rejected").await;
 
-    assert_eq!(
-        error.error_type, "PendingKeyNotAccepted",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "PendingKeyNotAccepted", "{error:?}");
 }
 
 #[tokio::test]

@@ -116,11 +116,7 @@ async fn a_key_whose_value_exceeds_the_size_limit_is_deleted() {
 
     let error = world.step_error("createSecret", "too large").await;
 
-    assert_eq!(
-        error.error_type, "InvalidSecretValue",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "InvalidSecretValue", "{error:?}");
     for part in ["65536", "Move other fields to another secret"] {
         assert!(
             error.error_message.contains(part),

@@ -59,11 +59,7 @@ async fn a_denied_promotion_is_an_error_and_the_previous_key_is_kept() {
         .step_error("finishSecret", "the promotion is denied")
         .await;
 
-    assert_eq!(
-        error.error_type, "SecretsManagerRejected",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "SecretsManagerRejected", "{error:?}");
     assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.initial_key));
     assert_eq!(world.all_keys(), keys);
 }
@@ -146,11 +142,7 @@ async fn a_denied_deletion_of_the_previous_key_is_an_error_and_the_next_attempt_
         .step_error("finishSecret", "the list still contains the key")
         .await;
 
-    assert_eq!(
-        error.error_type, "KeyDeletionFailed",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "KeyDeletionFailed", "{error:?}");
     assert!(
         error.error_message.contains(&world.initial_key),
         "{}",
@@ -175,11 +167,7 @@ async fn an_empty_list_does_not_show_that_a_key_whose_deletion_was_denied_no_lon
         .await;
 
     let error = outcome.unwrap_err();
-    assert_eq!(
-        error.error_type, "KeyDeletionFailed",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "KeyDeletionFailed", "{error:?}");
     world.run_steps(&["finishSecret"]).await;
     let current = world.key("AWSCURRENT").unwrap();
     world.assert_keys(&[current], &"the next attempt deletes it");
@@ -205,11 +193,7 @@ async fn a_pending_key_that_the_credentials_have_no_permission_to_see_is_not_pro
         .step_error("finishSecret", "neither key is returned")
         .await;
 
-    assert_eq!(
-        error.error_type, "PendingKeyNotListed",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "PendingKeyNotListed", "{error:?}");
     assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.initial_key));
     world.grant_admin(&[Role::OrganizationAdmin]);
     world.run_steps(&["finishSecret"]).await;
@@ -227,11 +211,7 @@ async fn a_pending_key_that_was_deleted_after_test_secret_is_not_promoted() {
         .step_error("finishSecret", "the pending key was deleted")
         .await;
 
-    assert_eq!(
-        error.error_type, "PendingKeyNotListed",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "PendingKeyNotListed", "{error:?}");
     assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.initial_key));
     world.assert_keys(
         std::slice::from_ref(&world.initial_key),
@@ -253,11 +233,7 @@ async fn a_previous_key_of_unknown_state_does_not_count_as_deleted() {
         .step_error("finishSecret", "the list contains neither key")
         .await;
 
-    assert_eq!(
-        error.error_type, "PreviousKeyStateUnknown",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "PreviousKeyStateUnknown", "{error:?}");
     world.run_steps(&["finishSecret"]).await;
     let current = world.key("AWSCURRENT").unwrap();
     world.assert_keys(&[current], &"once it is listed, it is deleted");
@@ -276,11 +252,7 @@ async fn a_rollback_while_the_keys_are_listed_prevents_the_deletion_of_the_previ
         .await;
 
     let error = outcome.unwrap_err();
-    assert_eq!(
-        error.error_type, "StagingLabelMoved",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "StagingLabelMoved", "{error:?}");
     assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.initial_key));
     assert_eq!(world.count(deletes_a_key), 0);
 }
@@ -391,11 +363,7 @@ async fn a_denied_read_of_the_labels_before_a_deletion_is_reported_with_its_caus
         .step_error("finishSecret", "the labels cannot be read")
         .await;
 
-    assert_eq!(
-        error.error_type, "SecretsManagerRejected",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "SecretsManagerRejected", "{error:?}");
     assert_eq!(world.count(deletes_a_key), 0);
 }
 

@@ -61,11 +61,7 @@ async fn a_rotation_does_not_revert_a_value_that_a_user_stores_during_it() {
     let error = world
         .step_error("finishSecret", "the pending value is outdated")
         .await;
-    assert_eq!(
-        error.error_type, "PendingOutdated",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "PendingOutdated", "{error:?}");
     world.simulator.abandon_rotation(&world.arn);
     assert_eq!(world.rotate().await, Outcome::Succeeded);
     assert_eq!(world.value("AWSCURRENT")["note"], json!("changed"));

@@ -173,11 +173,7 @@ async fn a_secret_that_names_another_applications_key_obtains_no_key_of_its_owne
         .step_error("createSecret", "the API secret is a guess")
         .await;
 
-    assert_eq!(
-        error.error_type, "CurrentKeyNotAccepted",
-        "{}",
-        error.error_message
-    );
+    assert_eq!(error.error_type, "CurrentKeyNotAccepted", "{error:?}");
     assert_eq!(world.count(creates_a_key), 0);
 }
 
