@@ -8,7 +8,7 @@ use crate::error::remedy::RAISE_QUOTA;
 use crate::http::joined;
 use crate::keys::ownership::{self, OwnershipTag};
 use crate::keys::verification;
-use crate::secret::{PENDING, PREVIOUS, SecretValue};
+use crate::secret::{PENDING, SecretValue};
 
 /// The share of a quota, in percent, from which a preflight warns.
 const QUOTA_WARNING_PERCENT: u64 = 90;
@@ -39,9 +39,9 @@ impl Context<'_> {
         let plural = if limit == 1 { "" } else { "s" };
         let observed =
             format!("{owner} uses {used} of its quota of {limit} API key{plural} ({id})");
-        // createSecret first deletes the key of AWSPREVIOUS.
-        let deletable = u64::from(self.labels.version_with(PREVIOUS).is_some());
-        if used >= limit.saturating_add(deletable) {
+        let deleted = self.keys_deleted_before_create().into_iter();
+        let deleted = quota.used(deleted.map(|key| key.resource.as_deref()));
+        if used >= limit.saturating_add(deleted) {
             Finding::new(Outcome::Failed, observed, Some(RAISE_QUOTA))
         } else if used.saturating_mul(100) >= limit.saturating_mul(QUOTA_WARNING_PERCENT) {
             Finding::warning(observed, RAISE_QUOTA)
@@ -50,12 +50,25 @@ impl Context<'_> {
         }
     }
 
-    /// Looks for keys with this secret's ownership tag that no version with a staging label contains.
+    /// Returns the keys that createSecret deletes before it creates a key.
+    fn keys_deleted_before_create(&self) -> Vec<&ApiKeyMetadata> {
+        let is_checked = self.preflight.config.current_key_check == CurrentKeyCheck::Required;
+        let is_replaced =
+            |previous: &&SecretValue| is_checked && previous.has_same_scope_as(self.value).is_ok();
+        let previous = self.previous.as_ref().ok().and_then(Option::as_ref);
+        let replaced = previous.filter(is_replaced).and_then(SecretValue::api_key);
+        let current = self.value.api_key().map(|key| key.id.as_str());
+        let tag = OwnershipTag::new(&self.labels.arn, "", "");
+        let replaced = replaced.map(|key| key.id.as_str());
+        ownership::find_orphans_before_create(self.keys, &tag, current.as_slice(), replaced)
+    }
+
+    /// Looks for keys with this secret's ownership tag that none of `AWSCURRENT`, `AWSPENDING` and `AWSPREVIOUS` contains.
     pub(super) async fn check_orphans(&self) -> Finding {
-        let read = async |label| self.preflight.read(self.labels, label).await;
-        let (previous, pending) = match (read(PREVIOUS).await, read(PENDING).await) {
+        let pending = self.preflight.read(self.labels, PENDING).await;
+        let (previous, pending) = match (self.previous, &pending) {
             (Ok(previous), Ok(pending)) => (previous, pending),
-            (Err(error), _) | (_, Err(error)) => return Finding::error(Outcome::Unknown, &error),
+            (Err(error), _) | (_, Err(error)) => return Finding::error(Outcome::Unknown, error),
         };
         let values = [Some(self.value), previous.as_ref(), pending.as_ref()];
         let keys = values

@@ -12,7 +12,7 @@ use crate::confluent::{self, ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::http::Deadline;
 use crate::keys::credentials::{self, ControlPlane};
-use crate::secret::{self, CURRENT, PENDING, SecretValue, StagingLabels};
+use crate::secret::{self, CURRENT, PENDING, PREVIOUS, SecretValue, StagingLabels};
 use report::Finding;
 
 pub use report::{CHECKS, Check, Outcome, Report};
@@ -39,6 +39,8 @@ struct Context<'a> {
     control_plane: &'a ControlPlane<'a>,
     /// The list of the owner's keys.
     keys: &'a [ApiKeyMetadata],
+    /// The value that is labeled `AWSPREVIOUS`.
+    previous: &'a Result<Option<SecretValue>, Error>,
 }
 
 /// What a check found, with a value that the next checks require.
@@ -82,6 +84,7 @@ impl Preflight<'_> {
             resource: &resource,
             control_plane: &control_plane,
             keys: &keys,
+            previous: &self.read(labels, PREVIOUS).await,
         };
         let metadata = report.add_result("current-key", context.check_current_key().await);
         let observed = "cannot be checked without creating a key";

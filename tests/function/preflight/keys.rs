@@ -34,6 +34,52 @@ pub(super) const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        name: "a quota with a key that the current key has replaced",
+        check: "quota",
+        outcome: Warning,
+        observed: "3 of its quota of 3 API keys",
+        arrange: |world| {
+            replace_key_manually(world);
+            set_quota(world, 3);
+        },
+        ..CASE
+    },
+    Case {
+        name: "a quota with a replaced key that is kept because the current key is not checked",
+        check: "quota",
+        outcome: Failed,
+        observed: "3 of its quota of 3 API keys",
+        arrange: |world| {
+            world.set_variable("CURRENT_KEY_CHECK", "off");
+            replace_key_manually(world);
+            set_quota(world, 3);
+        },
+        ..CASE
+    },
+    Case {
+        name: "a quota after the replaced key was deleted",
+        check: "quota",
+        outcome: Failed,
+        observed: "2 of its quota of 2 API keys",
+        arrange: |world| {
+            replace_key_manually(world);
+            world.simulator.delete_key_manually(&world.initial_key);
+            set_quota(world, 2);
+        },
+        ..CASE
+    },
+    Case {
+        name: "a quota after a change of another field",
+        check: "quota",
+        outcome: Failed,
+        observed: "2 of its quota of 2 API keys",
+        arrange: |world| {
+            world.change_value(|value| value["other"] = json!("changed"));
+            set_quota(world, 2);
+        },
+        ..CASE
+    },
+    Case {
         name: "a quota of one key",
         check: "quota",
         outcome: Failed,
@@ -156,6 +202,16 @@ pub(super) const CASES: &[Case] = &[
         arrange: |world| world.set_variable("INITIAL_KEY", "off"),
     },
 ];
+
+/// Stores another key in the secret, so that `AWSPREVIOUS` contains the initial one.
+fn replace_key_manually(world: &World) {
+    let resource = Some("lkc-orders");
+    let (id, secret) = world.simulator.add_key(OWNER, resource, Some(ENVIRONMENT));
+    world.change_value(|value| {
+        value["apiKey"] = json!(id);
+        value["apiSecret"] = json!(secret);
+    });
+}
 
 fn set_quota(world: &World, per_owner: usize) {
     let response = QuotaResponse::PaymentRequired;
