@@ -79,7 +79,9 @@ pub enum Error {
     CurrentKeyNotAccepted { key: String, outcome: ProbeOutcome },
     #[error("could not verify the current key {key}: its endpoint is unreachable ({cause})")]
     EndpointUnreachable { key: String, cause: String },
-    #[error("could not verify the current key {key}: a wrong secret gets the same response")]
+    #[error(
+        "could not verify the key {key}: its endpoint does not reject a wrong secret with HTTP 401"
+    )]
     EndpointAcceptsAnyCredential { key: String },
     #[error("the environment of the resource is unknown")]
     EnvironmentUnknown,

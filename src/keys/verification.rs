@@ -1,6 +1,6 @@
 //! Verification: a key is verified when its resource accepts it.
 //!
-//! A resource rejects a new key until the key has propagated, and a part of the service that the key has not reached yet may
+//! A resource rejects a key until the key has propagated, and a part of the service that the key has not reached yet may
 //! reject it later. The pending key is therefore verified after several consecutive accepted probes. Until the deadline, a
 //! rejection means "not propagated yet".
 //!
@@ -53,14 +53,6 @@ pub enum Verification {
     Unreachable,
 }
 
-/// What one probe of the current key shows about possession of its secret.
-enum Possession {
-    Verified,
-    /// The endpoint responds to a wrong secret as it does to the key.
-    AnyCredentialAccepted,
-    NotVerified(ProbeOutcome),
-}
-
 impl<'a> Verifier<'a> {
     /// Creates a verifier that sends probes with `client`.
     pub fn new(client: &'a confluent::Client, config: &Config) -> Self {
@@ -78,11 +70,11 @@ impl<'a> Verifier<'a> {
     }
 
     /// Verifies the current key. This shows that the writer of the secret value possesses the key: otherwise, a value that
-    /// names another application's key could be used to obtain a new key for the same owner.
+    /// names another application's key could be used to obtain another key for the same owner.
     ///
     /// # Errors
-    /// Returns [`Error::CurrentKeyNotAccepted`] if the resource rejects the key, [`Error::EndpointUnreachable`] if the endpoint
-    /// does not respond, and [`Error::EndpointAcceptsAnyCredential`] if it responds to a wrong secret in the same way.
+    /// Returns [`Error::CurrentKeyNotAccepted`] with the last outcome, [`Error::EndpointUnreachable`] unless best effort is
+    /// sufficient, and [`Error::EndpointAcceptsAnyCredential`] if the endpoint does not reject a wrong secret.
     pub async fn verify_current(
         &self,
         key: &ApiKey,
@@ -92,64 +84,51 @@ impl<'a> Verifier<'a> {
         let mut probes = 0;
         let mut interval = self.interval;
         loop {
-            let possession = self.check_possession(key, target, deadline).await?;
-            let delay = match possession {
-                Possession::Verified => return Ok(Verification::Verified),
-                // A rate-limited probe shows nothing about the key, so it doesn't count.
-                Possession::NotVerified(ProbeOutcome::RateLimited(requested)) => {
-                    let delay = at_least(interval.max(requested));
-                    interval = self.next_interval(interval);
-                    delay
-                }
-                _ => {
-                    probes += 1;
-                    self.interval
-                }
+            let Some(outcome) = self.check_possession(key, target, deadline).await? else {
+                return Ok(Verification::Verified);
+            };
+            // A rate-limited probe shows nothing about the key, so it doesn't count.
+            let delay = if let ProbeOutcome::RateLimited(requested) = outcome {
+                let delay = at_least(interval.max(requested));
+                interval = self.next_interval(interval);
+                delay
+            } else {
+                probes += 1;
+                self.interval
             };
             let deadline = deadline.with_reserve(RESPONSE_RESERVE);
             if probes < MAX_CURRENT_KEY_PROBES && deadline.wait(delay).await.is_ok() {
                 continue;
             }
             let key = key.id.to_string();
-            return match possession {
-                Possession::Verified => Ok(Verification::Verified),
-                Possession::AnyCredentialAccepted => {
+            return match outcome {
+                ProbeOutcome::Accepted | ProbeOutcome::NotAuthorized => {
                     Err(Error::EndpointAcceptsAnyCredential { key })
                 }
-                Possession::NotVerified(ProbeOutcome::Unreachable(cause)) => {
-                    match self.verification {
-                        KeyVerification::BestEffort => Ok(Verification::Unreachable),
-                        _ => Err(Error::EndpointUnreachable { key, cause }),
-                    }
-                }
-                Possession::NotVerified(outcome) => {
-                    Err(Error::CurrentKeyNotAccepted { key, outcome })
-                }
+                ProbeOutcome::Unreachable(cause) => match self.verification {
+                    KeyVerification::BestEffort => Ok(Verification::Unreachable),
+                    _ => Err(Error::EndpointUnreachable { key, cause }),
+                },
+                outcome => Err(Error::CurrentKeyNotAccepted { key, outcome }),
             };
         }
     }
 
-    /// Probes the current key. If the response could be the same for every caller, compares it with the response to a wrong
-    /// secret.
+    /// Probes a key. If the response could be the same for every caller, probes with a wrong secret, too, which must be
+    /// rejected. Returns the outcome that does not verify the key, or `None` if the key is verified.
     async fn check_possession(
         &self,
         key: &ApiKey,
         target: &ProbeTarget<'_>,
         deadline: Deadline,
-    ) -> Result<Possession, Error> {
+    ) -> Result<Option<ProbeOutcome>, Error> {
         match self.probe(key, target, deadline).await? {
-            ProbeOutcome::Accepted if !target.is_from_secret => Ok(Possession::Verified),
+            ProbeOutcome::Accepted if !target.is_from_secret => Ok(None),
             ProbeOutcome::Accepted | ProbeOutcome::NotAuthorized => {
                 let with_wrong_secret = self.probe_with_wrong_secret(key, target, deadline).await?;
-                Ok(match with_wrong_secret {
-                    ProbeOutcome::NotAccepted => Possession::Verified,
-                    ProbeOutcome::Accepted | ProbeOutcome::NotAuthorized => {
-                        Possession::AnyCredentialAccepted
-                    }
-                    outcome => Possession::NotVerified(outcome),
-                })
+                Ok(Some(with_wrong_secret).filter(|outcome| *outcome != ProbeOutcome::NotAccepted))
             }
-            outcome => Ok(Possession::NotVerified(outcome)),
+            outcome => Ok(Some(outcome)),
         }
     }
 
@@ -174,7 +153,8 @@ impl<'a> Verifier<'a> {
     /// has the same access as the current one. For an initial key, it counts if a wrong secret gets a 401.
     ///
     /// # Errors
-    /// Returns [`Error::PendingKeyNotAccepted`] with the last outcome.
+    /// Returns [`Error::PendingKeyNotAccepted`] with the last outcome, [`Error::EndpointAcceptsAnyCredential`] if the endpoint
+    /// does not reject a wrong secret, [`Error::TimeoutTooShort`] and [`Error::EndpointNotAllowed`].
     pub async fn verify_pending(
         &self,
         key: &ApiKey,
@@ -187,18 +167,13 @@ impl<'a> Verifier<'a> {
             return Err(Error::TimeoutTooShort { purpose });
         }
         let started = Instant::now();
-        let mut interval = self.interval;
+        let (mut interval, mut previous) = (self.interval, None);
         let (mut probes, mut accepted, mut was_reached) = (0, 0, false);
-        let mut previous = None;
         loop {
-            let outcome = self.probe(key, target, deadline).await?;
-            let is_cut_short = deadline.remaining().is_zero();
-            let is_accepted = self
-                .counts_as_accepted(&outcome, key, current, target, deadline)
-                .await?;
+            let outcome = self.check_pending(key, current, target, deadline).await?;
             probes += 1;
-            accepted = if is_accepted { accepted + 1 } else { 0 };
-            was_reached |= !matches!(outcome, ProbeOutcome::Unreachable(_));
+            accepted = if outcome.is_none() { accepted + 1 } else { 0 };
+            was_reached |= !matches!(outcome, Some(ProbeOutcome::Unreachable(_)));
             tracing::debug!(probes, accepted, ?outcome, "probed the pending key");
 
             if accepted == REQUIRED_ACCEPTED_PROBES {
@@ -209,19 +184,20 @@ impl<'a> Verifier<'a> {
             if is_best_effort && !was_reached && probes == MAX_UNREACHABLE_PROBES {
                 return Ok(Verification::Unreachable);
             }
-            interval = if is_accepted { self.interval } else { interval };
-            let delay = interval.max(outcome.retry_after());
+            if outcome.is_none() {
+                interval = self.interval;
+            }
+            let requested = outcome.as_ref().map(ProbeOutcome::retry_after);
+            let delay = interval.max(requested.unwrap_or_default());
+            // A probe that the deadline cut short shows nothing about the key.
+            let last = previous.filter(|_| deadline.remaining().is_zero());
+            let last = last.unwrap_or(outcome);
             if deadline.wait(delay).await.is_err() {
-                return Err(Error::PendingKeyNotAccepted {
-                    key: key.id.to_string(),
-                    // A probe that the deadline cut short shows nothing about the key.
-                    outcome: previous.filter(|_| is_cut_short).unwrap_or(outcome),
-                    elapsed: started.elapsed(),
-                    probes,
-                });
+                let (is_initial, elapsed) = (current.is_none(), started.elapsed());
+                return Err(not_verified(key, is_initial, last, probes, elapsed));
             }
             interval = self.next_interval(interval);
-            previous = Some(outcome);
+            previous = Some(last);
         }
     }
 
@@ -235,29 +211,24 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// Returns whether `outcome` of probing the pending key counts as accepted.
-    async fn counts_as_accepted(
+    /// Probes the pending key. Returns the outcome that does not verify it, or `None` if the probe counts as accepted.
+    async fn check_pending(
         &self,
-        outcome: &ProbeOutcome,
         key: &ApiKey,
         current: Option<&ApiKey>,
         target: &ProbeTarget<'_>,
         deadline: Deadline,
-    ) -> Result<bool, Error> {
-        let needs_comparison = match outcome {
-            ProbeOutcome::NotAuthorized => true,
-            // The writer of the secret value may have chosen an endpoint that accepts everything.
-            ProbeOutcome::Accepted => current.is_none() && target.is_from_secret,
-            _ => return Ok(false),
+    ) -> Result<Option<ProbeOutcome>, Error> {
+        let Some(current) = current else {
+            return self.check_possession(key, target, deadline).await;
         };
-        match current {
-            _ if !needs_comparison => Ok(true),
-            Some(current) => Ok(self.probe(current, target, deadline).await? == *outcome),
-            None => {
-                let with_wrong_secret = self.probe_with_wrong_secret(key, target, deadline).await?;
-                Ok(with_wrong_secret == ProbeOutcome::NotAccepted)
-            }
-        }
+        let outcome = self.probe(key, target, deadline).await?;
+        let is_accepted = match outcome {
+            ProbeOutcome::Accepted => true,
+            ProbeOutcome::NotAuthorized => self.probe(current, target, deadline).await? == outcome,
+            _ => false,
+        };
+        Ok(Some(outcome).filter(|_| !is_accepted))
     }
 
     /// Returns the interval that follows `interval`.
@@ -282,11 +253,11 @@ impl<'a> Verifier<'a> {
     /// Determines where keys for `resource` are probed: at the control plane, at `endpoint` of the secret value, or at the
     /// endpoint that the control plane returns.
     ///
-    /// Any key for the resource contains its environment and organization. They are taken from `metadata`, or else from the
+    /// The metadata of any key for the resource contain its environment and organization. They are taken from `metadata`, or else from the
     /// first of `keys` that exists.
     ///
     /// # Errors
-    /// Returns [`Error`]. Its remedy names the field of the secret value to change.
+    /// Returns an error if the endpoint, the environment or the organization cannot be determined.
     pub async fn target<'r>(
         &self,
         control_plane: &ControlPlane<'_>,
@@ -334,6 +305,28 @@ impl<'a> Verifier<'a> {
             organization,
             is_from_secret: value.endpoint().is_some(),
         })
+    }
+}
+
+/// Returns the error for a pending key with the last outcome `last`, or `None` if the last probe was accepted.
+fn not_verified(
+    key: &ApiKey,
+    is_initial: bool,
+    last: Option<ProbeOutcome>,
+    probes: u32,
+    elapsed: Duration,
+) -> Error {
+    let key = key.id.to_string();
+    match last {
+        Some(ProbeOutcome::Accepted | ProbeOutcome::NotAuthorized) if is_initial => {
+            Error::EndpointAcceptsAnyCredential { key }
+        }
+        last => Error::PendingKeyNotAccepted {
+            key,
+            outcome: last.unwrap_or(ProbeOutcome::Accepted),
+            elapsed,
+            probes,
+        },
     }
 }
 

@@ -1,6 +1,8 @@
 //! A secret without a key: its first rotation creates the initial key, so that no user ever sees it.
 
 use std::ops::Add;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use simulator::Permission;
 
@@ -140,7 +142,37 @@ async fn an_endpoint_in_the_secret_that_accepts_any_credential_does_not_verify_a
         .step_error("testSecret", "the endpoint accepts any credential")
         .await;
 
-    assert_eq!(error.error_type, "PendingKeyNotAccepted", "{error:?}");
+    assert_eq!(
+        error.error_type, "EndpointAcceptsAnyCredential",
+        "{error:?}"
+    );
+}
+
+/// Only an endpoint that accepts a wrong secret or denies it with 403 accepts any credential.
+#[tokio::test]
+async fn a_failed_probe_with_a_wrong_secret_is_reported_as_the_last_outcome_for_an_initial_key() {
+    for (status, error) in [
+        (200, "EndpointAcceptsAnyCredential"),
+        (403, "EndpointAcceptsAnyCredential"),
+        (503, "PendingKeyNotAccepted"),
+        (429, "PendingKeyNotAccepted"),
+    ] {
+        let mut world = World::new(INITIAL_KEY).await;
+        world.run_steps(&["createSecret", "setSecret"]).await;
+        let probes = AtomicUsize::new(0);
+        let is_first_of_two = move |request: &Request| {
+            is_probe(request) && probes.fetch_add(1, Relaxed).is_multiple_of(2)
+        };
+        let [forbidden, response] = [403, status].map(|status| Response::json(status, &json!({})));
+        let simulator = &world.simulator;
+        simulator.respond_with(usize::MAX, is_first_of_two, forbidden);
+        simulator.respond_with(usize::MAX, is_probe, response);
+        world.time_limit = SHORT_TIME_LIMIT;
+
+        let failed = world.step_error("testSecret", &status.to_string()).await;
+
+        assert_eq!(failed.error_type, error, "{failed:?}");
+    }
 }
 
 /// A user empties a secret so that another key is created. The key of the version before it may be in use.

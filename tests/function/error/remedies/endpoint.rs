@@ -37,7 +37,7 @@ const CASES: &[Case] = &[
         name: "a gateway that returns 403 for every request",
         arrange: |world| respond(world, is_probe, Response::empty(403)),
         error: "EndpointAcceptsAnyCredential",
-        message: "could not verify the current key CURRENT: a wrong secret gets the same response. Correct `endpoint` \
+        message: "could not verify the key CURRENT: its endpoint does not reject a wrong secret with HTTP 401. Correct `endpoint` \
                   in the secret, or check for a firewall, proxy or IP filter in front of it",
         ..CASE
     },
