@@ -24,7 +24,7 @@ pub enum Error {
     InvalidEvent { problem: String },
     #[error("rotation is not enabled for {secret}")]
     RotationNotEnabled { secret: String },
-    #[error("version {version} is not labeled AWSPENDING ({labels}): its rotation has ended")]
+    #[error("version {version} is not labeled AWSPENDING ({labels}), so it is not being rotated")]
     VersionNotPending { version: String, labels: String },
     #[error("the {label} version contains no key: apiKey and apiSecret are missing or empty")]
     VersionWithoutKey { label: &'static str },
@@ -109,9 +109,9 @@ pub enum Error {
     },
     #[error("the pending key {key} was deleted, so AWSPENDING was removed from {version}")]
     PendingKeyDeleted { key: String, version: String },
-    #[error("Confluent Cloud does not return the pending key {key}")]
+    #[error("Confluent Cloud does not return the key {key} of this rotation")]
     PendingKeyNotListed { key: String },
-    #[error("Confluent Cloud lists the pending key {key} with another owner or resource")]
+    #[error("Confluent Cloud returns the pending key {key} with another owner or resource")]
     PendingKeyScopeMismatch { key: String },
     #[error(
         "the quota of {owner} is used up (API keys: {keys}, of this resource: {of_resource}, orphaned: {orphans})"

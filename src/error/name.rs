@@ -14,9 +14,12 @@ impl Error {
                 _ => "PendingKeyNotAccepted",
             },
             Self::Confluent(error) => of_confluent(error),
-            Self::SecretsManager(secret::Error::Rejected { .. }) => "SecretsManagerRejected",
             Self::SecretsManager(secret::Error::Binary { .. }) => "InvalidSecretValue",
-            Self::SecretsManager(_) => "SecretsManagerUnavailable",
+            // It failed, throttled the request or did not respond.
+            Self::SecretsManager(error) if error.may_have_taken_effect() => {
+                "SecretsManagerUnavailable"
+            }
+            Self::SecretsManager(_) => "SecretsManagerRejected",
             error => error.into(),
         }
     }

@@ -80,7 +80,7 @@ const ENDPOINT_NOT_FOUND: &str =
 const ENDPOINT_FORM: &str = "Set `endpoint` in the secret to https://HOST";
 const NOT_LISTED: &str = "If this persists, grant the management credentials' owner ResourceOwner";
 pub(crate) const RAISE_QUOTA: &str =
-    "Delete unused keys, or ask Confluent Support to raise the quota";
+    "Delete unused keys, or contact Confluent Support to raise the quota";
 const RAISE_TIMEOUT: &str = "Set the function's timeout to 15 minutes";
 const ORPHAN_CLEANUP: &str = "No action is required: a later rotation deletes such a key";
 const CONFLUENT_STATUS: &str = "If this persists, see https://status.confluent.cloud";

@@ -19,6 +19,9 @@ pub struct AdminSecret {
 
 /// Returns the admin secret that the rotation metadata, the secret value or the configuration names. Returns `None` for
 /// self-rotation, which includes a secret that names itself.
+///
+/// # Errors
+/// Returns [`Error::AdminSecretConflict`] if they name different secrets.
 pub fn admin_secret(
     labels: &StagingLabels,
     value: &SecretValue,
@@ -27,7 +30,10 @@ pub fn admin_secret(
     let from_metadata = labels.admin_secret_arn.as_deref();
     let sources = [
         ("the rotation metadata", from_metadata),
-        ("adminSecretArn in the secret", value.admin_secret_arn()),
+        (
+            "adminSecretArn or masterarn in the secret",
+            value.admin_secret_arn(),
+        ),
         ("ADMIN_SECRET_ARN", configured),
     ];
     let named = sources.into_iter();
@@ -65,7 +71,7 @@ pub struct ControlPlane<'a> {
 }
 
 impl<'a> ControlPlane<'a> {
-    /// Authenticates with the key of `admin_secret`, or with `own_key` if there is no admin secret.
+    /// Creates a client that authenticates with the key of `admin_secret`, or with `own_key` if there is no admin secret.
     pub async fn new(
         client: &'a confluent::Client,
         secrets: &'a secret::Client,

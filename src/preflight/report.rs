@@ -61,16 +61,17 @@ impl Finding {
 
 impl From<Error> for Finding {
     fn from(error: Error) -> Self {
-        // If Confluent failed or limited the rate, the error says nothing about the secret.
+        // If a service failed or limited the rate, the error says nothing about the secret.
         let outcome = match &error {
             Error::CurrentKeyNotAccepted {
                 outcome: ProbeOutcome::RateLimited(_),
                 ..
             } => Outcome::Unknown,
             error => match error.name() {
-                "ConfluentUnavailable" | "ConfluentRateLimited" | "TimeoutTooShort" => {
-                    Outcome::Unknown
-                }
+                "ConfluentUnavailable"
+                | "ConfluentRateLimited"
+                | "SecretsManagerUnavailable"
+                | "TimeoutTooShort" => Outcome::Unknown,
                 _ => Outcome::Failed,
             },
         };

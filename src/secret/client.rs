@@ -67,7 +67,7 @@ impl Default for Limits {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages name the fields")]
 pub enum Error {
-    /// Secrets Manager denied or rejected the request.
+    /// Secrets Manager returned an error.
     #[error(
         "Secrets Manager {} {operation} for {secret}: {code}, {message}{}",
         action(.code),
@@ -93,10 +93,11 @@ pub enum Error {
 }
 
 fn action(code: &str) -> &'static str {
-    if code == "AccessDeniedException" {
-        "denied"
-    } else {
-        "rejected"
+    match code {
+        "AccessDeniedException" => "denied",
+        "InternalServiceError" | "ServiceUnavailable" => "failed to process",
+        code if code.starts_with("Throttl") => "throttled",
+        _ => "rejected",
     }
 }
 
@@ -105,7 +106,7 @@ fn suffix(id: Option<&str>) -> String {
 }
 
 impl Error {
-    /// Returns the error code, or `None` if Secrets Manager did not reject the request.
+    /// Returns the error code, or `None` if Secrets Manager returned no error.
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Rejected { code, .. } => Some(code),

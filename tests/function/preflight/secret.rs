@@ -18,6 +18,18 @@ pub(super) const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        name: "a secret that cannot be described at the moment",
+        check: "secret",
+        outcome: Unknown,
+        observed: "Secrets Manager throttled DescribeSecret",
+        arrange: |world| {
+            let throttled = Response::aws_error(400, "ThrottlingException", "Rate exceeded");
+            let describes = |request: &Request| request.name() == "DescribeSecret";
+            respond(world, describes, throttled);
+        },
+        ..CASE
+    },
+    Case {
         name: "an enabled rotation",
         check: "rotation",
         observed: "rotation is enabled",
@@ -123,7 +135,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "an admin secret",
         check: "management-credentials",
-        observed: "adminSecretArn in the secret",
+        observed: "adminSecretArn or masterarn in the secret",
         ..CASE
     },
     Case {

@@ -10,7 +10,7 @@ const CASES: &[Case] = &[
             respond(world, is_control_plane, Response::empty(429));
         },
         error: "ConfluentRateLimited",
-        message: "Confluent Cloud rejected a request from key MANAGEMENT to list the owner's API keys: HTTP 429 \
+        message: "Confluent Cloud rate limited a request from key MANAGEMENT to list the owner's API keys: HTTP 429 \
                   (request ID ID). If this persists, schedule the rotations at different times",
         ..CASE
     },

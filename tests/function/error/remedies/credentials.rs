@@ -54,7 +54,7 @@ const CASES: &[Case] = &[
             world.set_variable("ADMIN_SECRET_ARN", other);
         },
         error: "AdminSecretConflict",
-        message: "adminSecretArn in the secret and ADMIN_SECRET_ARN name different admin secrets. Name one secret in \
+        message: "adminSecretArn or masterarn in the secret and ADMIN_SECRET_ARN name different admin secrets. Name one secret in \
                   both, or remove one of them",
         ..CASE
     },

@@ -61,7 +61,7 @@ const CASES: &[Case] = &[
         error: "QuotaExceeded",
         message: "the quota of sa-orders is used up (API keys: 2, of this resource: 2, orphaned: 0): Confluent Cloud \
                   rejected a request from key MANAGEMENT to create an API key: HTTP 402, [..] (request ID ID). Delete \
-                  unused keys, or ask Confluent Support to raise the quota",
+                  unused keys, or contact Confluent Support to raise the quota",
         ..CASE
     },
 ];

@@ -50,9 +50,20 @@ const CASES: &[Case] = &[
             let message = "Rate exceeded";
             reject(world, "DescribeSecret", "ThrottlingException", message);
         },
-        error: "SecretsManagerRejected",
-        message: "Secrets Manager rejected DescribeSecret for SECRET: ThrottlingException, Rate exceeded. If this \
+        error: "SecretsManagerUnavailable",
+        message: "Secrets Manager throttled DescribeSecret for SECRET: ThrottlingException, Rate exceeded. If this \
                   persists, schedule the rotations at different times",
+        ..CASE
+    },
+    Case {
+        name: "an error of Secrets Manager",
+        arrange: |world| {
+            let failure = Response::aws_error(500, "InternalServiceError", "It failed.");
+            respond(world, is_operation("DescribeSecret"), failure);
+        },
+        error: "SecretsManagerUnavailable",
+        message: "Secrets Manager failed to process DescribeSecret for SECRET: InternalServiceError, It failed. If this \
+                  persists, see https://health.aws.amazon.com",
         ..CASE
     },
 ];
