@@ -105,6 +105,7 @@ fn action(response: &ErrorResponse, key: &ApiKeyId) -> String {
             format!("rejected key {key} in a request to")
         }
         ErrorKind::Forbidden => format!("denied key {key} permission to"),
+        ErrorKind::RateLimited => format!("rate limited a request from key {key} to"),
         _ => format!("rejected a request from key {key} to"),
     }
 }
@@ -134,7 +135,7 @@ const MAX_PAGES: usize = 100;
 const MAX_KEYS: usize = 10_000;
 const MAX_LIST_BYTES: usize = 16 << 20;
 
-/// Time reserved after a `POST` to store the new key. A key that is not stored is lost.
+/// Time reserved after a `POST` to store the created key. A key that is not stored is lost.
 pub const STORE_RESERVE: Duration = Duration::from_secs(5);
 
 const API_KEYS: [&str; 3] = ["iam", "v2", "api-keys"];

@@ -110,7 +110,7 @@ fn describe_body(body: &[u8]) -> Option<String> {
         [] => return None,
         [0x1f, 0x8b, ..] => "a compressed body",
         _ if body.len() > MAX_ERROR_BYTES => "a body that exceeds the size limit",
-        [first, ..] if first.is_ascii_whitespace() || *first == b'<' => "an HTML page",
+        _ if body.trim_ascii_start().starts_with(b"<") => "an HTML page",
         _ => "a body that is not JSON",
     };
     Some(description.to_owned())
@@ -216,6 +216,8 @@ mod tests {
                 None,
                 Some("an HTML page"),
             ),
+            ("\n <html></html>", None, Some("an HTML page")),
+            (" nonsense", None, Some("a body that is not JSON")),
             ("\u{1f}nonsense", None, Some("a body that is not JSON")),
             ("", None, None),
             (r#"{"errors":[]}"#, None, None),
