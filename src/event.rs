@@ -60,7 +60,7 @@ impl fmt::Display for Request {
 }
 
 impl Request {
-    /// Parses a payload. The error names the field and never quotes it.
+    /// Parses a payload. The error names the field and never quotes its value.
     pub fn parse(payload: &Value) -> Result<Self, Error> {
         if payload.get("Step").and_then(Value::as_str) != Some(PREFLIGHT) {
             return Event::parse(payload).map(Self::Step);
@@ -79,7 +79,7 @@ pub struct Event {
     pub secret_id: String,
     /// `ClientRequestToken`: the ID of the version that the rotation creates.
     pub token: String,
-    /// `RotationToken`: authorizes the function to store the value. Test events have none.
+    /// `RotationToken`, which Secrets Manager uses to validate the identity of the function's role. Test events have none.
     pub rotation_token: Option<Redacted>,
 }
 

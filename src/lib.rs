@@ -4,13 +4,13 @@
 //! service account and resource, verifies that the resource accepts it, promotes it to `AWSCURRENT`, and deletes the previous
 //! key when the policy allows.
 //!
-//! Three facts shape the code: Confluent returns a key's secret only once and has no idempotency token; a new key takes
+//! Three facts shape the code: Confluent returns a key's secret only once and has no idempotency token; a key takes
 //! minutes to propagate; and a Lambda function can stop between any two requests.
 //!
 //! # The path of an event
 //!
 //! `main` reads the configuration and creates the clients. [`handler`] sets the deadline and parses the event. [`rotation`] runs
-//! one of the four steps: it describes the secret, checks that Secrets Manager requires the step, and applies the rules of
+//! one of the four steps: it describes the secret, checks that the event's version is pending or current, and applies the rules of
 //! [`keys`]. These use [`secret`] and [`confluent`], which send their requests with [`http`]. An error gets its message and remedy
 //! in [`error`]. The handler logs the outcome and writes the metrics with [`telemetry`].
 //!
@@ -41,7 +41,7 @@
 //!
 //! # Rules that explain most of the code
 //!
-//! * **Nothing is deleted before its replacement is in place.** A key is deleted only if a version of this secret contained it
+//! * **A key in use is not deleted before its replacement is current.** A key is deleted only if a version of this secret contained it
 //!   or it has this secret's [ownership tag](keys::ownership::OwnershipTag), and only if the secret's owner owns it.
 //! * **An abandoned rotation's key is deleted once another version is current**, because Secrets Manager then rejects the
 //!   promotion of the abandoned version, or 30 minutes after it was created, when no invocation can still promote it.

@@ -27,7 +27,7 @@ pub struct Aws {
     pub session_token: Option<Redacted>,
     /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`, or `AWS_ENDPOINT_URL`
     pub secrets_manager_url: Option<Url>,
-    /// `AWS_ENDPOINT_URL_STS`, or `AWS_ENDPOINT_URL`
+    /// `AWS_ENDPOINT_URL_STS`, or `AWS_ENDPOINT_URL`. It is validated, and no request uses it.
     pub sts_url: Option<Url>,
     /// `AWS_USE_FIPS_ENDPOINT`
     pub use_fips: Option<bool>,
@@ -88,7 +88,9 @@ fn boolean(value: &str) -> Result<bool, &'static str> {
 }
 
 fn attempts(value: &str) -> Result<NonZeroU32, &'static str> {
-    value.parse().map_err(|_| "must be a number of at least 1")
+    value
+        .parse()
+        .map_err(|_| "must be an integer of at least 1")
 }
 
 #[cfg(test)]

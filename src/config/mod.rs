@@ -28,7 +28,7 @@ pub enum OldKeyPolicy {
     KeepUntilNextRotation,
 }
 
-/// How the pending key is verified before its promotion.
+/// How keys are verified: the current one before a key is created, the pending one before its promotion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyVerification {
     /// The resource must accept it.
@@ -36,14 +36,14 @@ pub enum KeyVerification {
     Required,
     /// The resource must accept it, unless the endpoint is unreachable.
     BestEffort,
-    /// The control plane must return it. No probe is sent to a data plane.
+    /// The control plane must return it. Only keys for the control plane itself are probed.
     ControlPlane,
 }
 
 /// Whether the current key is checked before a key is created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CurrentKeyCheck {
-    /// It must have the owner and resource that the secret names, and the resource must accept it.
+    /// It must have the owner and resource that the secret names, and is verified as `KEY_VERIFICATION` requires.
     #[default]
     Required,
     /// It is not checked, to recover a secret whose key was deleted.
@@ -65,7 +65,7 @@ pub enum InitialKey {
 pub struct Config {
     /// `CONFLUENT_API_URL`: the URL of the control plane.
     pub confluent_url: Url,
-    /// `ADMIN_SECRET_ARN`: the admin secret for secrets that name none.
+    /// `ADMIN_SECRET_ARN`: the admin secret of all secrets. A secret that names another one is rejected.
     pub admin_secret_arn: Option<String>,
     /// `OLD_KEY_POLICY`
     pub old_key_policy: OldKeyPolicy,
@@ -75,7 +75,7 @@ pub struct Config {
     pub current_key_check: CurrentKeyCheck,
     /// `INITIAL_KEY`
     pub initial_key: InitialKey,
-    /// `PROBE_INTERVAL_MS`: the first interval between probes of the pending key.
+    /// `PROBE_INTERVAL_MS`: the first interval between probes.
     pub probe_interval: Duration,
     /// `ALLOWED_ENDPOINT_DOMAINS`: domains of endpoints in addition to Confluent's.
     pub allowed_domains: Vec<String>,

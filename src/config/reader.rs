@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::http::is_loopback;
 
-/// Returns the value of an environment variable, or `None` if it is not set or empty.
+/// Returns the value of an environment variable, or `None` if it is not set, empty or not valid Unicode.
 #[expect(clippy::disallowed_methods, reason = "the only read of a variable")]
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

@@ -70,7 +70,7 @@ pub enum ProbeOutcome {
 }
 
 impl ProbeOutcome {
-    /// Returns how long the endpoint asks the client to wait.
+    /// Returns the delay that the endpoint requests.
     pub fn retry_after(&self) -> Duration {
         match self {
             Self::RateLimited(requested) => *requested,

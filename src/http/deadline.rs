@@ -1,6 +1,6 @@
 //! The deadline of an invocation, and the delays between attempts.
 //!
-//! The deadline is one value, derived from Lambda's and passed down. Every wait in the crate goes through
+//! The deadline is one value, derived from Lambda's and passed down. Every wait in the crate uses
 //! [`Deadline::wait`], which fails instead of waiting past the deadline.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,7 +14,7 @@ pub struct Deadline(Instant);
 pub struct DeadlineExceeded;
 
 impl Deadline {
-    /// Time reserved before Lambda's deadline to report a timeout with its cause, before Lambda reports `Task timed out`.
+    /// Time reserved before Lambda's deadline to report a timeout with its cause.
     const REPORTING: Duration = Duration::from_secs(1);
 
     /// The time assumed if Lambda's deadline is implausible. Most keys propagate within it.

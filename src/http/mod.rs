@@ -1,6 +1,6 @@
 //! HTTP: one client for all services, requests with retries, allowed hosts and the deadline.
 //!
-//! Every request to Confluent Cloud goes through [`Http`]. It checks where credentials may be sent, decides which
+//! Every request to Confluent Cloud is sent by [`Http`]. It checks where credentials may be sent, decides which
 //! requests are retried, and limits how much of a response is read.
 
 mod client;

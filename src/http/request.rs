@@ -67,11 +67,11 @@ pub struct Request<'a> {
 pub struct Response {
     /// The HTTP status.
     pub status: StatusCode,
-    /// The `X-Request-Id` header, which Confluent Support asks for.
+    /// The `X-Request-Id` header, which Confluent Support requests.
     pub request_id: Option<String>,
     /// The body. `Debug` omits it, because it may contain an API secret.
     pub body: Vec<u8>,
-    /// How long a server that returned 429 asks the client to wait.
+    /// The delay that a server that returned 429 requests.
     pub retry_after: Option<Duration>,
 }
 
@@ -161,7 +161,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// Sends requests with `client`, which must not follow redirects, to the `allowed` hosts only.
+    /// Creates a client that sends requests with `client`, which must not follow redirects, to the `allowed` hosts only.
     pub fn new(client: reqwest::Client, allowed: AllowedHosts, limits: Limits) -> Self {
         Self {
             client,
@@ -189,7 +189,7 @@ impl Http {
             let outcome = self.send_once(request, deadline).await;
             let is_rate_limited = outcome.as_ref().is_err_and(Error::is_rate_limited);
             if !is_rate_limited && matches!(outcome, Ok(_) | Err(Error::Rejected(_))) {
-                self.backoff.on_accepted();
+                self.backoff.on_other_response();
             }
             let error = match outcome {
                 Err(error) if error.is_retryable(&request.method) => error,
@@ -201,7 +201,7 @@ impl Http {
             {
                 let unit = self.limits.retries.initial;
                 let requested = response.retry_after.unwrap_or(unit);
-                let delay = requested + self.backoff.on_rejected(unit);
+                let delay = requested + self.backoff.on_rate_limited(unit);
                 (delay, deadline.with_reserve(RESPONSE_RESERVE))
             } else if let Some(delay) = delays.next() {
                 (delay, deadline)
@@ -283,7 +283,7 @@ async fn read(mut response: reqwest::Response, host: String) -> Result<Response,
     }
 }
 
-/// Returns how long a server that returned 429 asks the client to wait. Both headers count seconds. Successful responses
+/// Returns the delay that a server that returned 429 requests. Both headers count seconds. Successful responses
 /// have `X-RateLimit-Reset`, too, where it requires no wait.
 ///
 /// <https://docs.confluent.io/cloud/current/api.html#section/Rate-Limiting>

@@ -7,8 +7,8 @@ use std::time::Duration;
 /// A backoff after HTTP 429 that adapts to the number of concurrent clients. It outlives an invocation.
 ///
 /// Confluent's rate limit applies to the organization, and function instances don't know of each other. Each 429 therefore
-/// doubles the range from which this process draws its next delays, and each other response narrows it. The share of
-/// rejected requests then stays constant, however many instances run.
+/// doubles the range from which this process draws its next delays, up to a maximum, and each other response narrows it. The
+/// share of rate-limited requests then depends little on the number of instances.
 #[derive(Clone, Debug, Default)]
 pub struct SharedBackoff(Arc<AtomicU64>);
 
@@ -18,14 +18,14 @@ impl SharedBackoff {
     const MAX: u32 = 128;
 
     /// Widens the range after a 429 and returns a random delay from it.
-    pub(super) fn on_rejected(&self, unit: Duration) -> Duration {
+    pub(super) fn on_rate_limited(&self, unit: Duration) -> Duration {
         let range = (2 * self.range()).clamp(Self::INITIAL * unit, Self::MAX * unit);
         self.set(range);
         range.mul_f64(fastrand::f64())
     }
 
     /// Narrows the range after any other response. Two of them offset one 429.
-    pub(super) fn on_accepted(&self) {
+    pub(super) fn on_other_response(&self) {
         self.set(self.range().mul_f64(0.7));
     }
 

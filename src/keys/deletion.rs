@@ -1,6 +1,6 @@
 //! Deletion of keys.
 //!
-//! Every deletion of a key that a version may have contained goes through [`Deletion`]. It deletes only keys of the secret's
+//! Every deletion of a key that a version may have contained uses [`Deletion`]. It deletes only keys of the secret's
 //! owner, and reads the staging labels immediately before each `DELETE`: a label may have been moved to a version with the key.
 
 use super::credentials::ControlPlane;

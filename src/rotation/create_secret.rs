@@ -1,7 +1,7 @@
 //! `createSecret`: creates an API key and stores it as `AWSPENDING`.
 //!
-//! Confluent returns a key's secret only once. If the function stops between creating the key and storing it, the key is
-//! unusable. Every key therefore carries an ownership tag, so that a later step can find and delete it.
+//! Confluent returns a key's secret only once. If the function stops between creating the key and storing it, the key
+//! cannot be used. Every key therefore carries an ownership tag, so that a later step can find and delete it.
 
 use super::{Rotation, key_in, record, resource};
 use crate::config::CurrentKeyCheck;
@@ -10,7 +10,6 @@ use crate::confluent::{
     STORE_RESERVE,
 };
 use crate::error::Error;
-use crate::event::Event;
 use crate::http::RESPONSE_RESERVE;
 use crate::keys::credentials::ControlPlane;
 use crate::keys::deletion::{Deletion, delete_key};
@@ -152,7 +151,7 @@ impl Rotation<'_> {
         Ok(())
     }
 
-    /// Counts the owner's keys that use the quota of the new key.
+    /// Counts the owner's keys that use the quota of the key to create.
     fn count_keys(&self, current: &Current<'_>, resource: &Resource) {
         let Some(quota) = resource.key_type.quota else {
             return;
@@ -219,7 +218,7 @@ impl Rotation<'_> {
         }
     }
 
-    /// Stores the new key. If Secrets Manager rejects it permanently, deletes the key, which cannot be used.
+    /// Stores the created key. If Secrets Manager rejects it permanently, deletes the key, which cannot be used.
     async fn store(&self, current: &Current<'_>, key: &ApiKey) -> Result<&'static str, Error> {
         record("pending_key_id", key);
         let arn = &current.labels.arn;
@@ -265,22 +264,18 @@ impl Rotation<'_> {
         Ok(())
     }
 
-    /// Stores the current value with the new key in place of the current one.
+    /// Stores the current value with `key` in place of the current key.
     async fn store_value(&self, current: &Current<'_>, key: &ApiKey) -> Result<(), Error> {
         let value = current.value.with_api_key(key);
         let value = value.map_err(|source| Error::InvalidSecretValue {
             label: PENDING,
             source,
         })?;
-        let Event {
-            token,
-            rotation_token,
-            ..
-        } = self.event;
-        let arn = &current.labels.arn;
+        let (arn, event) = (&current.labels.arn, self.event);
+        let rotation_token = event.rotation_token.as_ref();
         let stored = self
             .secrets
-            .store_pending(arn, token, &value, rotation_token.as_ref());
+            .store_pending(arn, &event.token, &value, rotation_token);
         Ok(stored.await?)
     }
 

@@ -37,7 +37,7 @@ pub struct Rotation<'a> {
     pub request_id: &'a str,
 }
 
-/// What a step starts with: the staging labels, after a check that Secrets Manager requires the step.
+/// What a step starts with: the staging labels, after a check that the event's version is pending or current.
 struct StepContext {
     labels: StagingLabels,
     /// Whether the event's version is already labeled `AWSCURRENT`.
@@ -125,8 +125,8 @@ impl Rotation<'_> {
         Ok((pending, key))
     }
 
-    /// Reads the value that is labeled `AWSPREVIOUS`. Returns `None` if it does not have the scope of `current`: then it is
-    /// unknown whether the current key replaced its key.
+    /// Reads the value that is labeled `AWSPREVIOUS`. Returns `None` if there is none, or if it is invalid or has another scope
+    /// than `current`: then it is unknown whether the current key replaced its key.
     async fn previous(
         &self,
         labels: &StagingLabels,
@@ -136,7 +136,7 @@ impl Rotation<'_> {
             return Ok(None);
         };
         let kept =
-            "kept the key of AWSPREVIOUS because that version does not match the current one";
+            "kept the key of AWSPREVIOUS because its value cannot be used or has another scope";
         let value = match self.secrets.value(&labels.arn, version, PREVIOUS).await {
             Ok(Some(value)) => value,
             Ok(None) => return Ok(None),

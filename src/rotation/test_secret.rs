@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::{Rotation, resource};
-use crate::confluent::{ApiKey, ApiKeyId, Resource};
+use crate::confluent::{ApiKeyId, Resource};
 use crate::error::Error;
 use crate::keys::credentials::ControlPlane;
 use crate::keys::verification::Verification;
@@ -44,7 +44,7 @@ impl Rotation<'_> {
             self.probe_pending(&control_plane, &pending, &current, &resource)
                 .await
         } else {
-            self.await_listed(&control_plane, pending.owner(), &key.id, &resource)
+            self.await_returned(&control_plane, pending.owner(), &key.id, &resource)
                 .await
         };
         let error = match verified {
@@ -91,7 +91,7 @@ impl Rotation<'_> {
     }
 
     /// Waits until the control plane returns the pending key, and checks its owner and resource. No probe is sent.
-    async fn await_listed(
+    async fn await_returned(
         &self,
         control_plane: &ControlPlane<'_>,
         owner: &str,
@@ -115,7 +115,7 @@ impl Rotation<'_> {
             metadata.environment.as_deref(),
         );
         if metadata.owner.as_deref() == Some(owner) && is_same_resource {
-            Ok("the control plane lists the pending key")
+            Ok("the control plane returns the pending key")
         } else {
             Err(Error::PendingKeyScopeMismatch { key })
         }
@@ -132,7 +132,7 @@ impl Rotation<'_> {
         let Some(key) = pending.api_key() else {
             return Err(Error::VersionWithoutKey { label: PENDING });
         };
-        // Either key's metadata contain the environment, even if the other key was deleted or is not listed yet.
+        // Either key's metadata contain the environment, even if the other key was deleted or is not returned yet.
         let keys = [Some(key), current.api_key()].into_iter().flatten();
         let keys: Vec<&ApiKeyId> = keys.map(|key| &key.id).collect();
         let verifier = self.verifier();
@@ -166,10 +166,7 @@ async fn is_deleted(
         error,
         Error::PendingKeyNotAccepted { .. } | Error::PendingKeyNotListed { .. }
     );
-    let Some(ApiKey {
-        id: expected_key, ..
-    }) = current.api_key()
-    else {
+    let Some(expected_key) = current.api_key().map(|key| &key.id) else {
         return Ok(false);
     };
     if !may_be_deleted || id == expected_key {

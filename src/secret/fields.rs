@@ -108,7 +108,7 @@ impl Fields {
 
     /// Returns the ARN of the admin secret. It is checked because it appears in messages.
     pub(super) fn admin_secret_arn(&self) -> Result<Option<String>, Error> {
-        let form = "the full ARN of a secret (`arn:…:secretsmanager:…`)";
+        let form = "the complete ARN of a secret (`arn:…:secretsmanager:…`)";
         let admin_secret_arn = self.valid("adminSecretArn", form, is_secret_arn)?;
         let masterarn = self.valid("masterarn", form, is_secret_arn)?;
         if admin_secret_arn.is_some() && masterarn.is_some() && admin_secret_arn != masterarn {

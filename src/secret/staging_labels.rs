@@ -43,7 +43,7 @@ impl StagingLabels {
         labels.any(|other| other == label)
     }
 
-    /// Returns whether a label has been added to a version that did not have it in `earlier`.
+    /// Returns whether one of the three labels has been added to a version that did not have it in `earlier`.
     pub fn moved_since(&self, earlier: &Self) -> bool {
         [CURRENT, PENDING, PREVIOUS].into_iter().any(|label| {
             let version = self.version_with(label);

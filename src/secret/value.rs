@@ -45,7 +45,7 @@ pub enum Error {
     TwoAdminSecrets,
     #[error("with the pending key it would be {bytes} bytes, more than the limit of {limit}")]
     TooLarge { bytes: usize, limit: usize },
-    #[error("`{0}` differs between the pending and the current value")]
+    #[error("`{0}` differs from the current value")]
     ScopeMismatch(&'static str),
 }
 

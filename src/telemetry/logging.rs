@@ -117,7 +117,7 @@ where
     }
 }
 
-/// Parses a JSON object. A line without its members would be better than none.
+/// Parses a JSON object. A line without its members is better than none.
 fn parse(object: &str) -> Map<String, Value> {
     serde_json::from_str(object).unwrap_or_default()
 }

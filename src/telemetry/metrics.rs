@@ -22,13 +22,13 @@ pub struct Counts {
     pub requests: u64,
     /// The retries.
     pub retries: u64,
-    /// The orphaned keys that were deleted. Under `keep-until-next-rotation`, the key before the previous one counts, too.
+    /// The orphaned keys that were deleted, and the keys of `AWSPREVIOUS` that createSecret deleted.
     pub orphans: u64,
     /// The deletions that failed or whose outcome is unknown.
     pub failed_deletions: u64,
     /// The time from the first probe of the pending key to its verification, in seconds.
     pub propagation_seconds: Option<f64>,
-    /// The number of the owner's keys that use the quota of the new key.
+    /// The number of the owner's keys that use the quota of the key to create.
     pub owner_keys: Option<u64>,
 }
 
