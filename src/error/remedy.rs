@@ -183,19 +183,30 @@ fn for_secrets_manager(error: &secret::Error) -> &'static str {
 const KMS_KEY: &str =
     "Enable the KMS key; allow kms:Decrypt and kms:GenerateDataKey in its policy and the role's";
 
-/// The types of policies that an access denied error names, and where to allow the action.
+/// Phrases of access denied errors, and the remedies. Each contains a space, so no name of a secret or a role contains it.
 ///
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
 const POLICIES: [(&str, &str); 5] = [
-    // "Access to KMS is not allowed"
-    ("KMS", KMS_KEY),
-    ("VPC endpoint", "Allow it in the VPC endpoint's policy"),
-    ("resource-based", "Allow it in the secret's own policy"),
-    ("boundary", "Allow it in the role's permissions boundary"),
-    ("service control", "Allow it in the service control policy"),
+    ("Access to KMS", KMS_KEY),
+    (
+        "VPC endpoint",
+        "Change the VPC endpoint's policy to allow it",
+    ),
+    (
+        "resource-based policy",
+        "Change the secret's resource policy to allow it",
+    ),
+    (
+        "permissions boundary",
+        "Change the role's permissions boundary to allow it",
+    ),
+    (
+        "service control policy",
+        "Change the service control policy to allow it",
+    ),
 ];
-const ALLOW_IN_ROLE: &str =
-    "Allow it in the role's policy; AllowRotationLambdaArn must be exactly the rotation's ARN";
+const ALLOW_IN_ROLE: &str = "Change the role's policy to allow it; AllowRotationLambdaArn must be exactly the rotation \
+                             function's ARN";
 
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html>
 fn for_code(code: &str, message: &str) -> &'static str {

@@ -41,8 +41,8 @@ const CASES: &[Case] = &[
         message: "Secrets Manager denied PutSecretValue for SECRET: AccessDeniedException, User: \
                   arn:aws:sts::123456789012:assumed-role/rotation/function is not authorized to perform: \
                   secretsmanager:PutSecretValue on resource: orders because no identity-based policy allows the \
-                  secretsmanager:PutSecretValue action. Allow it in the role's policy; AllowRotationLambdaArn must be \
-                  exactly the rotation's ARN",
+                  secretsmanager:PutSecretValue action. Change the role's policy to allow it; \
+                  AllowRotationLambdaArn must be exactly the rotation function's ARN",
         ..CASE
     },
     Case {
@@ -60,35 +60,86 @@ const CASES: &[Case] = &[
         message: "Secrets Manager denied GetSecretValue for ADMIN: AccessDeniedException, User: \
                   arn:aws:sts::123456789012:assumed-role/rotation/function is not authorized to perform: \
                   secretsmanager:GetSecretValue because no identity-based policy allows the \
-                  secretsmanager:GetSecretValue action. Allow it in the role's policy; AllowRotationLambdaArn must be \
-                  exactly the rotation's ARN",
-        ..CASE
-    },
-    Case {
-        name: "the policy of the VPC endpoint",
-        arrange: |world| {
-            let message = denial("DescribeSecret", "VPC endpoint");
-            reject(world, "DescribeSecret", ACCESS_DENIED, &message);
-        },
-        error: "SecretsManagerRejected",
-        message: "Secrets Manager denied DescribeSecret for SECRET: AccessDeniedException, User: \
-                  arn:aws:sts::123456789012:assumed-role/rotation/function is not authorized to perform: \
-                  secretsmanager:DescribeSecret on resource: orders because no VPC endpoint policy allows the \
-                  secretsmanager:DescribeSecret action. Allow it in the VPC endpoint's policy",
+                  secretsmanager:GetSecretValue action. Change the role's policy to allow it; \
+                  AllowRotationLambdaArn must be exactly the rotation function's ARN",
         ..CASE
     },
 ];
 
+/// The types of policies that IAM's messages name, and the remedies.
+///
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
+const POLICIES: [(&str, &str); 5] = [
+    (
+        "identity-based policy",
+        "Change the role's policy to allow it; AllowRotationLambdaArn must be exactly the rotation function's ARN",
+    ),
+    (
+        "VPC endpoint policy",
+        "Change the VPC endpoint's policy to allow it",
+    ),
+    (
+        "resource-based policy",
+        "Change the secret's resource policy to allow it",
+    ),
+    (
+        "permissions boundary",
+        "Change the role's permissions boundary to allow it",
+    ),
+    (
+        "service control policy",
+        "Change the service control policy to allow it",
+    ),
+];
+
+/// Names of secrets that contain a type of policy, as far as a name can contain it.
+const NAMES: [&str; 5] = [
+    "confluent/VPC-endpoint",
+    "confluent/resource-based-policy",
+    "confluent/permissions-boundary",
+    "confluent/service-control-policy",
+    "confluent/KMS",
+];
+
 /// Returns IAM's message for a denied request.
 fn denial(operation: &str, policy: &str) -> String {
+    let reason = format!("because no {policy} policy allows the secretsmanager:{operation} action");
+    denial_of("orders", operation, &reason)
+}
+
+fn denial_of(resource: &str, operation: &str, reason: &str) -> String {
     format!(
         "User: arn:aws:sts::123456789012:assumed-role/rotation/function is not authorized to perform: \
-         secretsmanager:{operation} on resource: orders because no {policy} policy allows the \
-         secretsmanager:{operation} action"
+         secretsmanager:{operation} on resource: {resource} {reason}"
     )
 }
 
 #[tokio::test]
 async fn a_missing_permission_is_reported_with_its_remedy() {
     assert_messages(CASES).await;
+}
+
+#[tokio::test]
+async fn the_remedy_of_a_denial_names_the_policy_whatever_the_name_of_the_secret() {
+    let world = World::new(Setting::default()).await;
+    let operation = "GetSecretValue";
+    for (policy, remedy) in POLICIES {
+        let implicit = format!("because no {policy} allows the secretsmanager:{operation} action");
+        let explicit = format!("with an explicit deny in a {policy}");
+        for (name, reason) in NAMES
+            .iter()
+            .flat_map(|name| [(name, &implicit), (name, &explicit)])
+        {
+            let message = denial_of(name, operation, reason);
+            let denied = Response::aws_error(400, ACCESS_DENIED, &message);
+            world
+                .simulator
+                .respond_with(1, is_operation(operation), denied);
+
+            let error = world.step_error("createSecret", reason).await;
+
+            let message = error.error_message;
+            assert!(message.ends_with(&format!(". {remedy}")), "{message}");
+        }
+    }
 }
