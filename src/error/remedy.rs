@@ -223,8 +223,13 @@ fn for_code(code: &str, message: &str) -> &'static str {
         "InvalidRequestException" => {
             "If the secret is scheduled for deletion, restore it. Otherwise, start a new rotation"
         }
-        "ExpiredTokenException" | "InvalidSignatureException" | "UnrecognizedClientException" => {
+        "ExpiredTokenException" | "UnrecognizedClientException" => {
             "Start a new rotation: Lambda renews the credentials of the function's role"
+        }
+        // Lambda sets the clock and the credentials.
+        "InvalidSignatureException" => {
+            "In a local run, check the clock and AWS_SECRET_ACCESS_KEY. In Lambda, this should not occur: start a new \
+             rotation"
         }
         "LimitExceededException" => "Rotate less often, and remove labels from old versions",
         "InternalServiceError" | "ServiceUnavailable" => {

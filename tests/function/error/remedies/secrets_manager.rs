@@ -16,7 +16,7 @@ const CASES: &[Case] = &[
         ..CASE
     },
     Case {
-        name: "an expired signature",
+        name: "a wrong clock",
         arrange: |world| {
             let message = "Signature expired: 20261101T000000Z is now earlier than 20261101T010000Z (20261101T010500Z - 5 min.)";
             reject(
@@ -28,8 +28,8 @@ const CASES: &[Case] = &[
         },
         error: "SecretsManagerRejected",
         message: "Secrets Manager rejected DescribeSecret for SECRET: InvalidSignatureException, Signature expired: \
-                  20261101T000000Z is now earlier than 20261101T010000Z (20261101T010500Z - 5 min.). Start a new \
-                  rotation: Lambda renews the credentials of the function's role",
+                  20261101T000000Z is now earlier than 20261101T010000Z (20261101T010500Z - 5 min.). In a local run, \
+                  check the clock and AWS_SECRET_ACCESS_KEY. In Lambda, this should not occur: start a new rotation",
         ..CASE
     },
     Case {
