@@ -213,6 +213,67 @@ async fn deleted_keys_are_logged_by_their_ids() {
     assert_eq!(ids.collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
 }
 
+/// Returns the lines that the filter of the dashboard's table "Deleted keys and warnings" selects.
+fn deletions_and_warnings(lines: &[Value]) -> Vec<&Value> {
+    let template = include_str!("../../../template.yaml");
+    let (_, table) = template
+        .split_once(r#""Deleted keys and warnings""#)
+        .unwrap();
+    let (_, filter) = table.split_once("| filter ").unwrap();
+    let (filter, _) = filter.split_once(r"\n").unwrap();
+    let is_met = |line: &Value, condition: &str| {
+        let (condition, expected) = match condition.strip_prefix("not ") {
+            Some(condition) => (condition, false),
+            None => (condition, true),
+        };
+        let field = condition.strip_prefix("ispresent(").unwrap();
+        line.get(field.strip_suffix(')').unwrap()).is_some() == expected
+    };
+    let is_selected = |line: &&Value| {
+        filter
+            .split(" and ")
+            .all(|condition| is_met(line, condition))
+    };
+    lines.iter().filter(is_selected).collect()
+}
+
+#[tokio::test]
+async fn the_table_of_deletions_and_warnings_contains_nothing_else() {
+    let world = World::new(Setting::default()).await;
+    world.change_value(|value| value["username"] = json!("another"));
+    let admin = world.value("AWSCURRENT")["adminSecretArn"].clone();
+    let admin = admin.as_str().unwrap();
+    let rotating_admin_secret = async || {
+        let previous = world
+            .simulator
+            .state()
+            .secret(admin)
+            .key_id("AWSCURRENT")
+            .map(str::to_owned);
+        let (id, secret) = world.simulator.add_key(ADMIN, None, None);
+        let value = json!({"apiKey": id, "apiSecret": secret});
+        world.simulator.store_manually(admin, &value.to_string());
+        world.simulator.delete_key_manually(&previous.unwrap());
+    };
+    let event = json!({"Step": "preflight", "SecretId": world.arn});
+
+    let ((), lines) = logged(async {
+        world.invoke(event).await.unwrap();
+        assert_eq!(world.test_configuration().await, Outcome::Succeeded);
+        let created = world.step_while("createSecret", creates_a_key, rotating_admin_secret);
+        created.await.unwrap();
+        assert_eq!(world.rotate().await, Outcome::Succeeded);
+    })
+    .await;
+
+    let logged = |message: &str| lines.iter().any(|line| line["message"] == message);
+    assert!(logged("preflight report") && logged("the admin secret was rotated"));
+    let is_row = |line: &&Value| line["level"] == "WARN" || line.get("deleted_key_id").is_some();
+    let expected: Vec<&Value> = lines.iter().filter(is_row).collect();
+    assert!(expected.len() > 2, "{expected:#?}");
+    assert_eq!(deletions_and_warnings(&lines), expected);
+}
+
 #[tokio::test]
 async fn the_verification_of_the_pending_key_logs_its_probes_and_seconds() {
     let world = World::new(Setting::default()).await;
