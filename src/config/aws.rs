@@ -33,7 +33,7 @@ pub struct Aws {
     pub use_fips: Option<bool>,
     /// `AWS_USE_DUALSTACK_ENDPOINT`
     pub use_dual_stack: Option<bool>,
-    /// `AWS_MAX_ATTEMPTS`: the number of attempts of a request, retries included.
+    /// `AWS_MAX_ATTEMPTS`: the maximum number of attempts of a request, retries included.
     pub max_attempts: Option<NonZeroU32>,
 }
 
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_of_a_service_precedes_the_common_one() {
+    fn the_endpoint_of_a_service_takes_precedence_over_the_common_one() {
         let aws = aws(&[
             ("AWS_ENDPOINT_URL", "https://common.example"),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:1"),

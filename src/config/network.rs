@@ -16,7 +16,7 @@ pub(super) fn read<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> Net
     let roots = reader.parse("SSL_CERT_FILE", certificates);
     let no_proxy = reader.value("NO_PROXY");
     Network {
-        more_roots: roots.unwrap_or_default(),
+        additional_roots: roots.unwrap_or_default(),
         proxy: uppercase.or_else(|| reader.parse("https_proxy", proxy)),
         no_proxy: no_proxy.or_else(|| reader.value("no_proxy")),
     }
@@ -67,7 +67,7 @@ mod tests {
     fn the_default_is_a_direct_connection() {
         let network = read("OTHER", "").unwrap();
 
-        assert!(network.more_roots.is_empty());
+        assert!(network.additional_roots.is_empty());
         assert_eq!((network.proxy, network.no_proxy), (None, None));
     }
 

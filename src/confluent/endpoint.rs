@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_public_kafka_endpoint_precedes_private_and_deprecated_ones() {
+    fn the_public_kafka_endpoint_takes_precedence_over_private_and_deprecated_ones() {
         let private =
             json!({"connection_type": "PRIVATE_LINK", "http_endpoint": "https://private"});
         let public = json!({"connection_type": "PUBLIC", "http_endpoint": "https://public"});

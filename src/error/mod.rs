@@ -24,7 +24,9 @@ pub enum Error {
     InvalidEvent { problem: String },
     #[error("rotation is not enabled for {secret}")]
     RotationNotEnabled { secret: String },
-    #[error("version {version} is not labeled AWSPENDING ({labels}), so it is not being rotated")]
+    #[error(
+        "version {version} is not labeled AWSPENDING ({labels}), so its rotation is not in progress"
+    )]
     VersionNotPending { version: String, labels: String },
     #[error("the {label} version contains no key: apiKey and apiSecret are missing or empty")]
     VersionWithoutKey { label: &'static str },
@@ -53,7 +55,9 @@ pub enum Error {
         version: String,
         source: value::Error,
     },
-    #[error("promoting the AWSPENDING version {version} would revert a later change of the secret")]
+    #[error(
+        "the AWSPENDING version {version} differs from the current version in more than the key"
+    )]
     PendingOutdated { version: String },
     #[error(transparent)]
     UnknownResource(#[from] UnknownResource),
@@ -67,7 +71,7 @@ pub enum Error {
         secret: String,
         source: value::Error,
     },
-    #[error("the current key {key} is not an API key of {owner}")]
+    #[error("could not confirm that the current key {key} is an API key of {owner}")]
     CurrentKeyNotOfOwner {
         key: String,
         owner: String,
@@ -114,7 +118,7 @@ pub enum Error {
     #[error("Confluent Cloud returns the pending key {key} with another owner or resource")]
     PendingKeyScopeMismatch { key: String },
     #[error(
-        "the quota of {owner} is used up (API keys: {keys}, of this resource: {of_resource}, orphaned: {orphans})"
+        "a quota for API keys is exhausted for {owner} (API keys: {keys}, of this resource: {of_resource}, orphaned: {orphans})"
     )]
     QuotaExceeded {
         owner: String,
@@ -141,7 +145,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Creates the error for a current key that is not a key of `owner`. `metadata` is the key's, `keys` are the owner's.
+    /// Creates the error for a current key that could not be confirmed as a key of `owner`. `metadata` is the key's, `keys` are
+    /// the owner's.
     pub fn not_of_owner(
         key: &ApiKeyId,
         owner: &str,
@@ -166,7 +171,7 @@ impl Error {
     }
 }
 
-/// Why the current key is not a key of its owner. Each reason has its own remedy.
+/// Why the current key could not be confirmed as a key of its owner. Each reason has its own remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyLookup {
     /// The key has another owner.

@@ -11,12 +11,12 @@ impl Error {
     /// Returns what to do.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::InvalidEvent { .. } => "Start a rotation with RotateSecret, or send its fields",
+            Self::InvalidEvent { .. } => "Start a rotation with RotateSecret, or correct the event",
             Self::RotationNotEnabled { .. } => "Enable rotation, unless it was canceled on purpose",
             Self::VersionNotPending { .. } => "Start a new rotation with RotateSecret",
             Self::InitialKeyNotAllowed => STORE_OR_ALLOW_KEY,
             Self::InitialKeyRequiresAdminSecret => NAME_ADMIN_SECRET,
-            Self::StagingLabelMoved => START_OVER,
+            Self::StagingLabelMoved => RESUME_ROTATION,
             Self::InvalidSecretValue { label, source } => for_value(label, source),
             Self::InvalidAdminSecretValue { source, .. } => for_value(CURRENT, source),
             Self::VersionWithoutKey { label: PENDING }
@@ -61,8 +61,8 @@ const STORE_OR_ALLOW_KEY: &str =
     "Add apiKey and apiSecret, or set INITIAL_KEY=allow to let the first rotation create a key";
 const NAME_ADMIN_SECRET: &str =
     "Name an admin secret with a Cloud API key: adminSecretArn in the secret, or ADMIN_SECRET_ARN";
-const START_OVER: &str =
-    "The next attempt starts over. After a rollback, remove AWSPENDING, or it is promoted again";
+const RESUME_ROTATION: &str = "The next attempt resumes the rotation. After a rollback, remove AWSPENDING, or that version is \
+                               promoted again";
 const REMOVE_PENDING_LABEL: &str = "Remove AWSPENDING from the version and start a new rotation";
 const STORE_VALUE: &str = "Store a value with apiKey, apiSecret and serviceAccountId in the secret";
 const RESOURCE_IDS: &str =
@@ -70,7 +70,7 @@ const RESOURCE_IDS: &str =
 const CORRECT_SCOPE: &str = "Correct resourceId and environmentId, or apiKey and apiSecret";
 const CORRECT_KEY: &str = "Correct apiKey and apiSecret, or store another key if it was deleted";
 pub(crate) const CONNECT_TO_ENDPOINT: &str =
-    "Connect the function to a network that reaches the endpoint and resolves its host name";
+    "Connect the function to a network with a route to the endpoint and DNS for its host name";
 const CORRECT_ENDPOINT: &str =
     "Correct `endpoint` in the secret, or check for a firewall, proxy or IP filter in front of it";
 const ORGANIZATION_UNKNOWN: &str =
@@ -82,7 +82,7 @@ const NOT_LISTED: &str = "If this persists, grant the management credentials' ow
 pub(crate) const RAISE_QUOTA: &str =
     "Delete unused keys, or contact Confluent Support to raise the quota";
 const RAISE_TIMEOUT: &str = "Set the function's timeout to 15 minutes";
-const ORPHAN_CLEANUP: &str = "No action is required: a later rotation deletes such a key";
+const ORPHAN_CLEANUP: &str = "No action is required: if a key was created, a later step deletes it";
 const CONFLUENT_STATUS: &str = "If this persists, see https://status.confluent.cloud";
 const SPREAD_ROTATIONS: &str = "If this persists, schedule the rotations at different times";
 

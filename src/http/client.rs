@@ -34,7 +34,7 @@ pub fn build_client(network: &Network) -> Result<reqwest::Client, reqwest::Error
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
-    roots.extend(network.more_roots.iter().cloned());
+    roots.extend(network.additional_roots.iter().cloned());
     // No default provider is installed in this process.
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
@@ -62,7 +62,8 @@ pub fn build_client(network: &Network) -> Result<reqwest::Client, reqwest::Error
         .build()
 }
 
-/// Builds the proxy for HTTPS. It sees host names and encrypted data, and no credentials except its own.
+/// Builds the proxy for HTTPS. It sees only host names and encrypted data, unless `SSL_CERT_FILE` trusts the certificate
+/// authority with which it inspects TLS.
 fn proxy(network: &Network) -> Result<Option<Proxy>, reqwest::Error> {
     let Some(url) = &network.proxy else {
         return Ok(None);

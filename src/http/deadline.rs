@@ -70,7 +70,7 @@ impl Deadline {
     }
 }
 
-/// Exponential backoff with jitter, so that functions that were rejected together don't retry together.
+/// Exponential backoff with jitter, so that invocations that fail together don't retry together.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     /// The first delay.

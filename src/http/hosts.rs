@@ -11,7 +11,7 @@ pub(crate) const DOMAIN_NOT_ALLOWED: &str = "its domain is not in the list of al
 #[derive(Clone, Debug)]
 pub struct AllowedHosts {
     control_plane: Url,
-    more_domains: Vec<String>,
+    additional_domains: Vec<String>,
 }
 
 /// The domains of Confluent Cloud and of Confluent Cloud for Government.
@@ -21,11 +21,11 @@ pub struct AllowedHosts {
 const CONFLUENT_DOMAINS: [&str; 2] = ["confluent.cloud", "confluentgov.com"];
 
 impl AllowedHosts {
-    /// Allows the control plane, Confluent's domains and `more_domains`.
-    pub fn new(control_plane: Url, more_domains: Vec<String>) -> Self {
+    /// Allows the control plane, Confluent's domains and `additional_domains`.
+    pub fn new(control_plane: Url, additional_domains: Vec<String>) -> Self {
         Self {
             control_plane,
-            more_domains,
+            additional_domains,
         }
     }
 
@@ -54,8 +54,9 @@ impl AllowedHosts {
     }
 
     fn is_allowed_domain(&self, host: &str) -> bool {
-        let more = self.more_domains.iter().map(String::as_str);
-        CONFLUENT_DOMAINS.into_iter().chain(more).any(|domain| {
+        let additional = self.additional_domains.iter().map(String::as_str);
+        let mut domains = CONFLUENT_DOMAINS.into_iter().chain(additional);
+        domains.any(|domain| {
             host.strip_suffix(domain)
                 .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         })

@@ -8,7 +8,7 @@ use super::Redacted;
 #[derive(Clone, Debug, Default)]
 pub struct Network {
     /// `SSL_CERT_FILE`: certificate authorities to trust in addition to the public ones.
-    pub more_roots: Vec<TrustAnchor<'static>>,
+    pub additional_roots: Vec<TrustAnchor<'static>>,
     /// `HTTPS_PROXY` or `https_proxy`: the URL of a proxy for HTTPS, which may contain a password.
     pub proxy: Option<Redacted>,
     /// `NO_PROXY` or `no_proxy`: hosts to connect to directly.

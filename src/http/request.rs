@@ -1,7 +1,7 @@
 //! Requests to Confluent Cloud.
 //!
 //! [`Http`] checks the host, retries where a retry is safe, and stops at the deadline. A failed request is classified by what
-//! the caller can do next: rejected, not sent, or outcome unknown.
+//! the caller can do next: it returned an error status, it was not sent, or no complete response arrived.
 
 use std::fmt;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ pub struct Response {
     pub request_id: Option<String>,
     /// The body. `Debug` omits it, because it may contain an API secret.
     pub body: Vec<u8>,
-    /// The delay that a server that returned 429 requests.
+    /// The delay that a 429 response requests.
     pub retry_after: Option<Duration>,
 }
 
@@ -177,7 +177,8 @@ impl Http {
         self.send_while(request, deadline, async || true).await
     }
 
-    /// Like [`send`](Self::send), but calls `is_wanted` before each retry: the delay may have taken minutes.
+    /// Like [`send`](Self::send), but calls `is_wanted` before each retry, and stops if it returns `false`: the delay may have
+    /// taken minutes.
     pub async fn send_while(
         &self,
         request: &Request<'_>,
@@ -283,8 +284,8 @@ async fn read(mut response: reqwest::Response, host: String) -> Result<Response,
     }
 }
 
-/// Returns the delay that a server that returned 429 requests. Both headers count seconds. Successful responses
-/// have `X-RateLimit-Reset`, too, where it requires no wait.
+/// Returns the delay that a 429 response requests. Both headers count seconds. Successful responses have `X-RateLimit-Reset`,
+/// too, where it requires no wait.
 ///
 /// <https://docs.confluent.io/cloud/current/api.html#section/Rate-Limiting>
 fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 /// A backoff after HTTP 429 that adapts to the number of concurrent clients. It outlives an invocation.
 ///
-/// Confluent's rate limit applies to the organization, and function instances don't know of each other. Each 429 therefore
+/// Confluent's rate limit applies to the organization, and execution environments don't know of each other. Each 429 therefore
 /// doubles the range from which this process draws its next delays, up to a maximum, and each other response narrows it. The
-/// share of rate-limited requests then depends little on the number of instances.
+/// share of rate-limited requests then depends little on the number of execution environments.
 #[derive(Clone, Debug, Default)]
 pub struct SharedBackoff(Arc<AtomicU64>);
 

@@ -1,6 +1,6 @@
 //! The management credentials: the secret's own key, or the key of an admin secret.
 //!
-//! An admin secret may be rotating itself. Each step therefore reads it when it needs it, and once more if its key is rejected.
+//! An admin secret may be rotated in the meantime. Each step therefore reads it when it needs it, and once more if its key is rejected.
 
 use tokio::sync::Mutex;
 

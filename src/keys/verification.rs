@@ -29,7 +29,8 @@ const REQUIRED_ACCEPTED_PROBES: u32 = 3;
 /// The number of probes without a response after which an endpoint counts as unreachable.
 const MAX_UNREACHABLE_PROBES: u32 = 3;
 
-/// The number of probes after which the current key counts as rejected. It propagated long ago.
+/// The number of probes, rate-limited ones excluded, after which the verification of the current key fails. The key propagated
+/// long ago.
 const MAX_CURRENT_KEY_PROBES: u32 = 3;
 
 /// The factor by which the interval between probes grows, and the longest interval.
@@ -253,8 +254,8 @@ impl<'a> Verifier<'a> {
     /// Determines where keys for `resource` are probed: at the control plane, at `endpoint` of the secret value, or at the
     /// endpoint that the control plane returns.
     ///
-    /// The metadata of any key for the resource contain its environment and organization. They are taken from `metadata`, or else from the
-    /// first of `keys` that exists.
+    /// The metadata of any key for the resource contains its environment and organization. They are taken from `metadata`, or
+    /// else from the first of `keys` that exists.
     ///
     /// # Errors
     /// Returns an error if the endpoint, the environment or the organization cannot be determined.

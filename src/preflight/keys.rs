@@ -115,7 +115,7 @@ impl Context<'_> {
         }
     }
 
-    /// Checks whether the first rotation creates a key. Then, any key's metadata contain the organization for the probe.
+    /// Checks whether the first rotation creates a key. Then, any key's metadata contains the organization for the probe.
     fn check_initial_key(&self) -> (ApiKeyMetadata, Finding) {
         let metadata = ApiKeyMetadata {
             organization: self.keys.iter().find_map(|key| key.organization.clone()),

@@ -158,8 +158,7 @@ fn check_labels(labels: &StagingLabels, tested: Option<&str>) -> Finding {
         None => Finding::ok(format!("version {current} is labeled AWSCURRENT")),
         Some(pending) => {
             let observed = format!("version {pending} is labeled AWSPENDING");
-            let remedy =
-                "If no rotation is in progress, resume it with RotateSecret, or remove the label";
+            let remedy = "If this rotation was interrupted, resume it with RotateSecret, or remove the label";
             Finding::warning(observed, remedy)
         }
     }
@@ -169,8 +168,11 @@ fn check_key_copies(value: &SecretValue) -> Finding {
     let copies = value.key_copies(true).join(", ");
     let others = value.key_copies(false).join(", ");
     if !others.is_empty() {
-        let observed = format!("fields without the current key, which are not updated: {others}");
-        let remedy = "If clients read the key from these fields, store the current key in them";
+        let observed = format!(
+            "fields that are not updated: {others}. A group of fields is not updated if one of them does not hold the \
+             current key or appears more than once"
+        );
+        let remedy = "If clients read the key from these fields, store the current key in each of them, once";
         return Finding::warning(observed, remedy);
     }
     if copies.is_empty() {

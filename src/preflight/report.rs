@@ -61,7 +61,7 @@ impl Finding {
 
 impl From<Error> for Finding {
     fn from(error: Error) -> Self {
-        // If a service failed or limited the rate, the error says nothing about the secret.
+        // If a service failed or rate limited the request, the error says nothing about the secret.
         let outcome = match &error {
             Error::CurrentKeyNotAccepted {
                 outcome: ProbeOutcome::RateLimited(_),

@@ -91,7 +91,7 @@ impl Rotation<'_> {
         value.api_key().filter(|_| is_required)
     }
 
-    /// Returns the current key's metadata. If the key is to be checked, they must match the secret value.
+    /// Returns the current key's metadata. If the key is to be checked, it must match the secret value.
     async fn find_current(
         &self,
         current: &Current<'_>,

@@ -132,7 +132,7 @@ impl Rotation<'_> {
         let Some(key) = pending.api_key() else {
             return Err(Error::VersionWithoutKey { label: PENDING });
         };
-        // Either key's metadata contain the environment, even if the other key was deleted or is not returned yet.
+        // Either key's metadata contains the environment, even if the other key was deleted or is not returned yet.
         let keys = [Some(key), current.api_key()].into_iter().flatten();
         let keys: Vec<&ApiKeyId> = keys.map(|key| &key.id).collect();
         let verifier = self.verifier();

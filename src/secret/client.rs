@@ -30,7 +30,7 @@ pub struct Limits {
     pub initial_backoff: Duration,
     /// The SDK's longest delay before a retry, even if Secrets Manager requests a longer one: the step has to report the cause.
     pub max_backoff: Duration,
-    /// The number of attempts of a request, retries included.
+    /// The maximum number of attempts of a request, retries included.
     pub max_attempts: u32,
     /// The delays between reads of a value that was just written.
     pub read_after_write: Backoff,

@@ -118,8 +118,9 @@ mod tests {
 
     fn not_replaced(names: &str) -> String {
         format!(
-            "the key is not replaced in fields that do not hold the current key or appear more than once: {names}. If \
-             clients read the key from them, store the current key there"
+            "the key is not replaced in {names}: a group of fields is unchanged if one of them does not hold the current \
+             key or appears more than once. If clients read the key from these fields, store the current key in each of \
+             them, once"
         )
     }
 

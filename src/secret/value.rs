@@ -115,8 +115,9 @@ impl SecretValue {
         let unchanged = self.key_copies(false).join("`, `");
         if !unchanged.is_empty() {
             warnings.push(format!(
-                "the key is not replaced in fields that do not hold the current key or appear more than once: \
-                 `{unchanged}`. If clients read the key from them, store the current key there"
+                "the key is not replaced in `{unchanged}`: a group of fields is unchanged if one of them does not hold the \
+                 current key or appears more than once. If clients read the key from these fields, store the current key \
+                 in each of them, once"
             ));
         }
         warnings

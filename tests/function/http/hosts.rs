@@ -4,9 +4,12 @@ use confluent_key_rotation::http;
 
 use super::*;
 
-fn hosts(control_plane: &str, more_domains: &[&str]) -> AllowedHosts {
-    let more_domains = more_domains.iter().map(|&domain| domain.to_owned());
-    AllowedHosts::new(Url::parse(control_plane).unwrap(), more_domains.collect())
+fn hosts(control_plane: &str, additional_domains: &[&str]) -> AllowedHosts {
+    let additional_domains = additional_domains.iter().map(|&domain| domain.to_owned());
+    AllowedHosts::new(
+        Url::parse(control_plane).unwrap(),
+        additional_domains.collect(),
+    )
 }
 
 /// Returns those of `urls` that credentials may be sent to.

@@ -264,7 +264,7 @@ async fn an_unreachable_endpoint_is_reported_as_unreachable() {
 
     assert_eq!(error.error_type, "EndpointUnreachable", "{error:?}");
     assert!(
-        error.error_message.contains("reaches the endpoint"),
+        error.error_message.contains("with a route to the endpoint"),
         "{}",
         error.error_message
     );

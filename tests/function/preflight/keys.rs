@@ -148,7 +148,7 @@ pub(super) const CASES: &[Case] = &[
         name: "a deleted key",
         check: "current-key",
         outcome: Failed,
-        observed: "is not an API key of sa-orders",
+        observed: "could not confirm that the current key",
         arrange: delete_current_key,
         ..CASE
     },
@@ -167,7 +167,7 @@ pub(super) const CASES: &[Case] = &[
         name: "a deleted key that is not checked",
         check: "current-key",
         outcome: Warning,
-        observed: "is not an API key of sa-orders",
+        observed: "could not confirm that the current key",
         arrange: |world| {
             world.set_variable("CURRENT_KEY_CHECK", "off");
             delete_current_key(world);

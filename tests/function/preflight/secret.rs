@@ -114,7 +114,7 @@ pub(super) const CASES: &[Case] = &[
         name: "a field for a copy that contains something else",
         check: "key-copies",
         outcome: Warning,
-        observed: "are not updated: username",
+        observed: "are not updated: username. A group",
         arrange: |world| world.change_value(|value| value["username"] = json!("another")),
         ..CASE
     },

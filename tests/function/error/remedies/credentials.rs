@@ -33,8 +33,8 @@ const CASES: &[Case] = &[
         name: "an admin key without a role",
         arrange: |world| world.grant_admin(&[]),
         error: "CurrentKeyNotOfOwner",
-        message: "the current key CURRENT is not an API key of sa-orders: Confluent Cloud lists no keys of this owner \
-                  for the management credentials. Correct serviceAccountId, or grant the management credentials' owner \
+        message: "could not confirm that the current key CURRENT is an API key of sa-orders: Confluent Cloud lists no keys \
+                  of this owner for the management credentials. Correct serviceAccountId, or grant the management credentials' owner \
                   ResourceOwner",
         ..CASE
     },

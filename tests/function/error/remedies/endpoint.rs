@@ -29,7 +29,7 @@ const CASES: &[Case] = &[
         arrange: |world| world.set_advertised_url(&world.simulator.unreachable_url()),
         error: "EndpointUnreachable",
         message: "could not verify the current key CURRENT: its endpoint is unreachable (could not connect to \
-                  127.0.0.1:1: [..]). Connect the function to a network that reaches the endpoint and resolves its \
+                  127.0.0.1:1: [..]). Connect the function to a network with a route to the endpoint and DNS for its \
                   host name",
         ..CASE
     },

@@ -15,16 +15,16 @@ const CASES: &[Case] = &[
         name: "a typo in the API key ID",
         arrange: |world| set_field(world, "apiKey", "TYPO"),
         error: "CurrentKeyNotOfOwner",
-        message: "the current key TYPO is not an API key of sa-orders: Confluent Cloud lists other keys of this owner, \
-                  but not this one. Correct apiKey and apiSecret, or store another key if it was deleted",
+        message: "could not confirm that the current key TYPO is an API key of sa-orders: Confluent Cloud lists other \
+                  keys of this owner, but not this one. Correct apiKey and apiSecret, or store another key if it was deleted",
         ..CASE
     },
     Case {
         name: "a typo in the owner's ID",
         arrange: |world| set_field(world, "serviceAccountId", "sa-order"),
         error: "CurrentKeyNotOfOwner",
-        message: "the current key CURRENT is not an API key of sa-order: it has another owner. Correct apiKey and \
-                  apiSecret, or serviceAccountId",
+        message: "could not confirm that the current key CURRENT is an API key of sa-order: it has another owner. Correct \
+                  apiKey and apiSecret, or serviceAccountId",
         ..CASE
     },
     Case {
@@ -51,7 +51,7 @@ const CASES: &[Case] = &[
                   check the owner's roles, and firewalls, proxies and IP filters",
     },
     Case {
-        name: "a quota that is used up",
+        name: "an exhausted quota",
         arrange: |world| {
             world.simulator.state().controls.quota = Some(simulator::Quota {
                 per_owner: 2,
@@ -59,8 +59,8 @@ const CASES: &[Case] = &[
             });
         },
         error: "QuotaExceeded",
-        message: "the quota of sa-orders is used up (API keys: 2, of this resource: 2, orphaned: 0): Confluent Cloud \
-                  rejected a request from key MANAGEMENT to create an API key: HTTP 402, [..] (request ID ID). Delete \
+        message: "a quota for API keys is exhausted for sa-orders (API keys: 2, of this resource: 2, orphaned: 0): \
+                  Confluent Cloud rejected a request from key MANAGEMENT to create an API key: HTTP 402, [..] (request ID ID). Delete \
                   unused keys, or contact Confluent Support to raise the quota",
         ..CASE
     },
