@@ -14,11 +14,14 @@ pub struct Controls {
     pub latency: Duration,
     /// Rate limit of the control plane; `None` if there is none.
     pub rate_limit: Option<RateLimit>,
-    /// Statuses that a data plane returns for each new key, in turn, before it returns the actual one: `[401, 401]` for
-    /// a key that has not propagated yet, `[200, 401, 200]` for one that flaps.
+    /// Statuses that the first node of a data plane returns for each new key, in turn, before it returns the actual one:
+    /// `[401, 401]` for a key that has not propagated yet, `[200, 401, 200]` for one that flaps.
     pub propagation_statuses: Vec<u16>,
     /// The same for key types of the control plane: Cloud, Global and Tableflow.
     pub control_plane_propagation_statuses: Vec<u16>,
+    /// The same for each further node of a data plane and of the control plane. New connections reach the nodes in turn,
+    /// and a connection stays on its node.
+    pub other_nodes: Vec<Vec<u16>>,
     /// Time between the creation of a key and its first acceptance.
     pub propagation_delay: Duration,
     /// Number of lists that omit a new key.

@@ -30,6 +30,9 @@ pub struct State {
     pub secrets: BTreeMap<String, Secret>,
     /// All requests to Confluent and Secrets Manager, in order of arrival.
     pub requests: Vec<Request>,
+    /// For each authentication attempt with the ID of an existing key and a wrong API secret, that ID and that secret.
+    /// Confluent's audit log records each one as a failed login.
+    pub wrong_secrets: Vec<(String, String)>,
     /// Broken guarantees, and requests that no documentation allows.
     pub violations: Vec<String>,
     /// The behavior of the services.
@@ -59,6 +62,7 @@ impl State {
             deleted_keys: BTreeMap::new(),
             secrets: BTreeMap::new(),
             requests: Vec::new(),
+            wrong_secrets: Vec::new(),
             violations: Vec::new(),
             controls: Controls::default(),
             canaries: BTreeSet::new(),

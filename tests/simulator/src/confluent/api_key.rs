@@ -89,8 +89,10 @@ pub struct ApiKey {
     pub created_by_function: bool,
     /// The secret whose rotation created the key; `None` if no rotation, or more than one, was running.
     pub created_for: Option<String>,
-    /// Statuses that are returned, in turn, before the actual one.
+    /// Statuses that the first node returns, in turn, before the actual one.
     pub propagation_statuses: VecDeque<u16>,
+    /// The same for each further node.
+    pub other_nodes: Vec<VecDeque<u16>>,
     pub(crate) accepted_from: Instant,
     pub(crate) hidden_from_lists: u32,
     /// If the key was deleted, the number of requests for which it remains visible.
@@ -98,17 +100,23 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// Returns whether the key's resource accepts it, now and in the future.
+    /// Returns whether every node of the key's resource accepts it, now and in the future.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
-        self.propagation_statuses.is_empty()
+        let mut nodes = std::iter::once(&self.propagation_statuses).chain(&self.other_nodes);
+        nodes.all(|statuses| statuses.iter().all(|status| *status == 200))
             && self.remaining_reads.is_none()
             && Instant::now() >= self.accepted_from
     }
 
-    /// Returns the status of the next request with the key, 200 if it is accepted.
-    fn next_status(&mut self) -> u16 {
-        self.propagation_statuses
+    /// Returns the status of the next request with the key on a connection, 200 if the connection's node accepts the key.
+    fn next_status(&mut self, connection: usize) -> u16 {
+        let node = connection % (1 + self.other_nodes.len());
+        let statuses = match node.checked_sub(1) {
+            None => &mut self.propagation_statuses,
+            Some(other) => &mut self.other_nodes[other],
+        };
+        statuses
             .pop_front()
             .unwrap_or(if Instant::now() < self.accepted_from {
                 401
@@ -146,7 +154,7 @@ impl State {
                           https://docs.confluent.io/cloud/current/api.html#section/Authentication";
             return Err(Response::confluent_error(401, None, "", detail));
         }
-        match key.next_status() {
+        match key.next_status(request.connection) {
             200 => key
                 .owner
                 .clone()
@@ -183,15 +191,18 @@ impl State {
             return 401;
         }
         let resource = key.resource.clone();
-        match key.next_status() {
+        match key.next_status(request.connection) {
             200 if self.controls.denies(&resource) => 403,
             status => status,
         }
     }
 
-    /// Returns the key with this ID and secret, and counts the read.
+    /// Returns the key with this ID and secret, counts the read, and records a wrong secret.
     fn find_key(&mut self, id: &str, secret: &str) -> Option<&mut ApiKey> {
         self.count_read(id);
+        if self.keys.get(id).is_some_and(|key| key.secret != secret) {
+            self.wrong_secrets.push((id.to_owned(), secret.to_owned()));
+        }
         self.keys.get_mut(id).filter(|key| key.secret == secret)
     }
 

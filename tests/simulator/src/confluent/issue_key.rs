@@ -37,6 +37,7 @@ impl State {
             created_by_function: false,
             created_for: None,
             propagation_statuses: [].into(),
+            other_nodes: Vec::new(),
             accepted_from: Instant::now(),
             hidden_from_lists: 0,
             remaining_reads: None,

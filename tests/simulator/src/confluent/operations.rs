@@ -193,6 +193,10 @@ fn create(state: &mut State, request: &HttpRequest, principal: &str) -> Result<R
         &controls.propagation_statuses
     };
     key.propagation_statuses = statuses.iter().copied().collect();
+    let other_nodes = controls.other_nodes.iter();
+    key.other_nodes = other_nodes
+        .map(|node| node.iter().copied().collect())
+        .collect();
     key.accepted_from = Instant::now() + controls.propagation_delay;
     key.hidden_from_lists = controls.list_lag;
     let body = key_json(state, &key, Some(&key.secret));

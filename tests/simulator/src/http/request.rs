@@ -24,6 +24,10 @@ pub enum Service {
     Flink,
 }
 
+/// The number of a connection at its listener, in the order in which they were accepted.
+#[derive(Clone, Copy)]
+pub(crate) struct ConnectionNumber(pub(crate) usize);
+
 /// A request in the log. It has neither headers nor body, because they contain secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -37,6 +41,8 @@ pub struct Request {
     pub operation: Option<String>,
     /// The API key ID from Basic authentication.
     pub key_id: Option<String>,
+    /// The number of the connection at the service's listener, in the order in which they were accepted.
+    pub connection: usize,
     /// The status of the response; `None` if none was sent.
     pub status: Option<u16>,
     /// The time at which the request arrived.
@@ -61,6 +67,8 @@ pub(crate) struct HttpRequest {
     pub(crate) service: Service,
     /// The resource, on a data plane.
     pub(crate) resource: Option<String>,
+    /// The number of the connection at the listener.
+    pub(crate) connection: usize,
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) query: Vec<(String, String)>,
@@ -77,9 +85,11 @@ impl HttpRequest {
         body: Bytes,
     ) -> Self {
         let query = head.uri.query().unwrap_or_default().as_bytes();
+        let connection = head.extensions.get::<ConnectionNumber>();
         Self {
             service,
             resource,
+            connection: connection.map_or(0, |number| number.0),
             path: head.uri.path().to_owned(),
             query: url::form_urlencoded::parse(query).into_owned().collect(),
             target: head
@@ -130,6 +140,7 @@ impl HttpRequest {
             target: self.target.clone(),
             operation: self.operation().map(ToOwned::to_owned),
             key_id: self.basic().map(|(id, _)| id),
+            connection: self.connection,
             status: None,
             received_at: SystemTime::now(),
             responded_at: None,

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::faults::{Effect, Fault, HoldPoint};
-use super::request::{HttpRequest, Service};
+use super::request::{ConnectionNumber, HttpRequest, Service};
 use super::response::{Body, Response};
 use crate::confluent::rate_limit::Permit;
 use crate::state::State;
@@ -41,15 +41,16 @@ where
     let listener = TcpListener::from_std(listener).expect("a tokio runtime is running");
     let task = tokio::spawn(async move {
         let mut connections = JoinSet::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            connections.spawn(serve(stream, handle.clone()));
+        let mut numbers = (0..).map(ConnectionNumber);
+        while let (Ok((stream, _)), Some(number)) = (listener.accept().await, numbers.next()) {
+            connections.spawn(serve(stream, number, handle.clone()));
             while connections.try_join_next().is_some() {}
         }
     });
     (format!("http://{address}"), task.abort_handle())
 }
 
-async fn serve<F, R>(stream: TcpStream, handle: F)
+async fn serve<F, R>(stream: TcpStream, number: ConnectionNumber, handle: F)
 where
     F: Fn(http::request::Parts, Bytes) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Reply> + Send + 'static,
@@ -60,7 +61,8 @@ where
     let service = service_fn(|request: http::Request<Incoming>| {
         let (handle, reset) = (handle.clone(), Arc::clone(&reset));
         let response = async move {
-            let (head, body) = request.into_parts();
+            let (mut head, body) = request.into_parts();
+            head.extensions.insert(number);
             let Ok(body) = body.collect().await else {
                 // The client closed the connection before the end of its request.
                 return pending().await;

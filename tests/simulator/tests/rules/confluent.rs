@@ -1,7 +1,11 @@
 //! Confluent Cloud: permissions, and the alternative responses of its services.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use simulator::{DeletedKeyResponse, Endpoints, LastPage, Permission, Quota, QuotaResponse, Role};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::{CLUSTER, ENVIRONMENT, OWNER, World, confluent, send};
 
@@ -26,6 +30,57 @@ async fn a_new_key_flaps_and_is_omitted_from_lists_as_the_controls_specify() {
     assert_eq!(statuses, [401, 200, 401, 200]);
     assert_eq!(first["metadata"]["total_size"], 1);
     assert_eq!(second["metadata"]["total_size"], 2);
+}
+
+/// Each request of this test uses a new connection.
+#[tokio::test]
+async fn new_connections_reach_the_nodes_in_turn_and_each_node_has_its_own_statuses() {
+    let world = World::new().await;
+    {
+        let mut state = world.simulator.state();
+        state.controls.propagation_statuses = vec![200, 401];
+        state.controls.other_nodes = vec![vec![401], vec![]];
+    }
+    let key = world.create().await;
+    let before = world.simulator.state().requests.len();
+
+    let mut statuses = Vec::new();
+    for _ in 0..6 {
+        statuses.push(world.probe(&key).await.0);
+    }
+    let wrong = (key.0.clone(), "wrong".to_owned());
+    world.probe(&wrong).await;
+
+    assert_eq!(statuses, [200, 401, 200, 401, 200, 200]);
+    let state = world.simulator.state();
+    let connections = state.requests[before..].iter().map(|r| r.connection);
+    assert_eq!(connections.collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
+    assert!(state.keys[&key.0].is_accepted());
+    assert_eq!(state.wrong_secrets, [wrong]);
+}
+
+#[tokio::test]
+async fn a_connection_stays_on_its_node() {
+    let world = World::new().await;
+    world.simulator.state().controls.other_nodes = vec![vec![401; 10]];
+    let key = world.create().await;
+    let url = world.simulator.state().resources[CLUSTER].url.clone();
+
+    let host = url.strip_prefix("http://").unwrap();
+    let basic = STANDARD.encode(format!("{}:{}", key.0, key.1));
+    let head = format!(
+        "GET /kafka/v3/clusters/{CLUSTER}/topics HTTP/1.1\r\nhost: {host}\r\nauthorization: Basic {basic}"
+    );
+    // The client sends two requests on the same connection.
+    let requests = format!("{head}\r\n\r\n{head}\r\nconnection: close\r\n\r\n");
+    let mut stream = TcpStream::connect(host).await.unwrap();
+    let mut responses = String::new();
+
+    stream.write_all(requests.as_bytes()).await.unwrap();
+    stream.read_to_string(&mut responses).await.unwrap();
+
+    assert_eq!(responses.matches("HTTP/1.1 200").count(), 2, "{responses}");
+    assert!(!world.simulator.state().keys[&key.0].is_accepted());
 }
 
 #[tokio::test]
