@@ -23,6 +23,8 @@ pub struct Function {
     pub config: Config,
     /// The HTTP client for Confluent Cloud.
     pub http: reqwest::Client,
+    /// The HTTP client for probes, which does not reuse connections.
+    pub probe_http: reqwest::Client,
     /// The AWS SDK's client for Secrets Manager.
     pub secrets_manager: aws_sdk_secretsmanager::Client,
     /// The time limits of requests to Confluent Cloud.
@@ -91,7 +93,11 @@ impl Function {
             metrics: Arc::clone(metrics),
             ..Http::new(self.http.clone(), allowed, self.http_limits)
         };
-        let confluent = confluent::Client::new(http, url, deadline);
+        let probe_http = Http {
+            client: self.probe_http.clone(),
+            ..http.clone()
+        };
+        let confluent = confluent::Client::new(http, probe_http, url, deadline);
         let sdk = &self.secrets_manager;
         let secrets = secret::Client::new(sdk.clone(), deadline, self.secret_limits);
         let span = tracing::Span::current();

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use confluent_key_rotation::config::{Config, environment, read_log_level};
 use confluent_key_rotation::handler::Function;
-use confluent_key_rotation::http::{self, SharedBackoff, build_client};
+use confluent_key_rotation::http::{self, SharedBackoff, build_client, build_probe_client};
 use confluent_key_rotation::secret;
 use confluent_key_rotation::telemetry::logging;
 use lambda_runtime::{LambdaEvent, service_fn};
@@ -29,6 +29,7 @@ async fn start() -> Result<(), lambda_runtime::Error> {
     let function = Function {
         secrets_manager: secret::sdk_client(&config.aws, &http),
         http,
+        probe_http: build_probe_client(&config.network)?,
         http_limits: http::Limits::default(),
         backoff: SharedBackoff::default(),
         secret_limits: secret::Limits::with_max_attempts(config.aws.max_attempts),

@@ -24,6 +24,7 @@ use crate::telemetry::Metrics;
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) http: Http,
+    pub(super) probe_http: Http,
     pub(crate) control_plane: Url,
     deadline: Deadline,
 }
@@ -142,10 +143,12 @@ const API_KEYS: [&str; 3] = ["iam", "v2", "api-keys"];
 const CREATE: &str = "create an API key";
 
 impl Client {
-    /// Creates a client for the control plane at `control_plane` that sends requests until `deadline`.
-    pub fn new(http: Http, control_plane: Url, deadline: Deadline) -> Self {
+    /// Creates a client for the control plane at `control_plane` that sends requests until `deadline`. It sends probes with
+    /// `probe_http`, which must not reuse connections.
+    pub fn new(http: Http, probe_http: Http, control_plane: Url, deadline: Deadline) -> Self {
         Self {
             http,
+            probe_http,
             control_plane,
             deadline,
         }
@@ -154,7 +157,10 @@ impl Client {
     /// Returns the same client with another deadline.
     #[must_use]
     pub fn with_deadline(&self, deadline: Deadline) -> Self {
-        Self::new(self.http.clone(), self.control_plane.clone(), deadline)
+        Self {
+            deadline,
+            ..self.clone()
+        }
     }
 
     /// Returns the metrics of this invocation.

@@ -63,13 +63,23 @@ pub enum ProbeOutcome {
     NotAuthorized,
     /// HTTP 429, with the requested wait.
     RateLimited(Duration),
-    /// Another response, which shows nothing about the key.
+    /// HTTP 5xx.
+    ServerError(String),
+    /// Another response, which the resource does not send, such as a firewall's page.
     Inconclusive(String),
     /// No response.
     Unreachable(String),
 }
 
 impl ProbeOutcome {
+    /// Returns whether the endpoint is busy, failed or did not respond, which shows nothing about the key.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::RateLimited(_) | Self::ServerError(_) | Self::Unreachable(_)
+        )
+    }
+
     /// Returns the delay that the endpoint requests.
     pub fn retry_after(&self) -> Duration {
         match self {
@@ -86,14 +96,16 @@ impl fmt::Display for ProbeOutcome {
             Self::NotAccepted => f.write_str("rejected with HTTP 401"),
             Self::NotAuthorized => f.write_str("denied with HTTP 403"),
             Self::RateLimited(_) => f.write_str("rate limited with HTTP 429"),
-            Self::Inconclusive(response) => write!(f, "inconclusive ({response})"),
+            Self::ServerError(response) | Self::Inconclusive(response) => {
+                write!(f, "inconclusive ({response})")
+            }
             Self::Unreachable(cause) => write!(f, "without a response ({cause})"),
         }
     }
 }
 
 impl Client {
-    /// Probes `target` once with `key`.
+    /// Probes `target` once with `key`, on a new connection.
     ///
     /// # Errors
     /// Returns only [`http::Error::HostNotAllowed`]. Every other result is a [`ProbeOutcome`].
@@ -116,7 +128,8 @@ impl Client {
             media_type: media_type.unwrap_or("application/json"),
             body: body.map(str::to_owned),
         };
-        Ok(match self.http.send_once(&request, deadline).await {
+        let text = |response: &http::Response| ErrorResponse::parse(response, key).to_string();
+        Ok(match self.probe_http.send_once(&request, deadline).await {
             // Every probe has a JSON response. A page that returns 200 for any request verifies nothing.
             Ok(response) if serde_json::from_slice::<IgnoredAny>(&response.body).is_ok() => {
                 ProbeOutcome::Accepted
@@ -131,7 +144,8 @@ impl Client {
                 StatusCode::TOO_MANY_REQUESTS => {
                     ProbeOutcome::RateLimited(response.retry_after.unwrap_or_default())
                 }
-                _ => ProbeOutcome::Inconclusive(ErrorResponse::parse(&response, key).to_string()),
+                status if status.is_server_error() => ProbeOutcome::ServerError(text(&response)),
+                _ => ProbeOutcome::Inconclusive(text(&response)),
             },
             Err(error @ http::Error::HostNotAllowed { .. }) => return Err(error),
             Err(

@@ -10,7 +10,6 @@ impl Error {
         match self {
             Self::PendingKeyNotAccepted { outcome, .. } => match outcome {
                 ProbeOutcome::Unreachable(_) => "EndpointUnreachable",
-                ProbeOutcome::NotAuthorized => "PendingKeyNotAuthorized",
                 _ => "PendingKeyNotAccepted",
             },
             Self::Confluent(error) => of_confluent(error),

@@ -37,7 +37,7 @@ impl Error {
                 outcome => for_probe(outcome),
             },
             Self::EndpointUnreachable { .. } => CONNECT_TO_ENDPOINT,
-            Self::EndpointAcceptsAnyCredential { .. } => CORRECT_ENDPOINT,
+            Self::EndpointAcceptsAnyCredential { .. } => CHECK_FILTERS,
             Self::EnvironmentUnknown => "Add environmentId to the secret",
             Self::OrganizationUnknown => ORGANIZATION_UNKNOWN,
             Self::EndpointNotFound { .. } => ENDPOINT_NOT_FOUND,
@@ -71,8 +71,8 @@ const CORRECT_SCOPE: &str = "Correct resourceId and environmentId, or apiKey and
 const CORRECT_KEY: &str = "Correct apiKey and apiSecret, or store another key if it was deleted";
 pub(crate) const CONNECT_TO_ENDPOINT: &str =
     "Connect the function to a network with a route to the endpoint and DNS for its host name";
-const CORRECT_ENDPOINT: &str =
-    "Correct `endpoint` in the secret, or check for a firewall, proxy or IP filter in front of it";
+const CHECK_FILTERS: &str = "If this persists, check for a firewall, a proxy and Confluent's IP \
+                             filters, or correct `endpoint` in the secret";
 const ORGANIZATION_UNKNOWN: &str =
     "Check that the management credentials have permission to read the key";
 const ENDPOINT_NOT_FOUND: &str =
@@ -131,16 +131,13 @@ fn for_http(error: &http::Error) -> &'static str {
 fn for_probe(outcome: &ProbeOutcome) -> &'static str {
     match outcome {
         ProbeOutcome::Unreachable(_) => CONNECT_TO_ENDPOINT,
-        ProbeOutcome::NotAuthorized => {
-            "If this persists, check the owner's roles, and firewalls, proxies and IP filters"
-        }
         ProbeOutcome::Accepted | ProbeOutcome::NotAccepted => {
             "If this persists, set the timeout to 15 minutes and check that the key still exists"
         }
         ProbeOutcome::RateLimited(_) => SPREAD_ROTATIONS,
-        ProbeOutcome::Inconclusive(_) => {
-            "If this persists, check that the endpoint belongs to the resource"
-        }
+        ProbeOutcome::NotAuthorized
+        | ProbeOutcome::ServerError(_)
+        | ProbeOutcome::Inconclusive(_) => CHECK_FILTERS,
     }
 }
 

@@ -1,7 +1,7 @@
-//! The HTTP client that all services share: one TLS stack and one connection pool.
+//! The HTTP clients: one that all services share, and one for probes. Both use the same TLS stack and settings.
 //!
-//! Requests to Confluent Cloud use it directly. The AWS SDK uses it as its [`HttpClient`]. It doesn't follow redirects,
-//! because a redirect would send credentials to another host.
+//! Requests to Confluent Cloud use them directly. The AWS SDK uses the shared one as its [`HttpClient`]. They don't follow
+//! redirects, because a redirect would send credentials to another host.
 
 use std::time::Duration;
 
@@ -26,11 +26,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// <https://pkg.go.dev/net/http#ProxyFromEnvironment>
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
-/// Builds the client.
+/// Builds the client that all services share.
 ///
 /// # Errors
 /// Returns a [`reqwest::Error`] if reqwest rejects the TLS settings or the proxy.
 pub fn build_client(network: &Network) -> Result<reqwest::Client, reqwest::Error> {
+    builder(network)?.build()
+}
+
+/// Builds the client for probes. It never reuses a connection: a connection stays on one node of a service, and a key
+/// propagates to each node separately.
+///
+/// # Errors
+/// Returns the same errors as [`build_client`].
+pub fn build_probe_client(network: &Network) -> Result<reqwest::Client, reqwest::Error> {
+    builder(network)?.pool_max_idle_per_host(0).build()
+}
+
+fn builder(network: &Network) -> Result<reqwest::ClientBuilder, reqwest::Error> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
@@ -51,15 +64,14 @@ pub fn build_client(network: &Network) -> Result<reqwest::Client, reqwest::Error
     if let Some(proxy) = proxy(network)? {
         builder = builder.proxy(proxy);
     }
-    builder
+    Ok(builder
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .user_agent(concat!(
             env!("CARGO_PKG_NAME"),
             "/",
             env!("CARGO_PKG_VERSION")
-        ))
-        .build()
+        )))
 }
 
 /// Builds the proxy for HTTPS. It sees only host names and encrypted data, unless `SSL_CERT_FILE` trusts the certificate

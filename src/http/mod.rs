@@ -1,4 +1,4 @@
-//! HTTP: one client for all services, requests with retries, allowed hosts and the deadline.
+//! HTTP: the clients, requests with retries, allowed hosts and the deadline.
 //!
 //! Every request to Confluent Cloud is sent by [`Http`]. It checks where credentials may be sent, decides which
 //! requests are retried, and limits how much of a response is read.
@@ -11,7 +11,7 @@ mod redacted;
 mod request;
 mod retry;
 
-pub use client::{MAX_BODY_BYTES, SdkHttpClient, build_client};
+pub use client::{MAX_BODY_BYTES, SdkHttpClient, build_client, build_probe_client};
 pub use deadline::{Backoff, Deadline, DeadlineExceeded, at_least};
 pub(crate) use hosts::DOMAIN_NOT_ALLOWED;
 pub use hosts::{AllowedHosts, is_loopback};

@@ -1,8 +1,8 @@
 //! Verification: a key is verified when its resource accepts it.
 //!
-//! A resource rejects a key until the key has propagated, and a part of the service that the key has not reached yet may
-//! reject it later. The pending key is therefore verified after several consecutive accepted probes. Until the deadline, a
-//! rejection means "not propagated yet".
+//! A resource rejects a key until the key has propagated, and a node of the service that the key has not reached yet may
+//! reject it later. The pending key is therefore verified after several consecutive accepted probes on separate connections.
+//! Until the deadline, a rejection means "not propagated yet".
 //!
 //! <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/service-accounts/api-keys/troubleshoot.html>
 
@@ -26,12 +26,20 @@ use crate::secret::SecretValue;
 /// <https://github.com/confluentinc/terraform-provider-confluent/blob/master/internal/provider/utils_wait.go>
 const REQUIRED_ACCEPTED_PROBES: u32 = 3;
 
+/// The number of intervals between the first and the last of these probes, in which a node without the key can show itself.
+const REQUIRED_INTERVALS: u32 = 5;
+
 /// The number of probes without a response after which an endpoint counts as unreachable.
 const MAX_UNREACHABLE_PROBES: u32 = 3;
 
 /// The number of probes, rate-limited ones excluded, after which the verification of the current key fails. The key propagated
 /// long ago.
 const MAX_CURRENT_KEY_PROBES: u32 = 3;
+
+/// The length of a wrong secret, which is an API secret's, in characters.
+///
+/// <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/service-accounts/api-keys/overview.html>
+const SECRET_LENGTH: usize = 64;
 
 /// The factor by which the interval between probes grows, and the longest interval.
 const INTERVAL_GROWTH: f64 = 1.5;
@@ -54,6 +62,15 @@ pub enum Verification {
     Unreachable,
 }
 
+/// What the probes of one verification have shown about the endpoint.
+#[derive(Default)]
+struct Endpoint {
+    /// Whether it has responded.
+    was_reached: bool,
+    /// Whether it has rejected a wrong secret.
+    rejects_wrong_secret: bool,
+}
+
 impl<'a> Verifier<'a> {
     /// Creates a verifier that sends probes with `client`.
     pub fn new(client: &'a confluent::Client, config: &Config) -> Self {
@@ -70,8 +87,8 @@ impl<'a> Verifier<'a> {
             || matches!(resource.key_type.endpoint, EndpointSource::ControlPlane)
     }
 
-    /// Verifies the current key. This shows that the writer of the secret value possesses the key: otherwise, a value that
-    /// names another application's key could be used to obtain another key for the same owner.
+    /// Verifies the current key with one accepted probe. This shows that the writer of the secret value possesses the key:
+    /// otherwise, a value that names another application's key could be used to obtain another key for the same owner.
     ///
     /// # Errors
     /// Returns [`Error::CurrentKeyNotAccepted`] with the last outcome, [`Error::EndpointUnreachable`] unless best effort is
@@ -82,20 +99,22 @@ impl<'a> Verifier<'a> {
         target: &ProbeTarget<'_>,
         deadline: Deadline,
     ) -> Result<Verification, Error> {
-        let mut probes = 0;
-        let mut interval = self.interval;
+        let mut endpoint = Endpoint::default();
+        let (mut probes, mut interval) = (0, self.interval);
         loop {
-            let Some(outcome) = self.check_possession(key, target, deadline).await? else {
-                return Ok(Verification::Verified);
-            };
-            // A rate-limited probe shows nothing about the key, so it doesn't count.
-            let delay = if let ProbeOutcome::RateLimited(requested) = outcome {
-                let delay = at_least(interval.max(requested));
-                interval = self.next_interval(interval);
-                delay
-            } else {
-                probes += 1;
-                self.interval
+            let outcome = self.check(key, target, deadline, &mut endpoint).await?;
+            let delay = match outcome {
+                ProbeOutcome::Accepted => return Ok(Verification::Verified),
+                // A rate-limited probe shows nothing about the key, so it doesn't count.
+                ProbeOutcome::RateLimited(requested) => {
+                    let delay = at_least(interval.max(requested));
+                    interval = self.next_interval(interval);
+                    delay
+                }
+                _ => {
+                    probes += 1;
+                    self.interval
+                }
             };
             let deadline = deadline.with_reserve(RESPONSE_RESERVE);
             if probes < MAX_CURRENT_KEY_PROBES && deadline.wait(delay).await.is_ok() {
@@ -103,55 +122,16 @@ impl<'a> Verifier<'a> {
             }
             let key = key.id.to_string();
             return match outcome {
-                ProbeOutcome::Accepted | ProbeOutcome::NotAuthorized => {
-                    Err(Error::EndpointAcceptsAnyCredential { key })
+                ProbeOutcome::Unreachable(_) if self.may_skip(&endpoint) => {
+                    Ok(Verification::Unreachable)
                 }
-                ProbeOutcome::Unreachable(cause) => match self.verification {
-                    KeyVerification::BestEffort => Ok(Verification::Unreachable),
-                    _ => Err(Error::EndpointUnreachable { key, cause }),
-                },
+                ProbeOutcome::Unreachable(cause) => Err(Error::EndpointUnreachable { key, cause }),
                 outcome => Err(Error::CurrentKeyNotAccepted { key, outcome }),
             };
         }
     }
 
-    /// Probes a key. If the response could be the same for every caller, probes with a wrong secret, too, which must be
-    /// rejected. Returns the outcome that does not verify the key, or `None` if the key is verified.
-    async fn check_possession(
-        &self,
-        key: &ApiKey,
-        target: &ProbeTarget<'_>,
-        deadline: Deadline,
-    ) -> Result<Option<ProbeOutcome>, Error> {
-        match self.probe(key, target, deadline).await? {
-            ProbeOutcome::Accepted if !target.is_from_secret => Ok(None),
-            ProbeOutcome::Accepted | ProbeOutcome::NotAuthorized => {
-                let with_wrong_secret = self.probe_with_wrong_secret(key, target, deadline).await?;
-                Ok(Some(with_wrong_secret).filter(|outcome| *outcome != ProbeOutcome::NotAccepted))
-            }
-            outcome => Ok(Some(outcome)),
-        }
-    }
-
-    /// Probes with the key's ID and a wrong secret. An endpoint that does not reject it verifies nothing: it may be a firewall
-    /// that denies every request, or a server of the secret value's writer.
-    async fn probe_with_wrong_secret(
-        &self,
-        key: &ApiKey,
-        target: &ProbeTarget<'_>,
-        deadline: Deadline,
-    ) -> Result<ProbeOutcome, Error> {
-        let wrong = ApiKey {
-            id: key.id.clone(),
-            secret: Redacted::new("not-the-secret".to_owned()),
-        };
-        self.probe(&wrong, target, deadline).await
-    }
-
-    /// Verifies the pending key, until `deadline`.
-    ///
-    /// A 403 counts as accepted only if the current key gets one, too: then the owner lacks a permission, and the pending key
-    /// has the same access as the current one. For an initial key, it counts if a wrong secret gets a 401.
+    /// Verifies the pending key with several consecutive accepted probes, until `deadline`.
     ///
     /// # Errors
     /// Returns [`Error::PendingKeyNotAccepted`] with the last outcome, [`Error::EndpointAcceptsAnyCredential`] if the endpoint
@@ -159,7 +139,6 @@ impl<'a> Verifier<'a> {
     pub async fn verify_pending(
         &self,
         key: &ApiKey,
-        current: Option<&ApiKey>,
         target: &ProbeTarget<'_>,
         deadline: Deadline,
     ) -> Result<Verification, Error> {
@@ -168,68 +147,90 @@ impl<'a> Verifier<'a> {
             return Err(Error::TimeoutTooShort { purpose });
         }
         let started = Instant::now();
-        let (mut interval, mut previous) = (self.interval, None);
-        let (mut probes, mut accepted, mut was_reached) = (0, 0, false);
+        let mut endpoint = Endpoint::default();
+        let (mut interval, mut previous, mut probes, mut accepted) = (self.interval, None, 0, 0);
         loop {
-            let outcome = self.check_pending(key, current, target, deadline).await?;
+            let outcome = self.check(key, target, deadline, &mut endpoint).await?;
             probes += 1;
-            accepted = if outcome.is_none() { accepted + 1 } else { 0 };
-            was_reached |= !matches!(outcome, Some(ProbeOutcome::Unreachable(_)));
+            let delay = match &outcome {
+                ProbeOutcome::Accepted => {
+                    accepted += 1;
+                    self.interval * REQUIRED_INTERVALS / (REQUIRED_ACCEPTED_PROBES - 1)
+                }
+                outcome => {
+                    accepted = if outcome.is_transient() { accepted } else { 0 };
+                    interval.max(outcome.retry_after())
+                }
+            };
             tracing::debug!(probes, accepted, ?outcome, "probed the pending key");
-
             if accepted == REQUIRED_ACCEPTED_PROBES {
-                self.report(key, current, probes, started.elapsed());
+                let seconds = started.elapsed().as_secs_f64();
+                tracing::info!(probes, seconds, "verified the pending key");
                 return Ok(Verification::Verified);
             }
-            let is_best_effort = self.verification == KeyVerification::BestEffort;
-            if is_best_effort && !was_reached && probes == MAX_UNREACHABLE_PROBES {
+            if probes == MAX_UNREACHABLE_PROBES && self.may_skip(&endpoint) {
                 return Ok(Verification::Unreachable);
             }
-            if outcome.is_none() {
-                interval = self.interval;
-            }
-            let requested = outcome.as_ref().map(ProbeOutcome::retry_after);
-            let delay = interval.max(requested.unwrap_or_default());
             // A probe that the deadline cut short shows nothing about the key.
             let last = previous.filter(|_| deadline.remaining().is_zero());
             let last = last.unwrap_or(outcome);
             if deadline.wait(delay).await.is_err() {
-                let (is_initial, elapsed) = (current.is_none(), started.elapsed());
-                return Err(not_verified(key, is_initial, last, probes, elapsed));
+                return Err(Error::PendingKeyNotAccepted {
+                    key: key.id.to_string(),
+                    outcome: last,
+                    elapsed: started.elapsed(),
+                    probes,
+                });
             }
             interval = self.next_interval(interval);
             previous = Some(last);
         }
     }
 
-    /// Reports a verified pending key and how long it took to propagate. A copy of the current key propagated long ago.
-    fn report(&self, key: &ApiKey, current: Option<&ApiKey>, probes: u32, elapsed: Duration) {
-        let seconds = elapsed.as_secs_f64();
-        tracing::info!(probes, seconds, "verified the pending key");
-        if current.is_none_or(|current| current.id != key.id) {
-            let metrics = self.client.metrics();
-            metrics.count(|counts| counts.propagation_seconds = Some(seconds));
+    /// Probes a key. Returns [`ProbeOutcome::Accepted`] if the probe counts as accepted.
+    ///
+    /// If every caller could get the same response, the endpoint must reject a wrong secret for the same ID: a firewall may deny
+    /// every request, and an endpoint that the secret value names may accept every request. One wrong secret is sent per
+    /// verification, because each one is a failed login in Confluent's audit log.
+    async fn check(
+        &self,
+        key: &ApiKey,
+        target: &ProbeTarget<'_>,
+        deadline: Deadline,
+        endpoint: &mut Endpoint,
+    ) -> Result<ProbeOutcome, Error> {
+        let outcome = self.probe(key, target, deadline).await?;
+        endpoint.was_reached |= !matches!(outcome, ProbeOutcome::Unreachable(_));
+        match outcome {
+            ProbeOutcome::NotAuthorized => {}
+            ProbeOutcome::Accepted if target.is_from_secret => {}
+            outcome => return Ok(outcome),
+        }
+        if endpoint.rejects_wrong_secret {
+            return Ok(ProbeOutcome::Accepted);
+        }
+        let secret = (0..SECRET_LENGTH).map(|_| fastrand::alphanumeric());
+        let wrong = ApiKey {
+            id: key.id.clone(),
+            secret: Redacted::new(secret.collect()),
+        };
+        match self.probe(&wrong, target, deadline).await? {
+            ProbeOutcome::NotAccepted => {
+                endpoint.rejects_wrong_secret = true;
+                Ok(ProbeOutcome::Accepted)
+            }
+            ProbeOutcome::Accepted | ProbeOutcome::NotAuthorized => {
+                let key = key.id.to_string();
+                Err(Error::EndpointAcceptsAnyCredential { key })
+            }
+            // It shows nothing, so the next probe compares again.
+            outcome => Ok(outcome),
         }
     }
 
-    /// Probes the pending key. Returns the outcome that does not verify it, or `None` if the probe counts as accepted.
-    async fn check_pending(
-        &self,
-        key: &ApiKey,
-        current: Option<&ApiKey>,
-        target: &ProbeTarget<'_>,
-        deadline: Deadline,
-    ) -> Result<Option<ProbeOutcome>, Error> {
-        let Some(current) = current else {
-            return self.check_possession(key, target, deadline).await;
-        };
-        let outcome = self.probe(key, target, deadline).await?;
-        let is_accepted = match outcome {
-            ProbeOutcome::Accepted => true,
-            ProbeOutcome::NotAuthorized => self.probe(current, target, deadline).await? == outcome,
-            _ => false,
-        };
-        Ok(Some(outcome).filter(|_| !is_accepted))
+    /// Returns whether `KEY_VERIFICATION` allows to skip the verification because the endpoint is unreachable.
+    fn may_skip(&self, endpoint: &Endpoint) -> bool {
+        self.verification == KeyVerification::BestEffort && !endpoint.was_reached
     }
 
     /// Returns the interval that follows `interval`.
@@ -306,28 +307,6 @@ impl<'a> Verifier<'a> {
             organization,
             is_from_secret: value.endpoint().is_some(),
         })
-    }
-}
-
-/// Returns the error for a pending key with the last outcome `last`, or `None` if the last probe was accepted.
-fn not_verified(
-    key: &ApiKey,
-    is_initial: bool,
-    last: Option<ProbeOutcome>,
-    probes: u32,
-    elapsed: Duration,
-) -> Error {
-    let key = key.id.to_string();
-    match last {
-        Some(ProbeOutcome::Accepted | ProbeOutcome::NotAuthorized) if is_initial => {
-            Error::EndpointAcceptsAnyCredential { key }
-        }
-        last => Error::PendingKeyNotAccepted {
-            key,
-            outcome: last.unwrap_or(ProbeOutcome::Accepted),
-            elapsed,
-            probes,
-        },
     }
 }
 

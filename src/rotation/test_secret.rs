@@ -5,11 +5,12 @@
 //!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotateSecret.html>
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Rotation, resource};
+use super::{Rotation, key_in, resource};
 use crate::confluent::{ApiKeyId, Resource};
 use crate::error::Error;
+use crate::event::Step;
 use crate::keys::credentials::ControlPlane;
 use crate::keys::verification::Verification;
 use crate::preflight::Preflight;
@@ -35,19 +36,12 @@ impl Rotation<'_> {
         if current.api_key() == Some(&key) {
             self.log_preflight(labels).await;
         }
-        let resource = resource(&pending)?;
         let control_plane = self
             .control_plane(labels, &current, current.api_key())
             .await?;
 
-        let verified = if self.verifier().can_probe(&resource) {
-            self.probe_pending(&control_plane, &pending, &current, &resource)
-                .await
-        } else {
-            self.await_returned(&control_plane, pending.owner(), &key.id, &resource)
-                .await
-        };
-        let error = match verified {
+        let verified = self.verify_pending(&control_plane, &pending, &current);
+        let error = match verified.await {
             Ok(message) => return Ok(message),
             Err(error) => error,
         };
@@ -90,19 +84,56 @@ impl Rotation<'_> {
         }
     }
 
+    /// Verifies the pending key: it is probed at its resource. If it cannot be probed, the control plane must return it.
+    /// Returns a message for the log.
+    pub(super) async fn verify_pending(
+        &self,
+        control_plane: &ControlPlane<'_>,
+        pending: &SecretValue,
+        current: &SecretValue,
+    ) -> Result<&'static str, Error> {
+        let (resource, key) = (&resource(pending)?, &key_in(PENDING, pending)?);
+        let verifier = self.verifier();
+        if !verifier.can_probe(resource) {
+            return self.await_returned(control_plane, pending, resource).await;
+        }
+        // Either key's metadata contains the environment, even if the other key was deleted or is not returned yet.
+        let keys = [Some(key), current.api_key()].into_iter().flatten();
+        let keys: Vec<&ApiKeyId> = keys.map(|key| &key.id).collect();
+        let target = verifier
+            .target(control_plane, pending, resource, None, &keys)
+            .await?;
+        let started = Instant::now();
+        let deadline = self.deadline.with_reserve(DIAGNOSIS_RESERVE);
+        if verifier.verify_pending(key, &target, deadline).await? == Verification::Unreachable {
+            tracing::warn!(
+                host = target.endpoint.host_str(),
+                "did not verify the pending key because its endpoint is unreachable"
+            );
+            return self.await_returned(control_plane, pending, resource).await;
+        }
+        // A copy of the current key propagated long ago.
+        if self.event.step == Step::Test && current.api_key() != Some(key) {
+            let seconds = started.elapsed().as_secs_f64();
+            let metrics = self.confluent.metrics();
+            metrics.count(|counts| counts.propagation_seconds = Some(seconds));
+        }
+        Ok("verified the pending key")
+    }
+
     /// Waits until the control plane returns the pending key, and checks its owner and resource. No probe is sent.
     async fn await_returned(
         &self,
         control_plane: &ControlPlane<'_>,
-        owner: &str,
-        id: &ApiKeyId,
+        pending: &SecretValue,
         resource: &Resource,
     ) -> Result<&'static str, Error> {
+        let id = key_in(PENDING, pending)?.id;
         let key = id.to_string();
         let deadline = self.deadline.with_reserve(DIAGNOSIS_RESERVE);
         let mut interval = self.config.probe_interval;
         let metadata = loop {
-            if let Some(metadata) = control_plane.read(id).await? {
+            if let Some(metadata) = control_plane.read(&id).await? {
                 break metadata;
             }
             if deadline.wait(interval).await.is_err() {
@@ -114,43 +145,10 @@ impl Rotation<'_> {
             metadata.resource.as_deref(),
             metadata.environment.as_deref(),
         );
-        if metadata.owner.as_deref() == Some(owner) && is_same_resource {
-            Ok("the control plane returns the pending key")
-        } else {
-            Err(Error::PendingKeyScopeMismatch { key })
+        if metadata.owner.as_deref() != Some(pending.owner()) || !is_same_resource {
+            return Err(Error::PendingKeyScopeMismatch { key });
         }
-    }
-
-    /// Verifies the pending key at its resource.
-    async fn probe_pending(
-        &self,
-        control_plane: &ControlPlane<'_>,
-        pending: &SecretValue,
-        current: &SecretValue,
-        resource: &Resource,
-    ) -> Result<&'static str, Error> {
-        let Some(key) = pending.api_key() else {
-            return Err(Error::VersionWithoutKey { label: PENDING });
-        };
-        // Either key's metadata contains the environment, even if the other key was deleted or is not returned yet.
-        let keys = [Some(key), current.api_key()].into_iter().flatten();
-        let keys: Vec<&ApiKeyId> = keys.map(|key| &key.id).collect();
-        let verifier = self.verifier();
-        let target = verifier
-            .target(control_plane, pending, resource, None, &keys)
-            .await?;
-        let deadline = self.deadline.with_reserve(DIAGNOSIS_RESERVE);
-        let verification = verifier.verify_pending(key, current.api_key(), &target, deadline);
-        match verification.await? {
-            Verification::Verified => Ok("verified the pending key"),
-            Verification::Unreachable => {
-                tracing::warn!(
-                    host = target.endpoint.host_str(),
-                    "did not verify the pending key because its endpoint is unreachable"
-                );
-                Ok("skipped the verification of the pending key")
-            }
-        }
+        Ok("the control plane returns the pending key")
     }
 }
 

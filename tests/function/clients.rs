@@ -50,16 +50,18 @@ impl World {
     }
 
     pub(crate) fn http(&self) -> Http {
+        self.http_with(&self.function.http)
+    }
+
+    fn http_with(&self, client: &reqwest::Client) -> Http {
         let allowed = AllowedHosts::new(self.control_plane(), Vec::new());
-        Http::new(
-            self.function.http.clone(),
-            allowed,
-            self.function.http_limits,
-        )
+        Http::new(client.clone(), allowed, self.function.http_limits)
     }
 
     pub(crate) fn confluent(&self) -> Client {
-        Client::new(self.http(), self.control_plane(), Deadline::after(AMPLE))
+        let probe_http = self.http_with(&self.function.probe_http);
+        let deadline = Deadline::after(AMPLE);
+        Client::new(self.http(), probe_http, self.control_plane(), deadline)
     }
 
     /// Creates a key of this type that has propagated.

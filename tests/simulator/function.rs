@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use confluent_key_rotation::config::Config;
 use confluent_key_rotation::handler::Function;
-use confluent_key_rotation::http::build_client;
+use confluent_key_rotation::http::{build_client, build_probe_client};
 use confluent_key_rotation::{http, secret};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::Value;
@@ -24,10 +24,12 @@ pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Fun
     });
     let config = config.expect("the configuration is valid");
     let http = build_client(&config.network).expect("the TLS settings are valid");
+    let probe_http = build_probe_client(&config.network).expect("the TLS settings are valid");
     Function {
         secrets_manager: secret::sdk_client(&config.aws, &http),
         config,
         http,
+        probe_http,
         http_limits: http::Limits::default(),
         backoff: http::SharedBackoff::default(),
         secret_limits: secret::Limits::default(),

@@ -224,7 +224,10 @@ async fn a_probe_with_any_other_response_is_inconclusive_and_is_not_retried() {
         let outcome = world.probe(&key, KeyType::Kafka).await;
 
         match &outcome {
-            ProbeOutcome::Inconclusive(actual) => {
+            ProbeOutcome::ServerError(actual) if response.status >= 500 => {
+                assert!(actual.contains(description), "{response:?}: {actual}");
+            }
+            ProbeOutcome::Inconclusive(actual) if response.status < 500 => {
                 assert!(actual.contains(description), "{response:?}: {actual}");
             }
             _ => panic!("{response:?}: {outcome:?}"),

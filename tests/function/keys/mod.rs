@@ -3,5 +3,6 @@
 mod management_credentials;
 mod ownership;
 mod verification;
+mod wrong_secret;
 
 use super::*;

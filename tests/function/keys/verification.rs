@@ -1,53 +1,24 @@
 //! Verification: when a key is verified, what an error reports if it is not, and where probes are sent.
 
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
+use std::collections::BTreeSet;
 
-use simulator::{Endpoints, Permission};
+use simulator::{Endpoints, Fault};
 
 use super::*;
 
 impl World {
-    /// Returns the statuses that the data plane returned for a key, in order.
-    fn statuses(&self, key: &str) -> Vec<u16> {
+    /// Returns the probes of a key, in order.
+    fn probes(&self, key: &str) -> Vec<Request> {
         let state = self.simulator.state();
         let probes = state.requests.iter().filter(|request| is_probe(request));
         let of_key = probes.filter(|request| request.key_id.as_deref() == Some(key));
-        of_key.filter_map(|request| request.status).collect()
+        of_key.cloned().collect()
     }
-}
 
-/// A user who names another application's key in a secret, and chooses the endpoint that is probed, must not obtain a key of
-/// its owner.
-#[tokio::test]
-async fn an_endpoint_that_accepts_any_credential_does_not_verify_possession() {
-    for status in [200, 403] {
-        let world = World::new(Setting::default()).await;
-        let endpoint = {
-            let state = world.simulator.state();
-            state.resources["lkc-orders"].url.clone()
-        };
-        world.set_current_key_guarantee(CurrentKeyGuarantee::Off);
-        world.change_value(|value| {
-            value["apiSecret"] = json!("a-guess");
-            value["endpoint"] = json!(endpoint);
-        });
-        world
-            .simulator
-            .respond_with(20, is_probe, Response::json(status, &json!({})));
-        let keys = world.all_keys();
-
-        let error = world
-            .step_error("createSecret", "the API secret is a guess")
-            .await;
-
-        assert_eq!(
-            error.error_type, "EndpointAcceptsAnyCredential",
-            "{status}: {}",
-            error.error_message
-        );
-        assert_eq!(world.count(creates_a_key), 0, "{status}");
-        assert_eq!(world.all_keys(), keys, "{status}");
+    /// Returns the statuses that the data plane returned for a key, in order.
+    fn statuses(&self, key: &str) -> Vec<u16> {
+        let probes = self.probes(key).into_iter();
+        probes.filter_map(|request| request.status).collect()
     }
 }
 
@@ -63,29 +34,6 @@ async fn a_rate_limited_probe_does_not_count_against_the_current_key() {
     assert!(outcome.is_ok(), "{outcome:?}");
 }
 
-/// Only an endpoint that accepts a wrong secret or denies it with 403 accepts any credential.
-#[tokio::test]
-async fn a_failed_probe_with_a_wrong_secret_does_not_show_that_the_endpoint_accepts_any_credential()
-{
-    let world = World::new(Setting::default()).await;
-    let current = world.initial_key.clone();
-    let forbidden = Response::json(403, &json!({}));
-    let probes = AtomicUsize::new(0);
-    let is_first_of_two = move |request: &Request| {
-        is_probe(request) && probes.fetch_add(1, Relaxed).is_multiple_of(2)
-    };
-    world.simulator.respond_with(20, is_first_of_two, forbidden);
-    world
-        .simulator
-        .respond_with(20, is_probe, Response::empty(503));
-
-    let error = world.step_error("createSecret", "a failing endpoint").await;
-
-    assert_eq!(error.error_type, "CurrentKeyNotAccepted");
-    assert!(error.error_message.contains("HTTP 503"), "{error:?}");
-    assert_eq!(world.key("AWSCURRENT"), Some(current));
-}
-
 /// `AWSCURRENT` always names a key that its resource accepts.
 #[tokio::test]
 async fn a_key_is_verified_by_three_consecutive_accepted_probes() {
@@ -94,8 +42,8 @@ async fn a_key_is_verified_by_three_consecutive_accepted_probes() {
         vec![401; 8],
         vec![200, 401],
         vec![200, 200, 401, 200, 401, 401],
-        vec![403, 401, 200, 403],
-        vec![503, 200, 200, 404],
+        vec![200, 200, 401],
+        vec![503, 429, 404, 200, 200, 404],
     ] {
         let world = World::new(Setting::default()).await;
         world
@@ -114,31 +62,163 @@ async fn a_key_is_verified_by_three_consecutive_accepted_probes() {
     }
 }
 
+/// They show nothing about the key.
 #[tokio::test]
-async fn a_pending_key_that_is_denied_like_the_current_one_is_verified() {
-    for key_type in [
-        KeyType::Kafka,
-        KeyType::SchemaRegistry,
-        KeyType::KsqlDb,
-        KeyType::Flink,
-        KeyType::Global,
-        KeyType::Tableflow,
+async fn a_rate_limited_or_failed_probe_neither_counts_nor_resets_the_count() {
+    for statuses in [
+        vec![200, 429, 200, 200],
+        vec![200, 200, 503, 200],
+        vec![500, 200, 429, 429, 200, 502, 200],
+        vec![429, 429, 429, 503, 503, 503, 200, 200, 200],
+    ] {
+        let world = World::new(Setting::default()).await;
+        world
+            .simulator
+            .state()
+            .controls
+            .propagation_statuses
+            .clone_from(&statuses);
+        world.run_steps(&["createSecret", "setSecret"]).await;
+
+        world.run_steps(&["testSecret"]).await;
+
+        assert_eq!(world.statuses(&world.key("AWSPENDING").unwrap()), statuses);
+    }
+}
+
+#[tokio::test]
+async fn a_probe_without_a_response_neither_counts_nor_resets_the_count() {
+    for fault in [Fault::ResetBefore, Fault::ResetAfter, Fault::StallAfter] {
+        let world = with_pending_key().await;
+        // The first probe is the sixth request.
+        for nth in [6, 7, 9] {
+            world.simulator.fail(nth, fault);
+        }
+
+        world.run_steps(&["testSecret"]).await;
+
+        let probes = world.probes(&world.key("AWSPENDING").unwrap());
+        let statuses: Vec<_> = probes.iter().map(|probe| probe.status).collect();
+        let accepted = Some(200);
+        assert_eq!(
+            statuses,
+            [accepted, None, None, accepted, None, accepted],
+            "{fault:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_first_and_the_last_accepted_probe_are_five_intervals_apart() {
+    let mut world = World::new(Setting::default()).await;
+    world.set_variable("PROBE_INTERVAL_MS", "60");
+    world.simulator.state().controls.propagation_statuses = vec![200, 401];
+    world.run_steps(&["createSecret", "setSecret"]).await;
+
+    world.run_steps(&["testSecret"]).await;
+
+    let probes = world.probes(&world.key("AWSPENDING").unwrap());
+    let statuses: Vec<_> = probes.iter().filter_map(|probe| probe.status).collect();
+    assert_eq!(statuses, [200, 401, 200, 200, 200]);
+    let apart = probes[4]
+        .received_at
+        .duration_since(probes[2].received_at)
+        .unwrap();
+    assert!(apart >= Duration::from_millis(5 * 60), "{apart:?}");
+}
+
+#[tokio::test]
+async fn every_probe_uses_its_own_connection() {
+    for (key_type, path) in [
+        (KeyType::Kafka, "/kafka/v3/clusters/lkc-orders/topics"),
+        (KeyType::SchemaRegistry, "/subjects"),
+        (KeyType::KsqlDb, "/ksql"),
+        (KeyType::Global, "/org/v2/environments"),
+        (KeyType::Tableflow, "/tableflow/v1/regions"),
     ] {
         let world = World::new(Setting {
             key_type,
             ..Setting::default()
         })
         .await;
-        let resource = resource_id(key_type).unwrap();
-        let denied = |id: String| (id, Permission::Denied);
-        world.simulator.state().controls.permissions =
-            [resource.to_owned(), resource.to_lowercase()]
-                .map(denied)
-                .into();
 
         let outcome = world.rotate().await;
 
         assert_eq!(outcome, Outcome::Succeeded, "{key_type:?}");
+        let state = world.simulator.state();
+        let (probes, others): (Vec<_>, Vec<_>) = state
+            .requests
+            .iter()
+            .filter(|request| request.service != Service::SecretsManager)
+            .partition(|request| request.target.split('?').next() == Some(path));
+        let service = probes[0].service;
+        let others = others.iter().filter(|request| request.service == service);
+        let connections: BTreeSet<usize> = probes.iter().map(|probe| probe.connection).collect();
+        assert_eq!(connections.len(), probes.len(), "{key_type:?}");
+        assert!(probes.len() >= 4, "{key_type:?}");
+        assert!(
+            others
+                .into_iter()
+                .all(|r| !connections.contains(&r.connection)),
+            "{key_type:?}"
+        );
+    }
+}
+
+/// A pooled connection would reach the first node only.
+#[tokio::test]
+async fn a_key_that_one_node_accepts_and_another_one_rejects_is_not_verified() {
+    for (first, other) in [(vec![], always(401)), (always(401), vec![])] {
+        let mut world = World::new(Setting::default()).await;
+        {
+            let controls = &mut world.simulator.state().controls;
+            controls.propagation_statuses = first;
+            controls.other_nodes = vec![other];
+        }
+        world.run_steps(&["createSecret", "setSecret"]).await;
+        world.time_limit = SHORT_TIME_LIMIT;
+
+        let error = world.step_error("testSecret", "one node rejects it").await;
+
+        assert_eq!(error.error_type, "PendingKeyNotAccepted");
+        let statuses = world.statuses(&world.key("AWSPENDING").unwrap());
+        assert!(
+            statuses.contains(&200) && statuses.contains(&401),
+            "{statuses:?}"
+        );
+    }
+}
+
+/// The simulator reports a violation if a key becomes current that a node will reject.
+#[tokio::test]
+async fn a_key_that_flaps_on_several_nodes_is_verified_when_all_nodes_accept_it() {
+    for (key_type, nodes) in [
+        (KeyType::Kafka, [vec![401], vec![200, 401], vec![401, 401]]),
+        (KeyType::Kafka, [vec![], vec![401, 401, 401], vec![]]),
+        (
+            KeyType::Flink,
+            [vec![401, 401], vec![200, 200, 401], vec![503, 401]],
+        ),
+        (KeyType::Global, [vec![401, 401], vec![401], vec![]]),
+    ] {
+        let world = World::new(Setting {
+            key_type,
+            ..Setting::default()
+        })
+        .await;
+        {
+            let controls = &mut world.simulator.state().controls;
+            controls.propagation_statuses.clone_from(&nodes[0]);
+            controls
+                .control_plane_propagation_statuses
+                .clone_from(&nodes[0]);
+            controls.other_nodes = nodes[1..].to_vec();
+        }
+
+        let outcome = world.rotate().await;
+
+        assert_eq!(outcome, Outcome::Succeeded, "{key_type:?}: {nodes:?}");
+        assert_ne!(world.key("AWSCURRENT"), Some(world.initial_key.clone()));
     }
 }
 
@@ -161,13 +241,13 @@ const UNVERIFIED: [Unverified; 6] = [
         outcome: "rejected with HTTP 401",
     },
     Unverified {
-        name: "denied, unlike the current key",
+        name: "denied, whatever the secret",
         response: || {
             let body = json!({"error_code": 40301, "message": "Request is not authorized"});
             Response::json(403, &body)
         },
-        error: "PendingKeyNotAuthorized",
-        outcome: "denied with HTTP 403",
+        error: "EndpointAcceptsAnyCredential",
+        outcome: "does not reject a wrong secret with HTTP 401",
     },
     Unverified {
         name: "a page for every caller",
@@ -219,7 +299,11 @@ async fn an_unverified_key_is_reported_with_the_last_outcome_and_the_number_of_p
 
         let message = &error.error_message;
         assert_eq!(error.error_type, expected, "{name}: {message}");
-        for part in [outcome, &pending, " probes in "] {
+        let probes = match expected {
+            "PendingKeyNotAccepted" => " probes in ",
+            _ => "",
+        };
+        for part in [outcome, &pending, probes] {
             assert!(message.contains(part), "{name}: {part}: {message}");
         }
         assert_eq!(world.all_keys(), keys, "{name}");
@@ -283,7 +367,7 @@ async fn best_effort_does_not_skip_an_endpoint_that_responded_once() {
     world.simulator.clear_requests();
     // After the 401, no request gets a response.
     for nth in 6..200 {
-        world.simulator.fail(nth, simulator::Fault::ResetBefore);
+        world.simulator.fail(nth, Fault::ResetBefore);
     }
     world.time_limit = SHORT_TIME_LIMIT;
 
@@ -293,6 +377,27 @@ async fn best_effort_does_not_skip_an_endpoint_that_responded_once() {
 
     assert_eq!(error.error_type, "EndpointUnreachable", "{error:?}");
     assert_eq!(world.key("AWSPENDING"), Some(pending));
+}
+
+/// A 403 that cannot be compared with the response to a wrong secret is a response, too.
+#[tokio::test]
+async fn best_effort_does_not_skip_the_check_of_a_current_key_that_was_rejected_or_denied_once() {
+    for status in [401, 403] {
+        let mut world = World::new(Setting::default()).await;
+        world.set_variable("KEY_VERIFICATION", "best-effort");
+        let response = Response::json(status, &json!({}));
+        world.simulator.respond_with(1, is_probe, response);
+        // The first probe is the seventh request.
+        for nth in 7..50 {
+            world.simulator.fail(nth, Fault::ResetBefore);
+        }
+
+        let error = world.step_error("createSecret", "it was reached").await;
+
+        assert_eq!(error.error_type, "EndpointUnreachable", "{status}");
+        assert_eq!(world.statuses(&world.initial_key)[..1], [status]);
+        assert_eq!(world.count(creates_a_key), 0, "{status}");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use confluent_key_rotation::config::{Config, InitialKey, OldKeyPolicy};
 use confluent_key_rotation::handler::Function;
-use confluent_key_rotation::http::{self, Backoff, build_client};
+use confluent_key_rotation::http::{self, Backoff, build_client, build_probe_client};
 use confluent_key_rotation::preflight::Report;
 use confluent_key_rotation::secret;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
@@ -306,6 +306,7 @@ pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Fun
     });
     let config = config.unwrap();
     let http = build_client(&config.network).unwrap();
+    let probe_http = build_probe_client(&config.network).unwrap();
     let quick = Backoff {
         initial: Duration::from_millis(1),
         factor: 1.5,
@@ -316,6 +317,7 @@ pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Fun
         secrets_manager: secret::sdk_client(&config.aws, &http),
         config,
         http,
+        probe_http,
         backoff: http::SharedBackoff::default(),
         http_limits: http::Limits {
             request: Duration::from_millis(500),

@@ -37,8 +37,21 @@ const CASES: &[Case] = &[
         name: "a gateway that returns 403 for every request",
         arrange: |world| respond(world, is_probe, Response::empty(403)),
         error: "EndpointAcceptsAnyCredential",
-        message: "could not verify the key CURRENT: its endpoint does not reject a wrong secret with HTTP 401. Correct `endpoint` \
-                  in the secret, or check for a firewall, proxy or IP filter in front of it",
+        message: "could not verify the key CURRENT: its endpoint does not reject a wrong secret with HTTP 401. If this \
+                  persists, check for a firewall, a proxy and Confluent's IP filters, or correct `endpoint` in the \
+                  secret",
+        ..CASE
+    },
+    Case {
+        name: "a proxy that returns a page for every request",
+        arrange: |world| {
+            let page = Response::new(200, "text/html", "<html>Blocked</html>");
+            respond(world, is_probe, page);
+        },
+        error: "CurrentKeyNotAccepted",
+        message: "could not verify the current key CURRENT: the last probe was inconclusive (HTTP 200 without JSON). If this \
+                  persists, check for a firewall, a proxy and Confluent's IP filters, or correct `endpoint` in the \
+                  secret",
         ..CASE
     },
     Case {

@@ -36,7 +36,7 @@ const CASES: &[Case] = &[
         ..CASE
     },
     Case {
-        name: "a pending key that is denied",
+        name: "a pending key that is denied, whatever the secret",
         arrange: |world| {
             let pending = world.key("AWSPENDING");
             let is_probe_of_pending =
@@ -46,9 +46,10 @@ const CASES: &[Case] = &[
             world.time_limit = Duration::from_secs(12);
         },
         step: "testSecret",
-        error: "PendingKeyNotAuthorized",
-        message: "could not verify the pending key PENDING: [..] the last one denied with HTTP 403. If this persists, \
-                  check the owner's roles, and firewalls, proxies and IP filters",
+        error: "EndpointAcceptsAnyCredential",
+        message: "could not verify the key PENDING: its endpoint does not reject a wrong secret with HTTP 401. If this \
+                  persists, check for a firewall, a proxy and Confluent's IP filters, or correct `endpoint` in the \
+                  secret",
     },
     Case {
         name: "an exhausted quota",

@@ -95,7 +95,7 @@ async fn debug_output_of_a_type_with_a_secret_does_not_contain_it() {
             deadline,
             function.secret_limits,
         ),
-        confluent: &Client::new(http, url, deadline),
+        confluent: &Client::new(http.clone(), http, url, deadline),
         deadline,
         request_id: "request",
     };
