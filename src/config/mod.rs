@@ -77,6 +77,8 @@ pub struct Config {
     pub initial_key: InitialKey,
     /// `PROBE_INTERVAL_MS`: the first interval between probes.
     pub probe_interval: Duration,
+    /// `PROPAGATION_WAIT_SECONDS`: the minimum age of keys that are not probed, instead of their key type's.
+    pub propagation_wait: Option<Duration>,
     /// `ALLOWED_ENDPOINT_DOMAINS`: domains of endpoints in addition to Confluent's.
     pub allowed_domains: Vec<String>,
     /// `SSL_CERT_FILE`, `HTTPS_PROXY` and `NO_PROXY`
@@ -105,6 +107,7 @@ impl Config {
             current_key_check: reader.choose("CURRENT_KEY_CHECK", &CURRENT_KEY_CHECKS),
             initial_key: reader.choose("INITIAL_KEY", &INITIAL_KEYS),
             probe_interval: interval.unwrap_or(DEFAULT_PROBE_INTERVAL),
+            propagation_wait: reader.parse("PROPAGATION_WAIT_SECONDS", propagation_wait),
             allowed_domains: domains.unwrap_or_default(),
             network: network::read(&mut reader),
             aws: Aws::read(&mut reader),
@@ -165,6 +168,14 @@ fn interval(value: &str) -> Result<Duration, &'static str> {
     }
 }
 
+/// An invocation has 15 minutes. One is reserved for the requests before and after the wait.
+fn propagation_wait(value: &str) -> Result<Duration, &'static str> {
+    match value.parse() {
+        Ok(seconds @ 0..=840) => Ok(Duration::from_secs(seconds)),
+        _ => Err("must be a number of seconds from 0 to 840"),
+    }
+}
+
 fn domains(value: &str) -> Result<Vec<String>, &'static str> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let is_label = |label: &str| !label.is_empty() && label.chars().all(is_allowed);
@@ -212,6 +223,7 @@ mod tests {
         assert_eq!(config.current_key_check, CurrentKeyCheck::Required);
         assert_eq!(config.initial_key, InitialKey::Off);
         assert_eq!(config.probe_interval, Duration::from_secs(2));
+        assert_eq!(config.propagation_wait, None);
         assert!(config.allowed_domains.is_empty());
     }
 
@@ -225,6 +237,7 @@ mod tests {
             ("CURRENT_KEY_CHECK", "on"),
             ("INITIAL_KEY", "yes"),
             ("PROBE_INTERVAL_MS", "2s"),
+            ("PROPAGATION_WAIT_SECONDS", "841"),
             ("ALLOWED_ENDPOINT_DOMAINS", "*.example.com"),
             ("AWS_LAMBDA_LOG_LEVEL", "LOUD"),
             ("AWS_RETRY_MODE", "legacy"),
@@ -283,6 +296,21 @@ mod tests {
         ] {
             assert!(
                 read(&[("ALLOWED_ENDPOINT_DOMAINS", invalid)]).is_err(),
+                "{invalid}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_propagation_wait_fits_into_an_invocation() {
+        for seconds in [0, 1, 840] {
+            let config = read(&[("PROPAGATION_WAIT_SECONDS", &seconds.to_string())]);
+            let wait = config.unwrap().propagation_wait;
+            assert_eq!(wait, Some(Duration::from_secs(seconds)));
+        }
+        for invalid in ["-1", "841", "1.5", "5m", "none"] {
+            assert!(
+                read(&[("PROPAGATION_WAIT_SECONDS", invalid)]).is_err(),
                 "{invalid}"
             );
         }

@@ -3,6 +3,8 @@
 //! [`KEY_TYPES`] is the only place that describes them: the form of the resource ID, what a `POST` contains, where the endpoint
 //! comes from and what a probe sends. To support another key type, add a row.
 
+use std::time::Duration;
+
 use url::Url;
 
 use super::endpoint::{
@@ -28,7 +30,21 @@ pub struct KeyType {
     pub probe: fn(&ProbeTarget<'_>) -> Url,
     /// The media type and the body of a probe that is a `POST`. Other probes are `GET` requests for JSON.
     pub probe_body: Option<(&'static str, &'static str)>,
+    /// The age at which a key that the function cannot probe counts as propagated.
+    pub min_age: Duration,
 }
+
+/// The minimum age of Kafka and ksqlDB keys. Confluent's Terraform provider waits five minutes for a ksqlDB key, and expects two
+/// for a Kafka key, which has to reach every broker.
+///
+/// <https://github.com/confluentinc/terraform-provider-confluent/blob/master/internal/provider/utils_wait.go>
+const MIN_AGE_ON_CLUSTERS: Duration = Duration::from_mins(5);
+
+/// The minimum age of other keys. Confluent's Terraform provider waits one minute for keys of Schema Registry and Flink, and
+/// expects seconds for Cloud and Tableflow keys (same source). The documentation says that keys take a few minutes.
+///
+/// <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/service-accounts/api-keys/troubleshoot.html>
+const MIN_AGE: Duration = Duration::from_mins(2);
 
 impl KeyType {
     /// Returns whether keys of this type are scoped to resources with IDs like `id`.
@@ -108,6 +124,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         endpoint: EndpointSource::ControlPlane,
         probe: list_environments,
         probe_body: None,
+        min_age: MIN_AGE,
     },
     KeyType {
         name: "kafka",
@@ -125,6 +142,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
             url_at(&at.endpoint, &path, &[])
         },
         probe_body: None,
+        min_age: MIN_AGE_ON_CLUSTERS,
     },
     KeyType {
         name: "schema-registry",
@@ -139,6 +157,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         // https://docs.confluent.io/cloud/current/api.html#operation/list
         probe: |at| url_at(&at.endpoint, &["subjects"], &[("limit", "1")]),
         probe_body: None,
+        min_age: MIN_AGE,
     },
     KeyType {
         name: "ksqldb",
@@ -157,6 +176,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
             "application/vnd.ksql.v1+json",
             r#"{"ksql":"LIST STREAMS;","streamsProperties":{}}"#,
         )),
+        min_age: MIN_AGE_ON_CLUSTERS,
     },
     KeyType {
         name: "flink",
@@ -175,6 +195,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
             url_at(&at.endpoint, &path, &[("page_size", "1")])
         },
         probe_body: None,
+        min_age: MIN_AGE,
     },
     KeyType {
         name: "tableflow",
@@ -185,6 +206,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         // https://docs.confluent.io/cloud/current/api.html#operation/listTableflowV1Regions
         probe: |at| url_at(&at.endpoint, &["tableflow", "v1", "regions"], &[]),
         probe_body: None,
+        min_age: MIN_AGE,
     },
     KeyType {
         name: "global",
@@ -194,5 +216,6 @@ pub static KEY_TYPES: [KeyType; 7] = [
         endpoint: EndpointSource::ControlPlane,
         probe: list_environments,
         probe_body: None,
+        min_age: MIN_AGE,
     },
 ];

@@ -2,11 +2,11 @@
 //!
 //! A resource rejects a key until the key has propagated, and a node of the service that the key has not reached yet may
 //! reject it later. The pending key is therefore verified after several consecutive accepted probes on separate connections.
-//! Until the deadline, a rejection means "not propagated yet".
+//! Until the deadline, a rejection means "not propagated yet". A key that the function cannot probe must reach a minimum age.
 //!
 //! <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/service-accounts/api-keys/troubleshoot.html>
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use url::Url;
 
@@ -51,6 +51,7 @@ pub struct Verifier<'a> {
     client: &'a confluent::Client,
     verification: KeyVerification,
     interval: Duration,
+    propagation_wait: Option<Duration>,
 }
 
 /// The result of a verification that did not fail.
@@ -78,6 +79,7 @@ impl<'a> Verifier<'a> {
             client,
             verification: config.key_verification,
             interval: config.probe_interval,
+            propagation_wait: config.propagation_wait,
         }
     }
 
@@ -231,6 +233,19 @@ impl<'a> Verifier<'a> {
     /// Returns whether `KEY_VERIFICATION` allows to skip the verification because the endpoint is unreachable.
     fn may_skip(&self, endpoint: &Endpoint) -> bool {
         self.verification == KeyVerification::BestEffort && !endpoint.was_reached
+    }
+
+    /// Returns how much older a key must become until it counts as propagated without a probe. A key of unknown age must reach
+    /// the complete minimum age.
+    pub fn remaining_age(&self, metadata: &ApiKeyMetadata, resource: &Resource) -> Duration {
+        let created_at = metadata.created_at.map(u64::try_from);
+        let created_at = created_at.and_then(Result::ok).and_then(|seconds| {
+            // `created_at` omits the fraction of a second.
+            UNIX_EPOCH.checked_add(Duration::from_secs(seconds.saturating_add(1)))
+        });
+        let age = created_at.and_then(|created_at| created_at.elapsed().ok());
+        let min_age = self.propagation_wait.unwrap_or(resource.key_type.min_age);
+        min_age.saturating_sub(age.unwrap_or_default())
     }
 
     /// Returns the interval that follows `interval`.

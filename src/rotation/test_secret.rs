@@ -84,8 +84,8 @@ impl Rotation<'_> {
         }
     }
 
-    /// Verifies the pending key: it is probed at its resource. If it cannot be probed, the control plane must return it.
-    /// Returns a message for the log.
+    /// Verifies the pending key: it is probed at its resource. If it cannot be probed, it must reach its minimum age. Returns a
+    /// message for the log.
     pub(super) async fn verify_pending(
         &self,
         control_plane: &ControlPlane<'_>,
@@ -95,7 +95,7 @@ impl Rotation<'_> {
         let (resource, key) = (&resource(pending)?, &key_in(PENDING, pending)?);
         let verifier = self.verifier();
         if !verifier.can_probe(resource) {
-            return self.await_returned(control_plane, pending, resource).await;
+            return self.await_age(control_plane, pending, resource).await;
         }
         // Either key's metadata contains the environment, even if the other key was deleted or is not returned yet.
         let keys = [Some(key), current.api_key()].into_iter().flatten();
@@ -110,7 +110,7 @@ impl Rotation<'_> {
                 host = target.endpoint.host_str(),
                 "did not verify the pending key because its endpoint is unreachable"
             );
-            return self.await_returned(control_plane, pending, resource).await;
+            return self.await_age(control_plane, pending, resource).await;
         }
         // A copy of the current key propagated long ago.
         if self.event.step == Step::Test && current.api_key() != Some(key) {
@@ -121,8 +121,9 @@ impl Rotation<'_> {
         Ok("verified the pending key")
     }
 
-    /// Waits until the control plane returns the pending key, and checks its owner and resource. No probe is sent.
-    async fn await_returned(
+    /// Waits until the control plane returns the pending key and the key has reached its minimum age, and checks its owner and
+    /// resource. No probe is sent.
+    async fn await_age(
         &self,
         control_plane: &ControlPlane<'_>,
         pending: &SecretValue,
@@ -148,7 +149,18 @@ impl Rotation<'_> {
         if metadata.owner.as_deref() != Some(pending.owner()) || !is_same_resource {
             return Err(Error::PendingKeyScopeMismatch { key });
         }
-        Ok("the control plane returns the pending key")
+        let delay = self.verifier().remaining_age(&metadata, resource);
+        if !delay.is_zero() {
+            let seconds = delay.as_secs_f64();
+            tracing::info!(
+                seconds,
+                "waiting until the pending key reaches its minimum age"
+            );
+            let purpose = "wait until the pending key reaches its minimum age";
+            let waited = deadline.wait(delay).await;
+            waited.map_err(|_| Error::TimeoutTooShort { purpose })?;
+        }
+        Ok("the control plane returns the pending key, which has reached its minimum age")
     }
 }
 

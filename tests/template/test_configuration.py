@@ -17,6 +17,7 @@ PARAMETERS = {
     "KEY_VERIFICATION": ("KeyVerification", "best-effort"),
     "OLD_KEY_POLICY": ("OldKeyPolicy", "keep-until-next-rotation"),
     "PROBE_INTERVAL_MS": ("ProbeIntervalMs", "500"),
+    "PROPAGATION_WAIT_SECONDS": ("PropagationWaitSeconds", "840"),
     "SSL_CERT_FILE": ("SslCertFile", "/opt/ca.pem"),
 }
 

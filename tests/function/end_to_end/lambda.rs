@@ -163,6 +163,7 @@ impl Lambda {
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets_manager),
             ("CONFLUENT_API_URL", &confluent),
             ("PROBE_INTERVAL_MS", "1"),
+            ("PROPAGATION_WAIT_SECONDS", "0"),
         ];
         environment.extend(variables);
         let process = Process::start(&environment);

@@ -1,6 +1,7 @@
 //! The rules for keys that all jobs share.
 
 mod management_credentials;
+mod minimum_age;
 mod ownership;
 mod verification;
 mod wrong_secret;

@@ -297,6 +297,7 @@ pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Fun
                 let defaults = [
                     ("CONFLUENT_API_URL", control_plane.as_str()),
                     ("PROBE_INTERVAL_MS", "1"),
+                    ("PROPAGATION_WAIT_SECONDS", "0"),
                     ("AWS_ENDPOINT_URL", secrets_manager.as_str()),
                 ];
                 let mut defaults = defaults.into_iter().chain(LAMBDA_VARIABLES);
