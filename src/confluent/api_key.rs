@@ -45,17 +45,6 @@ impl ApiKey {
     pub fn basic_auth(&self) -> (&str, &Redacted) {
         (self.id.as_str(), &self.secret)
     }
-
-    /// Returns whether `string` contains the secret: verbatim, in base64, as in an `Authorization` header, or URL-encoded.
-    pub fn is_contained_in(&self, string: &str) -> bool {
-        let secret = self.secret.expose();
-        let base64 = aws_smithy_types::base64::encode(secret);
-        let basic = aws_smithy_types::base64::encode(format!("{}:{secret}", self.id));
-        let url_encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-        [secret, &base64, &basic, &url_encoded]
-            .iter()
-            .any(|form| string.contains(form))
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::ApiKey;
-use crate::http::Response;
+use crate::http::{Response, printable};
 
 /// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,33 +46,27 @@ pub enum ErrorKind {
 /// The largest body that is parsed, in bytes. Parsed JSON can take a hundred times its length in memory.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 
-/// The longest string that is kept from a response, in characters.
-const MAX_DETAIL_CHARS: usize = 400;
-
 impl ErrorResponse {
-    /// Parses a response that is not a success. Omits every string that contains the secret of `key`, which authenticated the
-    /// request.
+    /// Parses a response that is not a success. Keeps only what is [`printable`], and no string that contains the secret of
+    /// `key`, which authenticated the request: one that a user stored may be too short to be recognized.
     pub fn parse(response: &Response, key: &ApiKey) -> Self {
         let status = response.status.as_u16();
         let body: Option<Value> = match response.body.len() {
             ..=MAX_ERROR_BYTES => serde_json::from_slice(&response.body).ok(),
             _ => None,
         };
-        let is_safe = |string: &String| !key.is_contained_in(string);
-        let safe = |body: &Value, pointers: &[&str]| {
-            let string = first(body, pointers).filter(is_safe)?;
-            Some(single_line(&string))
-        };
-        let code = body.as_ref().and_then(|body| safe(body, &CODES));
+        let code = body.as_ref().and_then(|body| first(body, &CODES));
         let detail = match &body {
-            Some(body) => safe(body, &DETAILS),
+            Some(body) => first(body, &DETAILS),
             None => describe_body(&response.body),
         };
+        let is_safe = |string: &String| !string.contains(key.secret.expose());
+        let safe = |string: Option<String>| string.filter(is_safe).as_deref().map(printable);
         Self {
             status,
             kind: kind(status, code.as_deref(), detail.as_deref()),
-            code,
-            detail,
+            code: safe(code),
+            detail: safe(detail),
             request_id: response.request_id.clone().filter(is_safe),
         }
     }
@@ -114,15 +108,6 @@ fn describe_body(body: &[u8]) -> Option<String> {
         _ => "a body that is not JSON",
     };
     Some(description.to_owned())
-}
-
-/// Returns the start of `string` as a single line.
-pub(crate) fn single_line(string: &str) -> String {
-    string
-        .chars()
-        .take(MAX_DETAIL_CHARS)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }
 
 fn kind(status: u16, code: Option<&str>, detail: Option<&str>) -> ErrorKind {

@@ -15,7 +15,6 @@ mod wire;
 pub use api_key::{ApiKey, ApiKeyId, MAX_ID_LENGTH};
 pub use client::{ApiKeySpec, Client, Error, STORE_RESERVE};
 pub use endpoint::{EndpointLookup, EndpointSource};
-pub(crate) use error_response::single_line;
 pub use error_response::{ErrorKind, ErrorResponse};
 pub use key_type::{KEY_TYPES, KeyType, Quota, ResourceReference};
 pub use metadata::ApiKeyMetadata;

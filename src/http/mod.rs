@@ -1,7 +1,8 @@
 //! HTTP: the clients, requests with retries, allowed hosts and the deadline.
 //!
 //! Every request to Confluent Cloud is sent by [`Http`]. It checks where credentials may be sent, decides which
-//! requests are retried, and limits how much of a response is read.
+//! requests are retried, and limits how much of a response is read. A text from a service is printed only as far as
+//! [`printable`] allows.
 
 mod client;
 mod deadline;
@@ -10,6 +11,7 @@ mod network;
 mod redacted;
 mod request;
 mod retry;
+mod service_text;
 
 pub use client::{MAX_BODY_BYTES, SdkHttpClient, build_client, build_probe_client};
 pub use deadline::{Backoff, Deadline, DeadlineExceeded, at_least};
@@ -19,6 +21,7 @@ pub use network::Network;
 pub use redacted::Redacted;
 pub use request::{Error, Http, Limits, RESPONSE_RESERVE, Request, Response};
 pub use retry::SharedBackoff;
+pub use service_text::printable;
 
 /// Returns an error and its causes, separated by colons.
 pub fn joined(error: &dyn std::error::Error) -> String {

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::client::{self, MAX_BODY_BYTES};
 use super::hosts::authority;
+use super::service_text::printable;
 use super::{AllowedHosts, Backoff, Deadline, Redacted, SharedBackoff};
 use crate::telemetry::Metrics;
 
@@ -80,7 +81,7 @@ impl Response {
     pub fn new(status: StatusCode, request_id: Option<String>, body: Vec<u8>) -> Self {
         Self {
             status,
-            request_id,
+            request_id: request_id.map(|id| printable(&id)),
             body,
             retry_after: None,
         }
@@ -245,7 +246,8 @@ impl Http {
 
         self.metrics.count(|counts| counts.requests += 1);
         let started = Instant::now();
-        let response = builder.send().await;
+        // The URL may contain a page token.
+        let response = builder.send().await.map_err(reqwest::Error::without_url);
         tracing::debug!(
             method = %request.method,
             host,
@@ -267,7 +269,8 @@ impl Http {
 /// Reads a response up to the size limit.
 async fn read(mut response: reqwest::Response, host: String) -> Result<Response, Error> {
     let status = response.status();
-    let request_id = request_id(response.headers());
+    let request_id = response.headers().get("x-request-id");
+    let request_id = request_id.and_then(|id| Some(id.to_str().ok()?.to_owned()));
     let mut complete = Response::new(status, request_id, Vec::new());
     complete.retry_after = retry_after(status, response.headers());
     match client::read_body(&mut response).await {
@@ -275,7 +278,10 @@ async fn read(mut response: reqwest::Response, host: String) -> Result<Response,
         // The status of a rejection counts even if its body cannot be read.
         _ if !status.is_success() => {}
         Ok(None) => return Err(Error::ResponseTooLong { host }),
-        Err(source) => return Err(Error::OutcomeUnknown { host, source }),
+        Err(source) => {
+            let source = source.without_url();
+            return Err(Error::OutcomeUnknown { host, source });
+        }
     }
     if status.is_success() {
         Ok(complete)
@@ -293,12 +299,4 @@ fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     (status == StatusCode::TOO_MANY_REQUESTS)
         .then(|| seconds(RETRY_AFTER.as_str()).or_else(|| seconds("x-ratelimit-reset")))?
         .map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
-}
-
-/// The longest request ID that is logged, in bytes. A longer one is dropped, because it may hold a credential.
-const MAX_REQUEST_ID_BYTES: usize = 100;
-
-fn request_id(headers: &HeaderMap) -> Option<String> {
-    let id = headers.get("x-request-id")?.to_str().ok()?;
-    (id.len() <= MAX_REQUEST_ID_BYTES).then(|| id.to_owned())
 }

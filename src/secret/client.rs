@@ -18,8 +18,7 @@ use aws_sdk_secretsmanager::operation::get_secret_value::builders::GetSecretValu
 
 use super::{CURRENT, PENDING, StagingLabels};
 use crate::config::Aws;
-use crate::confluent::single_line;
-use crate::http::{Backoff, Deadline, Redacted, joined};
+use crate::http::{Backoff, Deadline, Redacted, joined, printable};
 
 /// Time limits of requests. Tests pass shorter ones.
 #[derive(Clone, Copy, Debug)]
@@ -324,9 +323,9 @@ fn convert<E: ProvideErrorMetadata>(
         SdkError::ServiceError(error) => Error::Rejected {
             operation,
             secret,
-            code: single_line(error.err().code().unwrap_or("no code")),
+            code: printable(error.err().code().unwrap_or("no code")),
             message: message(operation, error.err()),
-            request_id: error.raw().request_id().map(single_line),
+            request_id: error.raw().request_id().map(printable),
         },
         SdkError::TimeoutError(_) => no_response("the request timed out".to_owned()),
         SdkError::DispatchFailure(failure) => no_response(match failure.as_connector_error() {
@@ -352,14 +351,12 @@ const SAFE_PUT_ERRORS: [&str; 6] = [
     "ResourceNotFoundException",
 ];
 
-/// Returns the message of a rejection. Messages that may quote a secret value are omitted.
+/// Returns the message of a rejection. Messages that may quote a secret value are omitted, because a value may contain
+/// passwords that are too short to be recognized.
 fn message(operation: &str, error: &impl ProvideErrorMetadata) -> String {
     let code = error.code().unwrap_or_default();
-    if code == "ValidationException" {
-        return "a parameter is invalid".to_owned();
-    }
     if operation == "PutSecretValue" && !SAFE_PUT_ERRORS.contains(&code) {
         return "the message is omitted because it may quote the secret value".to_owned();
     }
-    single_line(error.message().unwrap_or("no message"))
+    printable(error.message().unwrap_or("no message"))
 }

@@ -8,6 +8,7 @@ mod input;
 mod libraries;
 mod panics;
 mod responses;
+mod service_text;
 
 use std::io;
 use std::sync::{Arc, Mutex};

@@ -44,7 +44,15 @@ async fn an_error_response_with_the_management_credentials_is_not_printed() {
         let world = World::new(Setting::default()).await;
         let admin_key = world.admin_key_pair();
         let basic = basic_authorization(&admin_key);
-        for secret in [admin_key.1.clone(), basic, url_encoded(&admin_key.1)] {
+        let split = admin_key.1.replace('+', " + ");
+        let html = admin_key.1.replace('+', "&#43;");
+        for secret in [
+            admin_key.1.clone(),
+            basic,
+            url_encoded(&admin_key.1),
+            split,
+            html,
+        ] {
             for (nth, echo) in echoes(status, &secret).into_iter().enumerate() {
                 let on_control_plane =
                     |request: &simulator::Request| request.service == Service::ControlPlane;
@@ -106,6 +114,28 @@ async fn a_rejection_of_put_secret_value_with_the_value_is_not_printed() {
         let outcome = world.rotate_without_leak(code).await;
 
         assert!(format!("{outcome:?}").contains(code), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_rejection_with_a_credential_is_not_printed() {
+    for operation in [
+        "DescribeSecret",
+        "GetSecretValue",
+        "UpdateSecretVersionStage",
+    ] {
+        let world = World::new(Setting::default()).await;
+        let (_, secret) = world.current_key(&world.arn);
+        let message =
+            format!("User: arn:aws:sts::123456789012:assumed-role/{secret} is not authorized");
+        let rejected = Response::aws_error(400, "AccessDeniedException", &message);
+        world.respond_to(operation, rejected.with_header("x-amzn-requestid", &secret));
+
+        let outcome = world.rotate_without_leak(operation).await;
+
+        let printed = format!("{outcome:?}");
+        let removed = "arn:aws:sts::[removed] is not authorized";
+        assert!(printed.contains(removed), "{printed}");
     }
 }
 
