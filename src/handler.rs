@@ -78,16 +78,10 @@ impl Function {
         outcome.instrument(span).await
     }
 
-    async fn run(
-        &self,
-        request: Request,
-        context: &Context,
-        metrics: &Arc<Metrics>,
-    ) -> Result<Option<Report>, Error> {
-        let deadline = Deadline::of_invocation(context.deadline);
-        let config = &self.config;
-        let url = config.confluent_url.clone();
-        let allowed = AllowedHosts::new(url.clone(), config.allowed_domains.clone());
+    /// Creates the client for Confluent Cloud during one invocation.
+    fn confluent(&self, deadline: Deadline, metrics: &Arc<Metrics>) -> confluent::Client {
+        let url = self.config.confluent_url.clone();
+        let allowed = AllowedHosts::new(url.clone(), self.config.allowed_domains.clone());
         let http = Http {
             backoff: self.backoff.clone(),
             metrics: Arc::clone(metrics),
@@ -97,7 +91,18 @@ impl Function {
             client: self.probe_http.clone(),
             ..http.clone()
         };
-        let confluent = confluent::Client::new(http, probe_http, url, deadline);
+        confluent::Client::new(http, probe_http, url, deadline)
+    }
+
+    async fn run(
+        &self,
+        request: Request,
+        context: &Context,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Option<Report>, Error> {
+        let deadline = Deadline::of_invocation(context.deadline);
+        let config = &self.config;
+        let confluent = self.confluent(deadline, metrics);
         let sdk = &self.secrets_manager;
         let secrets = secret::Client::new(sdk.clone(), deadline, self.secret_limits);
         let span = tracing::Span::current();

@@ -7,7 +7,7 @@
 use confluent_key_rotation::confluent::ApiKeyMetadata;
 use confluent_key_rotation::confluent::{ApiKey, ApiKeyId};
 use confluent_key_rotation::http::Redacted;
-use confluent_key_rotation::keys::ownership::{self, OwnershipTag};
+use confluent_key_rotation::keys::ownership::{Ownership, OwnershipTag};
 use confluent_key_rotation::secret::SecretValue;
 use divan::{Bencher, black_box};
 
@@ -73,12 +73,9 @@ fn listed(keys: usize) -> Vec<ApiKeyMetadata> {
 }
 
 #[divan::bench(args = KEYS)]
-fn find_orphans(bencher: Bencher<'_, '_>, keys: usize) {
-    let (keys, tag) = (
-        listed(keys),
-        OwnershipTag::new(&format!("{ARN}0"), VERSION, "request"),
-    );
-    bencher.bench_local(|| {
-        ownership::find_orphans_before_create(black_box(&keys), &tag, &["KEY0"], None).len()
-    });
+fn find_tagged_keys(bencher: Bencher<'_, '_>, keys: usize) {
+    let (keys, arn) = (listed(keys), format!("{ARN}0"));
+    let is_tagged =
+        |key: &&ApiKeyMetadata| matches!(Ownership::of(key, &arn), Ownership::ThisSecret(_));
+    bencher.bench_local(|| black_box(&keys).iter().filter(is_tagged).count());
 }

@@ -14,7 +14,7 @@ use lambda_runtime::Diagnostic;
 
 use crate::confluent::{self, ApiKeyId, ApiKeyMetadata, ProbeOutcome, UnknownResource};
 use crate::http::{self, joined};
-use crate::secret::{self, value};
+use crate::secret::{self, SecretValue, value};
 
 /// A failed step. The [names](Error::name) of the variants are stable, because alarms and runbooks use them.
 #[derive(strum_macros::IntoStaticStr, thiserror::Error)]
@@ -34,6 +34,10 @@ pub enum Error {
     InitialKeyNotAllowed,
     #[error("the secret contains no key, and no admin secret is configured to create one")]
     InitialKeyRequiresAdminSecret,
+    #[error("{secret} is a replica of the secret in {primary}")]
+    ReplicaSecret { secret: String, primary: String },
+    #[error("the current key {key} is also the key of the admin secret")]
+    CurrentKeyIsAdminKey { key: String },
     #[error("no version of the secret is labeled AWSCURRENT")]
     NoCurrentVersion,
     #[error("the staging labels changed, or rotation was canceled, during this step")]
@@ -81,6 +85,11 @@ pub enum Error {
     CurrentKeyScopeMismatch { key: String },
     #[error("could not verify the current key {key}: the last probe was {outcome}")]
     CurrentKeyNotAccepted { key: String, outcome: ProbeOutcome },
+    #[error("Confluent Cloud lists the key {previous} of AWSPREVIOUS")]
+    EarlierValueStored {
+        previous: String,
+        source: Box<Error>,
+    },
     #[error("could not verify the current key {key}: its endpoint is unreachable ({cause})")]
     EndpointUnreachable { key: String, cause: String },
     #[error(
@@ -118,21 +127,19 @@ pub enum Error {
     #[error("Confluent Cloud returns the pending key {key} with another owner or resource")]
     PendingKeyScopeMismatch { key: String },
     #[error(
-        "a quota for API keys is exhausted for {owner} (API keys: {keys}, of this resource: {of_resource}, orphaned: {orphans})"
+        "a quota for API keys is exhausted for {owner} (API keys: {keys}, of this resource: {of_resource}); {cleanup}"
     )]
     QuotaExceeded {
         owner: String,
         keys: usize,
         of_resource: usize,
-        orphans: usize,
+        cleanup: String,
         source: confluent::Error,
     },
     #[error("not enough time is left to {purpose}")]
     TimeoutTooShort { purpose: &'static str },
     #[error("it is unknown whether Confluent Cloud created a key")]
     CreationOutcomeUnknown { source: confluent::Error },
-    #[error("promoted a key, but Confluent Cloud lists neither it nor the previous key {key}")]
-    PreviousKeyStateUnknown { key: String },
     #[error("could not delete the API key {key}")]
     KeyDeletionFailed {
         key: String,
@@ -162,6 +169,41 @@ impl Error {
         };
         let (key, owner) = (key.to_string(), owner.to_owned());
         Self::CurrentKeyNotOfOwner { key, owner, source }
+    }
+
+    /// Returns [`EarlierValueStored`](Self::EarlierValueStored) if `keys` does not contain the current key, but the key of
+    /// `previous`. Otherwise returns the same error.
+    #[must_use]
+    pub fn with_previous_key(
+        self,
+        previous: Option<&SecretValue>,
+        keys: &[ApiKeyMetadata],
+    ) -> Self {
+        let is_listed = |id: &str| keys.iter().any(|key| key.id == id);
+        let is_deleted = match &self {
+            Self::CurrentKeyNotOfOwner { source, .. } => *source == KeyLookup::OtherKeys,
+            Self::CurrentKeyNotAccepted { key, .. } => !is_listed(key),
+            _ => false,
+        };
+        let previous = previous.and_then(SecretValue::api_key);
+        let previous = previous.map(|key| key.id.to_string());
+        match previous.filter(|id| is_deleted && is_listed(id)) {
+            Some(previous) => Self::EarlierValueStored {
+                previous,
+                source: Box::new(self),
+            },
+            None => self,
+        }
+    }
+
+    /// Returns whether a request may have taken effect although it failed.
+    pub fn may_have_taken_effect(&self) -> bool {
+        match self {
+            Self::Confluent(source) | Self::KeyDeletionFailed { source, .. } => {
+                source.may_have_taken_effect()
+            }
+            _ => false,
+        }
     }
 
     /// Returns the complete message: what happened, its causes, and what to do.

@@ -19,6 +19,7 @@ impl Error {
                 "SecretsManagerUnavailable"
             }
             Self::SecretsManager(_) => "SecretsManagerRejected",
+            Self::EarlierValueStored { source, .. } => source.name(),
             error => error.into(),
         }
     }

@@ -21,10 +21,14 @@ impl Error {
             Self::InvalidAdminSecretValue { source, .. } => for_value(CURRENT, source),
             Self::VersionWithoutKey { label: PENDING }
             | Self::VersionWithoutValue { label: PENDING, .. }
-            | Self::PendingIsCurrent { .. }
+            | Self::PendingKeyScopeMismatch { .. } => REMOVE_PENDING_LABEL,
+            Self::PendingIsCurrent { .. }
             | Self::PendingMismatch { .. }
             | Self::PendingOutdated { .. }
-            | Self::PendingKeyScopeMismatch { .. } => REMOVE_PENDING_LABEL,
+            | Self::PendingKeyDeleted { .. } => HEALED,
+            Self::ReplicaSecret { .. } => "Rotate the primary secret, which replicates its value",
+            Self::CurrentKeyIsAdminKey { .. } => SEPARATE_ADMIN_KEY,
+            Self::EarlierValueStored { .. } => MOVE_LABEL_BACK,
             Self::NoCurrentVersion
             | Self::VersionWithoutKey { .. }
             | Self::VersionWithoutValue { .. } => STORE_VALUE,
@@ -44,8 +48,7 @@ impl Error {
             Self::EndpointInvalid { .. } => ENDPOINT_FORM,
             Self::EndpointNotAllowed { source, .. } => for_http(source),
             Self::PendingKeyNotAccepted { outcome, .. } => for_probe(outcome),
-            Self::PendingKeyDeleted { .. } => "Start a new rotation, which creates another key",
-            Self::PendingKeyNotListed { .. } | Self::PreviousKeyStateUnknown { .. } => NOT_LISTED,
+            Self::PendingKeyNotListed { .. } => NOT_LISTED,
             Self::QuotaExceeded { .. } => RAISE_QUOTA,
             Self::TimeoutTooShort { .. } => RAISE_TIMEOUT,
             Self::CreationOutcomeUnknown { .. } => ORPHAN_CLEANUP,
@@ -64,6 +67,11 @@ const NAME_ADMIN_SECRET: &str =
 const RESUME_ROTATION: &str = "The next attempt resumes the rotation. After a rollback, remove AWSPENDING, or that version is \
                                promoted again";
 const REMOVE_PENDING_LABEL: &str = "Remove AWSPENDING from the version and start a new rotation";
+const HEALED: &str = "The next attempt starts over. If Secrets Manager does not start a new rotation, call RotateSecret";
+const SEPARATE_ADMIN_KEY: &str =
+    "Store another key in one of the two secrets, or name the secret itself as its admin secret";
+const MOVE_LABEL_BACK: &str = "If an earlier value was stored again, move AWSCURRENT to the version labeled AWSPREVIOUS. Otherwise, correct apiKey and \
+     apiSecret";
 const STORE_VALUE: &str = "Store a value with apiKey, apiSecret and serviceAccountId in the secret";
 const RESOURCE_IDS: &str =
     "Use lkc-…, lsrc-…, lksqlc-…, aws.us-west-2 (Flink), Tableflow or Global, or omit it (Cloud)";

@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 use crate::confluent::{self, ApiKey, ApiKeyId, ApiKeyMetadata, ErrorKind};
 use crate::error::Error;
 use crate::secret::{self, SecretValue, StagingLabels};
+use crate::telemetry::Metrics;
 
 /// An admin secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +91,35 @@ impl<'a> ControlPlane<'a> {
             admin_secret,
             key: Mutex::new(key),
         })
+    }
+
+    /// Uses `key` from now on for self-rotation.
+    pub async fn use_own_key(&self, key: &ApiKey) {
+        if self.admin_secret.is_none() {
+            *self.key.lock().await = key.clone();
+        }
+    }
+
+    /// Returns whether the management credentials are the key with `id`.
+    pub async fn authenticates_with(&self, id: &str) -> bool {
+        self.key.lock().await.id.as_str() == id
+    }
+
+    /// Checks that a rotation does not replace the admin key.
+    ///
+    /// # Errors
+    /// Returns [`Error::CurrentKeyIsAdminKey`].
+    pub async fn ensure_not_admin_key(&self, current: &ApiKeyId) -> Result<(), Error> {
+        if self.admin_secret.is_some() && self.authenticates_with(current.as_str()).await {
+            let key = current.to_string();
+            return Err(Error::CurrentKeyIsAdminKey { key });
+        }
+        Ok(())
+    }
+
+    /// Returns the metrics of this invocation.
+    pub fn metrics(&self) -> &Metrics {
+        self.client.metrics()
     }
 
     /// See [`confluent::Client::list`].

@@ -77,7 +77,7 @@ impl Context<'_> {
                 error.into(),
                 Finding::unknown("the endpoint is unreachable"),
             ),
-            Err(error) => (endpoint, self.current_key_error(error)),
+            Err(error) => (endpoint, self.current_key_error(error).await),
         };
         (endpoint, Some(data_plane))
     }

@@ -6,9 +6,9 @@ use crate::confluent::{ApiKey, ApiKeyMetadata};
 use crate::error::Error;
 use crate::error::remedy::RAISE_QUOTA;
 use crate::http::joined;
-use crate::keys::ownership::{self, OwnershipTag};
+use crate::keys::deletion::Deletion;
 use crate::keys::verification;
-use crate::secret::{PENDING, SecretValue};
+use crate::secret::PREVIOUS;
 
 /// The share of a quota, in percent, from which a preflight warns.
 const QUOTA_WARNING_PERCENT: u64 = 90;
@@ -39,9 +39,11 @@ impl Context<'_> {
         let plural = if limit == 1 { "" } else { "s" };
         let observed =
             format!("{owner} uses {used} of its quota of {limit} API key{plural} ({id})");
-        let deleted = self.keys_deleted_before_create().into_iter();
-        let deleted = quota.used(deleted.map(|key| key.resource.as_deref()));
-        if used >= limit.saturating_add(deleted) {
+        // If the quota is full, createSecret deletes one key.
+        let is_checked = self.preflight.config.current_key_check == CurrentKeyCheck::Required;
+        let deletion = self.deletion.as_ref().ok().filter(|_| is_checked);
+        let deleted = deletion.is_some_and(Deletion::can_free_quota);
+        if used >= limit.saturating_add(u64::from(deleted)) {
             Finding::new(Outcome::Failed, observed, Some(RAISE_QUOTA))
         } else if used.saturating_mul(100) >= limit.saturating_mul(QUOTA_WARNING_PERCENT) {
             Finding::warning(observed, RAISE_QUOTA)
@@ -50,39 +52,24 @@ impl Context<'_> {
         }
     }
 
-    /// Returns the keys that createSecret deletes before it creates a key.
-    fn keys_deleted_before_create(&self) -> Vec<&ApiKeyMetadata> {
-        let is_checked = self.preflight.config.current_key_check == CurrentKeyCheck::Required;
-        let is_replaced =
-            |previous: &&SecretValue| is_checked && previous.has_same_scope_as(self.value).is_ok();
-        let previous = self.previous.as_ref().ok().and_then(Option::as_ref);
-        let replaced = previous.filter(is_replaced).and_then(SecretValue::api_key);
-        let current = self.value.api_key().map(|key| key.id.as_str());
-        let tag = OwnershipTag::new(&self.labels.arn, "", "");
-        let replaced = replaced.map(|key| key.id.as_str());
-        ownership::find_orphans_before_create(self.keys, &tag, current.as_slice(), replaced)
-    }
-
-    /// Looks for keys with this secret's ownership tag that none of `AWSCURRENT`, `AWSPENDING` and `AWSPREVIOUS` contains.
-    pub(super) async fn check_orphans(&self) -> Finding {
-        let pending = self.preflight.read(self.labels, PENDING).await;
-        let (previous, pending) = match (self.previous, &pending) {
-            (Ok(previous), Ok(pending)) => (previous, pending),
-            (Err(error), _) | (_, Err(error)) => return Finding::error(Outcome::Unknown, error),
+    /// Looks for orphaned keys, and for keys that the rule for deletion keeps.
+    pub(super) fn check_orphans(&self) -> Finding {
+        let deletion = match self.deletion {
+            Ok(deletion) => deletion,
+            Err(_) if self.value.api_key().is_none() => {
+                return Finding::ok("no key is deleted before the secret contains one");
+            }
+            Err(reason) => {
+                let observed = format!("no key can be deleted: {reason}");
+                return Finding::warning(observed, "Resolve this, so that old keys are deleted");
+            }
         };
-        let values = [Some(self.value), previous.as_ref(), pending.as_ref()];
-        let keys = values
-            .into_iter()
-            .flatten()
-            .filter_map(SecretValue::api_key);
-        let kept: Vec<&str> = keys.map(|key| key.id.as_str()).collect();
-        let tag = OwnershipTag::new(&self.labels.arn, "", "");
-        let orphans = ownership::find_orphans(self.keys, &tag, &kept);
-        let ids: Vec<&str> = orphans.iter().map(|key| key.id.as_str()).collect();
+        let orphans = deletion.orphans(None).into_iter().map(str::to_owned);
+        let observed: Vec<String> = orphans.chain(deletion.kept_previous_key()).collect();
         let remedy = "No action is required: the next rotation deletes orphaned keys";
-        match ids.as_slice() {
+        match observed.as_slice() {
             [] => Finding::ok("no orphaned keys"),
-            ids => Finding::warning(ids.join(", "), remedy),
+            observed => Finding::warning(observed.join("; "), remedy),
         }
     }
 
@@ -99,7 +86,7 @@ impl Context<'_> {
             let observed = format!("{id} is a key of {owner} and scoped to the resource");
             return Ok((found.unwrap_or_default(), Finding::ok(observed)));
         };
-        let finding = self.current_key_error(error);
+        let finding = self.current_key_error(error).await;
         match (found, self.preflight.config.current_key_check) {
             // A probe with a deleted key shows whether the endpoint is reachable.
             (None, CurrentKeyCheck::Off) => Ok((ApiKeyMetadata::default(), finding)),
@@ -108,7 +95,10 @@ impl Context<'_> {
     }
 
     /// Reports an error of the current key, which fails a rotation only if the key is checked.
-    pub(super) fn current_key_error(&self, error: Error) -> Finding {
+    pub(super) async fn current_key_error(&self, error: Error) -> Finding {
+        let previous = self.preflight.read(self.labels, PREVIOUS).await;
+        let previous = previous.ok().flatten();
+        let error = error.with_previous_key(previous.as_ref(), self.keys);
         match self.preflight.config.current_key_check {
             CurrentKeyCheck::Required => error.into(),
             CurrentKeyCheck::Off => Finding::error(Outcome::Warning, &error),

@@ -12,7 +12,8 @@ use crate::confluent::{self, ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::http::Deadline;
 use crate::keys::credentials::{self, ControlPlane};
-use crate::secret::{self, CURRENT, PENDING, PREVIOUS, SecretValue, StagingLabels};
+use crate::keys::deletion::{Deletion, Evidence};
+use crate::secret::{self, CURRENT, PENDING, SecretValue, StagingLabels};
 use report::Finding;
 
 pub use report::{CHECKS, Check, Outcome, Report};
@@ -39,8 +40,8 @@ struct Context<'a> {
     control_plane: &'a ControlPlane<'a>,
     /// The list of the owner's keys.
     keys: &'a [ApiKeyMetadata],
-    /// The value that is labeled `AWSPREVIOUS`.
-    previous: &'a Result<Option<SecretValue>, Error>,
+    /// The deletion of old keys, or why no key can be deleted.
+    deletion: &'a Result<Deletion<'a>, String>,
 }
 
 /// What a check found, with a value that the next checks require.
@@ -77,6 +78,21 @@ impl Preflight<'_> {
         let control_plane = report.add_result("management-credentials", control_plane)?;
         let keys = check_access(&control_plane, value.owner()).await;
         let keys = report.add_result("control-plane-access", keys)?;
+        let deletion = match value.api_key() {
+            Some(key) => {
+                let evidence = Evidence {
+                    control_plane: &control_plane,
+                    secrets: self.secrets,
+                    owner: value.owner(),
+                    resource: &resource,
+                    keys: &keys,
+                    current: &key.id,
+                    labels: labels.clone(),
+                };
+                Deletion::prepare(evidence).await
+            }
+            None => Err("the secret contains no key".to_owned()),
+        };
         let context = Context {
             preflight: self,
             labels,
@@ -84,13 +100,13 @@ impl Preflight<'_> {
             resource: &resource,
             control_plane: &control_plane,
             keys: &keys,
-            previous: &self.read(labels, PREVIOUS).await,
+            deletion: &deletion,
         };
         let metadata = report.add_result("current-key", context.check_current_key().await);
         let observed = "cannot be checked without creating a key";
         report.add("create-permission", Finding::unknown(observed));
         report.add("quota", context.check_quota().await);
-        report.add("orphaned-keys", context.check_orphans().await);
+        report.add("orphaned-keys", context.check_orphans());
         let (endpoint, data_plane) = context.check_data_plane(metadata?).await;
         report.add("endpoint", endpoint);
         report.add("data-plane", data_plane?);

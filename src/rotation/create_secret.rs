@@ -3,19 +3,20 @@
 //! Confluent returns a key's secret only once. If the function stops between creating the key and storing it, the key
 //! cannot be used. Every key therefore carries an ownership tag, so that a later step can find and delete it.
 
-use super::{Rotation, key_in, record, resource};
-use crate::config::CurrentKeyCheck;
+use super::healing::{is_deleted, is_old};
+use super::{Pending, Rotation, key_in, record, resource};
+use crate::config::{CurrentKeyCheck, KeyVerification};
 use crate::confluent::{
-    self, ApiKey, ApiKeyId, ApiKeyMetadata, ApiKeySpec, ErrorKind, Resource, ResourceReference,
-    STORE_RESERVE,
+    self, ApiKey, ApiKeyId, ApiKeyMetadata, ApiKeySpec, ErrorKind, ProbeOutcome, Resource,
+    ResourceReference, STORE_RESERVE,
 };
 use crate::error::Error;
 use crate::http::RESPONSE_RESERVE;
 use crate::keys::credentials::ControlPlane;
-use crate::keys::deletion::{Deletion, delete_key};
-use crate::keys::ownership;
+use crate::keys::deletion::{Deletion, Evidence, delete_key};
+use crate::keys::ownership::{self, Ownership, OwnershipTag};
 use crate::keys::verification::{self, Verification};
-use crate::secret::{PENDING, SecretValue, StagingLabels};
+use crate::secret::{self, PENDING, PREVIOUS, SecretValue, SecretVersion, StagingLabels};
 
 /// The result of a step that stored its key.
 const STORED: &str = "created an API key and stored it as AWSPENDING";
@@ -25,8 +26,10 @@ struct Current<'a> {
     labels: &'a StagingLabels,
     value: &'a SecretValue,
     control_plane: &'a ControlPlane<'a>,
-    /// The owner's keys, listed before the staging labels are read again.
+    /// The owner's keys.
     keys: &'a [ApiKeyMetadata],
+    /// Whether the resource accepted the current key in this invocation.
+    is_verified: bool,
 }
 
 impl Current<'_> {
@@ -38,6 +41,25 @@ impl Current<'_> {
     fn owned_keys(&self) -> impl Iterator<Item = &ApiKeyMetadata> {
         let is_owned = |key: &&ApiKeyMetadata| key.owner.as_deref() == Some(self.owner());
         self.keys.iter().filter(is_owned)
+    }
+
+    /// Adds the numbers of keys, and what was done to free quota, to the error of a `POST` that exceeded a quota.
+    fn quota_exceeded(
+        &self,
+        resource: &Resource,
+        cleanup: String,
+        source: confluent::Error,
+    ) -> Error {
+        let is_of_resource = |key: &&ApiKeyMetadata| {
+            resource.matches(key.resource.as_deref(), key.environment.as_deref())
+        };
+        Error::QuotaExceeded {
+            owner: self.owner().to_owned(),
+            keys: self.owned_keys().count(),
+            of_resource: self.owned_keys().filter(is_of_resource).count(),
+            cleanup,
+            source,
+        }
     }
 
     /// Returns the ID of the current key, or `None` if the initial key is to be created.
@@ -52,31 +74,38 @@ impl Rotation<'_> {
         labels: &StagingLabels,
     ) -> Result<&'static str, Error> {
         let (arn, version) = (&labels.arn, &self.event.token);
-        if self.secrets.value(arn, version, PENDING).await?.is_some() {
-            return Ok("no action required: the pending version has a value");
-        }
+        let pending = self.secrets.version(arn, version, PENDING).await;
         let value = &self.current(labels).await?;
+        if !matches!(pending, Ok(None)) {
+            return self.keep_pending(labels, pending, value).await;
+        }
         for warning in value.warnings() {
             tracing::warn!("{warning}");
         }
         let mut resource = resource(value)?;
         let control_plane = &self.control_plane(labels, value, value.api_key()).await?;
+        if let Some(key) = value.api_key() {
+            control_plane.ensure_not_admin_key(&key.id).await?;
+        }
         let keys = &control_plane.list(value.owner()).await?;
-        let current = Current {
+        let mut current = Current {
             labels,
             value,
             control_plane,
             keys,
+            is_verified: false,
         };
         self.count_keys(&current, &resource);
-        let metadata = self.find_current(&current, &resource).await?;
-        let is_verified = self
-            .verify_current(&current, &resource, metadata.as_ref())
-            .await?;
+        let (metadata, is_verified) = match self.check_current(&current, &resource).await {
+            Ok(checked) => checked,
+            Err(error) => return Err(self.explain(error, &current).await),
+        };
+        current.is_verified = is_verified;
         complete_environment(&mut resource, metadata.as_ref())?;
-        self.delete_orphans(&current, is_verified).await?;
 
-        let key = self.create_key(&current, &resource).await?;
+        let key = self
+            .create_key(&current, &resource, metadata.as_ref())
+            .await?;
         // A response with the ID of an existing key does not describe the created key, and that key may be in use.
         if keys.iter().any(|listed| listed.id == key.id.as_str()) {
             let source = confluent::Error::existing_key_returned();
@@ -85,10 +114,90 @@ impl Rotation<'_> {
         self.store(&current, &key).await
     }
 
+    /// Keeps the pending version, unless it can never become current.
+    async fn keep_pending(
+        &self,
+        labels: &StagingLabels,
+        version: Result<Option<SecretVersion>, secret::Error>,
+        current: &SecretValue,
+    ) -> Result<&'static str, Error> {
+        let pending = self.parse_pending(version).and_then(|pending| {
+            self.check_pending(&pending, current)?;
+            Ok(pending)
+        });
+        let pending = self.heal_if_unusable(labels, pending).await?;
+        // If this cannot be determined, testSecret reports the cause.
+        let is_deleted = self
+            .is_rejected_and_deleted(labels, &pending, current)
+            .await;
+        if matches!(is_deleted, Ok(true)) {
+            return Err(self.heal(labels, self.pending_key_deleted(&pending)).await);
+        }
+        Ok("no action required: the pending version has a value")
+    }
+
+    /// Returns whether the pending key was deleted, and its resource rejects it or the function cannot probe.
+    async fn is_rejected_and_deleted(
+        &self,
+        labels: &StagingLabels,
+        pending: &Pending,
+        current: &SecretValue,
+    ) -> Result<bool, Error> {
+        if !is_old(pending) {
+            return Ok(false);
+        }
+        let control_plane = self
+            .control_plane(labels, current, current.api_key())
+            .await?;
+        if !is_deleted(&control_plane, pending, current).await? {
+            return Ok(false);
+        }
+        let (verifier, resource) = (self.verifier(), resource(&pending.value)?);
+        if !verifier.can_probe(&resource) {
+            return Ok(true);
+        }
+        let keys: Vec<&ApiKeyId> = current.api_key().map(|key| &key.id).into_iter().collect();
+        let target = verifier.target(&control_plane, &pending.value, &resource, None, &keys);
+        let target = target.await?;
+        let probed = verifier.verify_current(&pending.key, &target, self.deadline);
+        Ok(matches!(
+            probed.await,
+            Err(Error::CurrentKeyNotAccepted {
+                outcome: ProbeOutcome::NotAccepted,
+                ..
+            })
+        ))
+    }
+
     /// Returns the current key if there is one and `CURRENT_KEY_CHECK` requires a check.
     fn key_to_check<'v>(&self, value: &'v SecretValue) -> Option<&'v ApiKey> {
         let is_required = self.config.current_key_check == CurrentKeyCheck::Required;
         value.api_key().filter(|_| is_required)
+    }
+
+    /// Checks the current key. Returns its metadata, and whether its resource accepted it.
+    async fn check_current(
+        &self,
+        current: &Current<'_>,
+        resource: &Resource,
+    ) -> Result<(Option<ApiKeyMetadata>, bool), Error> {
+        let metadata = self.find_current(current, resource).await?;
+        let is_verified = self.verify_current(current, resource, metadata.as_ref());
+        let is_verified = is_verified.await?;
+        Ok((metadata, is_verified))
+    }
+
+    /// Adds to `error` that `AWSPREVIOUS` contains a key that Confluent Cloud lists, if the current key was deleted: then an
+    /// earlier value was probably stored again.
+    async fn explain(&self, error: Error, current: &Current<'_>) -> Error {
+        let labels = current.labels;
+        let Some(version) = labels.version_with(PREVIOUS) else {
+            return error;
+        };
+        let previous = self.secrets.value(&labels.arn, version, PREVIOUS).await;
+        let previous = previous.ok().flatten().map(SecretValue::parse);
+        let previous = previous.and_then(Result::ok);
+        error.with_previous_key(previous.as_ref(), current.keys)
     }
 
     /// Returns the current key's metadata. If the key is to be checked, it must match the secret value.
@@ -108,8 +217,8 @@ impl Rotation<'_> {
         Ok(metadata)
     }
 
-    /// Verifies the current key, which shows that the writer of the secret value possesses it. Returns whether it is verified
-    /// as far as the configuration requires.
+    /// Verifies the current key, which shows that the writer of the secret value possesses it. Returns whether its resource
+    /// accepted it.
     async fn verify_current(
         &self,
         current: &Current<'_>,
@@ -121,7 +230,7 @@ impl Rotation<'_> {
             return Ok(false);
         };
         if !verifier.can_probe(resource) {
-            return Ok(true);
+            return Ok(false);
         }
         let (control_plane, metadata) = (current.control_plane, metadata.cloned());
         let target = verifier
@@ -161,61 +270,102 @@ impl Rotation<'_> {
         metrics.count(|counts| counts.owner_keys = Some(used));
     }
 
-    /// Deletes orphaned keys, and the key that the current key has replaced.
-    async fn delete_orphans(&self, current: &Current<'_>, is_verified: bool) -> Result<(), Error> {
-        let Current {
-            labels,
-            value,
-            control_plane,
-            keys,
-        } = *current;
-        let previous = self.previous(labels, value).await?;
-        let previous = previous.as_ref().and_then(SecretValue::api_key);
-        let mut kept: Vec<&str> = current.key_id().map(ApiKeyId::as_str).into_iter().collect();
-        let mut replaced = previous.map(|key| key.id.as_str());
-        if let Some(id) = replaced.filter(|_| !is_verified) {
-            tracing::warn!(
-                key_id = id,
-                "kept the key of AWSPREVIOUS because the current key is not verified"
-            );
-            kept.push(id);
-            replaced = None;
-        }
-        let orphans =
-            ownership::find_orphans_before_create(keys, &self.tag(labels), &kept, replaced);
-        let deletion = Deletion {
-            pending_version: Some(&self.event.token),
-            ..self.deletion(control_plane, current.owner(), current.key_id(), labels)
-        };
-        deletion.delete_orphans(orphans).await
-    }
-
-    /// Creates a key. A `POST` whose outcome is unknown is not retried: a key that it created is an orphan, which finishSecret
-    /// deletes.
+    /// Creates a key. If the quota is exceeded, deletes one key and sends the `POST` once more. A `POST` whose outcome is unknown
+    /// is not retried: a key that it created is an orphan, which finishSecret deletes.
     async fn create_key(
         &self,
         current: &Current<'_>,
         resource: &Resource,
+        metadata: Option<&ApiKeyMetadata>,
     ) -> Result<ApiKey, Error> {
         self.ensure_time_left()?;
-        let arn = &current.labels.arn;
+        let tag = self.new_tag(current, metadata);
         let spec = ApiKeySpec {
             owner: current.owner(),
             resource,
-            display_name: &ownership::display_name(arn),
-            description: &self.tag(current.labels).description(),
+            display_name: &ownership::display_name(&current.labels.arn),
+            description: &tag.description(),
         };
         let control_plane = current.control_plane;
-        let created = control_plane.send(async |client, key| client.create(key, &spec).await);
-        match created.await {
+        let post = async || {
+            control_plane
+                .send(async |client, key| client.create(key, &spec).await)
+                .await
+        };
+        let mut created = post().await;
+        let mut cleanup = String::new();
+        if created.as_ref().is_err_and(is_quota_exceeded) {
+            let is_sent_again;
+            (is_sent_again, cleanup) = self.free_quota(current, resource).await;
+            if is_sent_again {
+                self.ensure_time_left()?;
+                created = post().await;
+            }
+        }
+        match created {
             Err(Error::Confluent(source)) if source.kind() == Some(ErrorKind::QuotaExceeded) => {
-                Err(self.quota_exceeded(current, resource, source).await)
+                Err(current.quota_exceeded(resource, cleanup, source))
             }
             Err(Error::Confluent(source)) if source.may_have_taken_effect() => {
                 Err(Error::CreationOutcomeUnknown { source })
             }
             created => created,
         }
+    }
+
+    /// Returns the ownership tag of the key to create. It names the untagged key that is to be replaced only on evidence: the
+    /// current key if its resource accepted it, or else what the current key's own tag says.
+    fn new_tag(&self, current: &Current<'_>, metadata: Option<&ApiKeyMetadata>) -> OwnershipTag {
+        let arn = &current.labels.arn;
+        let id = current.key_id().map(ToString::to_string);
+        let replaces = match metadata.map(|metadata| Ownership::of(metadata, arn)) {
+            Some(Ownership::ThisSecret(tag)) => tag.replaces,
+            Some(Ownership::Untagged) => id.clone().filter(|_| current.is_verified),
+            Some(Ownership::AnotherSecret) | None => None,
+        };
+        let is_listed_untagged = |id: &String| {
+            let mut keys = current.keys.iter();
+            keys.any(|key| key.id == *id && Ownership::of(key, arn) == Ownership::Untagged)
+        };
+        let replaces = replaces.filter(is_listed_untagged);
+        OwnershipTag::new(arn, &self.event.token, self.request_id).replacing(id, replaces)
+    }
+
+    /// Deletes at most one key to free quota. Returns whether a key may have been deleted, and what happened.
+    async fn free_quota(&self, current: &Current<'_>, resource: &Resource) -> (bool, String) {
+        let Some(key) = current.key_id() else {
+            return (
+                false,
+                "no key was deleted, because the secret contains none".to_owned(),
+            );
+        };
+        let evidence = Evidence {
+            control_plane: current.control_plane,
+            secrets: self.secrets,
+            owner: current.owner(),
+            resource,
+            keys: current.keys,
+            current: key,
+            labels: current.labels.clone(),
+        };
+        match Deletion::prepare(evidence).await {
+            Ok(deletion) => {
+                let is_verified = self.is_verified_for_deletion(current, resource);
+                deletion.free_quota(&self.event.token, is_verified).await
+            }
+            Err(reason) => (false, format!("no key was deleted, because {reason}")),
+        }
+    }
+
+    /// Returns whether the current key is verified well enough to delete other keys than orphans of this version.
+    fn is_verified_for_deletion(&self, current: &Current<'_>, resource: &Resource) -> bool {
+        let is_aged = || {
+            let id = self.key_to_check(current.value).map(|key| key.id.as_str());
+            let listed = current.keys.iter().find(|key| Some(key.id.as_str()) == id);
+            listed.is_some_and(|key| self.verifier().remaining_age(key, resource).is_zero())
+        };
+        let is_probed = self.config.key_verification != KeyVerification::ControlPlane;
+        current.is_verified || (!is_probed && is_aged())
     }
 
     /// Stores the created key. If Secrets Manager rejects it permanently, deletes the key, which cannot be used.
@@ -282,10 +432,10 @@ impl Rotation<'_> {
     /// Returns the ID of the key in the pending version, if it has a value.
     async fn stored_key(&self, arn: &str) -> Result<Option<ApiKeyId>, Error> {
         // A read may miss a value that was just written, and its key must not be deleted.
-        let value = self
+        let version = self
             .secrets
-            .value_after_write(arn, &self.event.token, PENDING);
-        let Some(value) = value.await? else {
+            .version_after_write(arn, &self.event.token, PENDING);
+        let Some(SecretVersion { value, .. }) = version.await? else {
             return Ok(None);
         };
         let pending = SecretValue::parse(value).map_err(|source| Error::InvalidSecretValue {
@@ -294,32 +444,13 @@ impl Rotation<'_> {
         })?;
         Ok(Some(key_in(PENDING, &pending)?.id))
     }
+}
 
-    /// Adds the numbers of keys to the error of a `POST` that exceeded a quota.
-    async fn quota_exceeded(
-        &self,
-        current: &Current<'_>,
-        resource: &Resource,
-        source: confluent::Error,
-    ) -> Error {
-        // The first list may contain keys that this step has deleted.
-        let Ok(keys) = &current.control_plane.list(current.owner()).await else {
-            return source.into();
-        };
-        let current = Current { keys, ..*current };
-        let is_of_resource = |key: &&ApiKeyMetadata| {
-            resource.matches(key.resource.as_deref(), key.environment.as_deref())
-        };
-        let kept: Vec<&str> = current.key_id().map(ApiKeyId::as_str).into_iter().collect();
-        let tag = self.tag(current.labels);
-        Error::QuotaExceeded {
-            owner: current.owner().to_owned(),
-            keys: current.owned_keys().count(),
-            of_resource: current.owned_keys().filter(is_of_resource).count(),
-            orphans: ownership::find_orphans(current.keys, &tag, &kept).len(),
-            source,
-        }
-    }
+fn is_quota_exceeded(error: &Error) -> bool {
+    let Error::Confluent(source) = error else {
+        return false;
+    };
+    source.kind() == Some(ErrorKind::QuotaExceeded)
 }
 
 /// Sets the environment from the current key if the secret value omits it and a `POST` requires it.

@@ -1,62 +1,43 @@
-//! `finishSecret`: promotes the pending version to `AWSCURRENT`, then deletes the keys that it replaces.
+//! `finishSecret`: verifies the pending key again, promotes its version, and deletes the keys that it replaces.
 //!
 //! If the step is resumed after an interruption, the version may already be current. Then only the deletion remains.
 
-use super::{Rotation, StepContext, key_in, parse, record, record_key_type};
+use std::time::Duration;
+
+use super::{Pending, Rotation, StepContext, key_in, parse, record, record_key_type, resource};
 use crate::config::OldKeyPolicy;
-use crate::confluent::{ApiKey, ApiKeyId, ApiKeyMetadata};
+use crate::confluent::{ApiKey, ApiKeyMetadata};
 use crate::error::Error;
 use crate::keys::credentials::ControlPlane;
-use crate::keys::ownership;
-use crate::secret::{CURRENT, PENDING, PREVIOUS, SecretValue, StagingLabels};
+use crate::keys::deletion::{Deletion, Evidence, Outcome};
+use crate::secret::{CURRENT, SecretValue, StagingLabels};
 
-/// A promoted version and what it replaces.
-struct Replacement<'a> {
-    control_plane: &'a ControlPlane<'a>,
-    owner: &'a str,
-    /// The ID of the key that is now current.
-    key: &'a ApiKeyId,
-    /// The value that was current before, if it is known.
-    previous: Option<&'a SecretValue>,
-    /// The owner's keys, listed before the staging labels are read again.
-    keys: &'a [ApiKeyMetadata],
-}
-
-impl<'a> Replacement<'a> {
-    fn previous_key(&self) -> Option<&'a ApiKeyId> {
-        Some(&self.previous?.api_key()?.id)
-    }
-}
+/// The number of times, and the longest interval, at which a list that does not contain the promoted key yet is read again.
+const LIST_RETRIES: u32 = 5;
+const MAX_LIST_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Rotation<'_> {
     pub(super) async fn finish_secret(&self, context: StepContext) -> Result<&'static str, Error> {
         let StepContext { labels, is_current } = context;
-        let (value, key) = self.value_to_finish(&labels, is_current).await?;
-        let previous = if is_current {
-            let previous = self.previous(&labels, &value).await?;
-            let previous_key = previous.as_ref().and_then(SecretValue::api_key);
-            previous_key.inspect(|key| record("previous_key_id", key));
-            previous
-        } else {
-            let current = self.current(&labels).await?;
-            self.check_pending(&value, &current)?;
-            Some(current)
-        };
-        let control_plane = self.control_plane(&labels, &value, Some(&key)).await?;
-        let keys = list_with(&control_plane, value.owner(), &key.id).await?;
-        let (labels, is_promoted_here) = if is_current {
-            (labels, false)
-        } else {
-            self.promote(&labels).await?
-        };
-        let replacement = Replacement {
-            control_plane: &control_plane,
-            owner: value.owner(),
-            key: &key.id,
-            previous: previous.as_ref(),
-            keys: &keys,
-        };
-        self.delete_replaced(&replacement, &labels).await?;
+        if is_current {
+            self.resume_cleanup(labels).await?;
+            return Ok("resumed: the version was already current");
+        }
+        let current = self.current(&labels).await?;
+        let pending = self.pending(&labels).await;
+        let pending = self.heal_if_unusable(&labels, pending).await?;
+        let checked = self.check_pending(&pending, &current);
+        self.heal_if_unusable(&labels, checked).await?;
+        let control_plane = self
+            .control_plane(&labels, &current, current.api_key())
+            .await?;
+        self.verify_or_heal(&labels, &control_plane, (&pending, &current))
+            .await?;
+        let (labels, is_promoted_here) = self.promote(&labels).await?;
+        // With self-rotation, the previous key must not authenticate its own deletion.
+        control_plane.use_own_key(&pending.key).await;
+        self.clean_up(&control_plane, labels, &pending.value)
+            .await?;
         Ok(if is_promoted_here {
             "promoted the pending version to AWSCURRENT"
         } else {
@@ -64,38 +45,39 @@ impl Rotation<'_> {
         })
     }
 
-    /// Reads the value of the event's version and the key in it.
-    async fn value_to_finish(
+    /// Deletes the keys that remain after an interruption, if the current key is verified.
+    async fn resume_cleanup(&self, labels: StagingLabels) -> Result<(), Error> {
+        match self.verify_promoted(&labels).await {
+            Ok((control_plane, value)) => self.clean_up(&control_plane, labels, &value).await,
+            Err(error) => {
+                self.keep_all_keys(&error.message());
+                Ok(())
+            }
+        }
+    }
+
+    /// Verifies the key of the event's version, which is already current.
+    async fn verify_promoted(
         &self,
         labels: &StagingLabels,
-        is_current: bool,
-    ) -> Result<(SecretValue, ApiKey), Error> {
-        if !is_current {
-            return self.pending(labels).await;
-        }
+    ) -> Result<(ControlPlane<'_>, SecretValue), Error> {
         let version = &self.event.token;
-        let value = self.secrets.value(&labels.arn, version, CURRENT).await?;
-        let value = parse(CURRENT, version, value)?;
+        let read = self.secrets.version(&labels.arn, version, CURRENT).await?;
+        let created_at = read.as_ref().and_then(|version| version.created_at);
+        let value = parse(CURRENT, version, read.map(|version| version.value))?;
         let key = key_in(CURRENT, &value)?;
         record("pending_key_id", &key);
         record_key_type(&value);
-        Ok((value, key))
-    }
-
-    /// Checks that the pending value can replace the current one.
-    fn check_pending(&self, pending: &SecretValue, current: &SecretValue) -> Result<(), Error> {
-        let version = self.event.token.clone();
-        if pending.api_key().map(|key| &key.id) == current.api_key().map(|key| &key.id) {
-            return Err(Error::PendingIsCurrent { version });
-        }
-        if let Err(source) = pending.has_same_scope_as(current) {
-            return Err(Error::PendingMismatch { version, source });
-        }
-        // Promoting a value that was created from an earlier one would revert the change.
-        if !pending.differs_only_in_key_from(current) {
-            return Err(Error::PendingOutdated { version });
-        }
-        Ok(())
+        let promoted = Pending {
+            value,
+            key,
+            created_at,
+        };
+        let (value, key) = (&promoted.value, Some(&promoted.key));
+        let control_plane = self.control_plane(labels, value, key).await?;
+        self.verify_pending(&control_plane, &promoted, value)
+            .await?;
+        Ok((control_plane, promoted.value))
     }
 
     /// Moves `AWSCURRENT`, unless another invocation has done so. Reads the staging labels again immediately before, and returns
@@ -112,96 +94,116 @@ impl Rotation<'_> {
         if now.version_with(CURRENT) != Some(from) {
             return Err(Error::StagingLabelMoved);
         }
-        let promoted = self.secrets.promote(arn, from, version).await;
-        // The keys to delete are chosen with these labels. This or another invocation may have moved AWSCURRENT although the
-        // request failed.
+        let Err(error) = self.secrets.promote(arn, from, version).await else {
+            let now = self.secrets.describe_after_write(arn, version, CURRENT);
+            // A failed read only means that no key is deleted.
+            return Ok((now.await.unwrap_or_else(|_| labels.clone()), true));
+        };
+        // This or another invocation may have moved AWSCURRENT although the request failed.
         let now = self.secrets.describe(arn).await?;
-        match promoted {
-            _ if now.has(version, CURRENT) => Ok((now, true)),
-            Err(error) if now.version_with(CURRENT) == Some(from) => Err(error.into()),
-            _ => Err(Error::StagingLabelMoved),
-        }
-    }
-
-    /// Deletes orphaned keys and, under the policy `delete`, the previous key. `labels` are those after the promotion.
-    async fn delete_replaced(
-        &self,
-        replacement: &Replacement<'_>,
-        labels: &StagingLabels,
-    ) -> Result<(), Error> {
-        let previous = self.find_previous(replacement).await?;
-        let (control_plane, key) = (replacement.control_plane, replacement.key);
-        let deletion = self.deletion(control_plane, replacement.owner, Some(key), labels);
-        deletion
-            .delete_orphans(self.find_orphans(labels, replacement))
-            .await?;
-        if let Some(previous) = previous {
-            deletion.delete(&previous).await?;
-        }
-        Ok(())
-    }
-
-    /// Returns the orphaned keys that no version can contain anymore.
-    ///
-    /// If another version is pending, a key with another version's tag may belong to it. If the value of `AWSPREVIOUS` is
-    /// unknown, it may contain such a key.
-    fn find_orphans<'k>(
-        &self,
-        labels: &StagingLabels,
-        replacement: &Replacement<'k>,
-    ) -> Vec<&'k ApiKeyMetadata> {
-        let Replacement { key, keys, .. } = *replacement;
-        let tag = self.tag(labels);
-        let kept = [Some(key), replacement.previous_key()];
-        let kept: Vec<&str> = kept.into_iter().flatten().map(ApiKeyId::as_str).collect();
-        let another_is_pending = labels
-            .version_with(PENDING)
-            .is_some_and(|version| version != self.event.token);
-        let previous_is_unknown =
-            replacement.previous.is_none() && labels.version_with(PREVIOUS).is_some();
-        if another_is_pending || previous_is_unknown {
-            ownership::find_orphans_of_version(keys, &tag, &kept)
+        if now.has(version, CURRENT) {
+            Ok((now, true))
+        } else if now.version_with(CURRENT) == Some(from) {
+            Err(error.into())
         } else {
-            ownership::find_orphans(keys, &tag, &kept)
+            Err(Error::StagingLabelMoved)
         }
     }
 
-    /// Returns the metadata of the previous key if the policy is to delete it, or `None` if it was deleted.
-    async fn find_previous(
+    /// Deletes the previous key if the policy is `delete`, then each orphaned key. Keys that are kept, and orphaned keys that
+    /// could not be deleted, don't fail the step.
+    async fn clean_up(
         &self,
-        replacement: &Replacement<'_>,
-    ) -> Result<Option<ApiKeyMetadata>, Error> {
-        let Replacement { key, keys, .. } = *replacement;
-        let is_replaced =
-            |id: &&ApiKeyId| self.config.old_key_policy == OldKeyPolicy::Delete && *id != key;
-        let Some(id) = replacement.previous_key().filter(is_replaced) else {
-            return Ok(None);
+        control_plane: &ControlPlane<'_>,
+        labels: StagingLabels,
+        value: &SecretValue,
+    ) -> Result<(), Error> {
+        let (resource, version) = (resource(value)?, &self.event.token);
+        let Some(key) = value.api_key().filter(|_| labels.has(version, CURRENT)) else {
+            self.keep_all_keys("the version is not labeled AWSCURRENT");
+            return Ok(());
         };
-        // Only a list that contains the current key shows that a key was deleted.
-        let found = match replacement.control_plane.find(id, keys).await {
-            Ok(None) if !keys.iter().any(|listed| listed.id == key.as_str()) => {
-                Err(Error::PreviousKeyStateUnknown {
-                    key: id.to_string(),
-                })
+        let keys = match self.list_with(control_plane, value.owner(), key).await {
+            Ok(keys) => keys,
+            Err(error) => {
+                self.keep_all_keys(&error.message());
+                return Ok(());
             }
-            found => found,
         };
-        let metrics = self.confluent.metrics();
-        found.inspect_err(|_| metrics.count(|counts| counts.failed_deletions += 1))
+        let evidence = Evidence {
+            control_plane,
+            secrets: self.secrets,
+            owner: value.owner(),
+            resource: &resource,
+            keys: &keys,
+            current: &key.id,
+            labels,
+        };
+        match Deletion::prepare(evidence).await {
+            Ok(deletion) if deletion.is_current_created_for(version) => {
+                self.delete_replaced(deletion).await
+            }
+            Ok(_) => {
+                self.keep_all_keys("the current key was not created for this version");
+                Ok(())
+            }
+            Err(reason) => {
+                self.keep_all_keys(&reason);
+                Ok(())
+            }
+        }
     }
-}
 
-/// Lists the owner's keys. The key with `id` must exist: it may have been deleted since it was verified.
-async fn list_with(
-    control_plane: &ControlPlane<'_>,
-    owner: &str,
-    id: &ApiKeyId,
-) -> Result<Vec<ApiKeyMetadata>, Error> {
-    let keys = control_plane.list(owner).await?;
-    match control_plane.find(id, &keys).await? {
-        Some(_) => Ok(keys),
-        None => Err(Error::PendingKeyNotListed {
-            key: id.to_string(),
-        }),
+    async fn delete_replaced(&self, mut deletion: Deletion<'_>) -> Result<(), Error> {
+        let orphans = deletion.orphans(None);
+        let previous = deletion.previous_key().map(str::to_owned);
+        let is_deleted = self.config.old_key_policy == OldKeyPolicy::Delete;
+        let deleted = match previous.filter(|_| is_deleted) {
+            Some(previous) => {
+                tracing::Span::current().record("previous_key_id", &previous);
+                deletion.delete(&previous).await
+            }
+            None => Ok(Outcome::Kept),
+        };
+        for id in orphans {
+            match deletion.delete(id).await {
+                Ok(Outcome::Deleted) => {
+                    let metrics = self.confluent.metrics();
+                    metrics.count(|counts| counts.orphans += 1);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let error = error.message();
+                    tracing::warn!(key_id = id, error, "could not delete an orphaned key");
+                }
+            }
+        }
+        deleted.map(|_| ())
+    }
+
+    /// Lists the owner's keys. A list may not contain the promoted key yet, so it is read again for a few seconds.
+    async fn list_with(
+        &self,
+        control_plane: &ControlPlane<'_>,
+        owner: &str,
+        key: &ApiKey,
+    ) -> Result<Vec<ApiKeyMetadata>, Error> {
+        let interval = self.config.probe_interval.min(MAX_LIST_INTERVAL);
+        let mut keys = control_plane.list(owner).await?;
+        for _ in 0..LIST_RETRIES {
+            let is_listed = keys.iter().any(|listed| listed.id == key.id.as_str());
+            if is_listed || self.deadline.wait(interval).await.is_err() {
+                break;
+            }
+            keys = control_plane.list(owner).await?;
+        }
+        Ok(keys)
+    }
+
+    /// Reports why no key is deleted. The version is current, so the step must not fail: a failed step is retried and would
+    /// promote the version again after a rollback.
+    fn keep_all_keys(&self, reason: &str) {
+        tracing::warn!(reason, "kept all keys of the secret");
+        self.confluent.metrics().count(|counts| counts.kept += 1);
     }
 }

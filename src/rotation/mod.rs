@@ -7,18 +7,17 @@
 
 mod create_secret;
 mod finish_secret;
+mod healing;
 mod test_secret;
 
 use crate::config::{Config, InitialKey};
-use crate::confluent::{self, ApiKey, ApiKeyId, Resource};
+use crate::confluent::{self, ApiKey, Resource};
 use crate::error::Error;
 use crate::event::{Event, Step};
 use crate::http::{Deadline, Redacted};
 use crate::keys::credentials::{self, ControlPlane};
-use crate::keys::deletion::Deletion;
-use crate::keys::ownership::OwnershipTag;
 use crate::keys::verification::Verifier;
-use crate::secret::{self, CURRENT, PENDING, PREVIOUS, SecretValue, StagingLabels};
+use crate::secret::{self, CURRENT, PENDING, SecretValue, SecretVersion, StagingLabels};
 
 /// A step of a rotation, with everything that it uses.
 #[derive(Debug)]
@@ -44,10 +43,22 @@ struct StepContext {
     is_current: bool,
 }
 
+/// The pending version.
+struct Pending {
+    value: SecretValue,
+    key: ApiKey,
+    /// `CreatedDate`, in seconds since the epoch.
+    created_at: Option<i64>,
+}
+
 impl StepContext {
     /// Describes the secret and checks that the event's version can be rotated.
     async fn load(rotation: &Rotation<'_>) -> Result<Self, Error> {
         let labels = rotation.secrets.describe(&rotation.event.secret_id).await?;
+        if let Some(primary) = &labels.primary {
+            let (secret, primary) = (labels.arn.clone(), primary.clone());
+            return Err(Error::ReplicaSecret { secret, primary });
+        }
         let is_current = !rotation.is_still_pending(&labels)?;
         Ok(Self { labels, is_current })
     }
@@ -88,7 +99,10 @@ impl Rotation<'_> {
         Err(Error::VersionNotPending {
             version: version.clone(),
             labels: match labels.labels_of(version) {
-                Some(labels) => format!("it is labeled {}", labels.join(", ")),
+                Some(labels) => {
+                    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+                    format!("it is labeled {}", labels.join(", "))
+                }
                 None => "it has no staging label".to_owned(),
             },
         })
@@ -112,51 +126,27 @@ impl Rotation<'_> {
         Ok(current)
     }
 
-    /// Reads the pending value, which createSecret has just stored, and the key in it.
-    async fn pending(&self, labels: &StagingLabels) -> Result<(SecretValue, ApiKey), Error> {
-        let (arn, version) = (&labels.arn, &self.event.token);
-        let value = self
-            .secrets
-            .value_after_write(arn, version, PENDING)
-            .await?;
-        let pending = parse(PENDING, version, value)?;
-        let key = key_in(PENDING, &pending)?;
-        record("pending_key_id", &key);
-        Ok((pending, key))
+    /// Reads the pending version, which createSecret has just stored.
+    async fn pending(&self, labels: &StagingLabels) -> Result<Pending, Error> {
+        let (arn, id) = (&labels.arn, &self.event.token);
+        self.parse_pending(self.secrets.version_after_write(arn, id, PENDING).await)
     }
 
-    /// Reads the value that is labeled `AWSPREVIOUS`. Returns `None` if there is none, or if it is invalid or has another scope
-    /// than `current`: then it is unknown whether the current key replaced its key.
-    async fn previous(
+    fn parse_pending(
         &self,
-        labels: &StagingLabels,
-        current: &SecretValue,
-    ) -> Result<Option<SecretValue>, Error> {
-        let Some(version) = labels.version_with(PREVIOUS) else {
-            return Ok(None);
-        };
-        let kept =
-            "kept the key of AWSPREVIOUS because its value cannot be used or has another scope";
-        let value = match self.secrets.value(&labels.arn, version, PREVIOUS).await {
-            Ok(Some(value)) => value,
-            Ok(None) => return Ok(None),
-            Err(error @ secret::Error::Binary { .. }) => {
-                tracing::warn!(%error, version, "{kept}");
-                return Ok(None);
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let previous = SecretValue::parse(value).and_then(|previous| {
-            previous.has_same_scope_as(current)?;
-            Ok(previous)
-        });
-        match previous {
-            Ok(previous) => Ok(Some(previous)),
-            Err(error) => {
-                tracing::warn!(%error, version, "{kept}");
-                Ok(None)
-            }
-        }
+        version: Result<Option<SecretVersion>, secret::Error>,
+    ) -> Result<Pending, Error> {
+        let version = version?;
+        let created_at = version.as_ref().and_then(|version| version.created_at);
+        let value = version.map(|version| version.value);
+        let value = parse(PENDING, &self.event.token, value)?;
+        let key = key_in(PENDING, &value)?;
+        record("pending_key_id", &key);
+        Ok(Pending {
+            value,
+            key,
+            created_at,
+        })
     }
 
     /// Creates a control-plane client that authenticates with the admin secret's key, or else with `own_key`.
@@ -179,30 +169,6 @@ impl Rotation<'_> {
 
     fn verifier(&self) -> Verifier<'_> {
         Verifier::new(self.confluent, self.config)
-    }
-
-    /// Prepares the deletion of keys that are chosen with `labels`.
-    fn deletion<'d>(
-        &'d self,
-        control_plane: &'d ControlPlane<'_>,
-        owner: &'d str,
-        expected_key: Option<&'d ApiKeyId>,
-        labels: &'d StagingLabels,
-    ) -> Deletion<'d> {
-        Deletion {
-            control_plane,
-            secrets: self.secrets,
-            metrics: self.confluent.metrics(),
-            owner,
-            expected_key,
-            labels,
-            pending_version: None,
-        }
-    }
-
-    /// Returns the ownership tag of keys that this invocation creates.
-    fn tag(&self, labels: &StagingLabels) -> OwnershipTag {
-        OwnershipTag::new(&labels.arn, &self.event.token, self.request_id)
     }
 }
 

@@ -7,14 +7,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Rotation, key_in, resource};
+use super::{Pending, Rotation, resource};
 use crate::confluent::{ApiKeyId, Resource};
 use crate::error::Error;
 use crate::event::Step;
 use crate::keys::credentials::ControlPlane;
 use crate::keys::verification::Verification;
 use crate::preflight::Preflight;
-use crate::secret::{PENDING, SecretValue, StagingLabels};
+use crate::secret::{SecretValue, StagingLabels};
 
 /// Time reserved after the verification to find out whether the key still exists, and to report it.
 const DIAGNOSIS_RESERVE: Duration = Duration::from_secs(10);
@@ -25,36 +25,40 @@ const VERIFICATION_RESERVE: Duration = Duration::from_mins(1);
 impl Rotation<'_> {
     pub(super) async fn test_secret(&self, labels: &StagingLabels) -> Result<&'static str, Error> {
         let current = self.current(labels).await?;
-        let (pending, key) = match self.pending(labels).await {
+        let pending = match self.pending(labels).await {
             // Secrets Manager tests a copy of the current value, which contains no key yet.
             Err(Error::VersionWithoutKey { .. }) if current.api_key().is_none() => {
                 self.log_preflight(labels).await;
                 return Ok("no action required: the first rotation creates the key");
             }
-            pending => pending?,
+            pending => self.heal_if_unusable(labels, pending).await?,
         };
-        if current.api_key() == Some(&key) {
-            self.log_preflight(labels).await;
+        match self.check_pending(&pending, &current) {
+            // A test of the configuration never heals.
+            Err(Error::PendingIsCurrent { .. }) => self.log_preflight(labels).await,
+            checked => self.heal_if_unusable(labels, checked).await?,
         }
         let control_plane = self
             .control_plane(labels, &current, current.api_key())
             .await?;
+        self.verify_or_heal(labels, &control_plane, (&pending, &current))
+            .await
+    }
 
-        let verified = self.verify_pending(&control_plane, &pending, &current);
-        let error = match verified.await {
-            Ok(message) => return Ok(message),
-            Err(error) => error,
-        };
-        // If the diagnosis fails, too, the first error is reported.
-        let is_deleted = is_deleted(&control_plane, &key.id, &current, &error).await;
-        if !is_deleted.unwrap_or(false) || pending.has_same_scope_as(&current).is_err() {
-            return Err(error);
+    /// Verifies the pending key. Heals if it was deleted.
+    pub(super) async fn verify_or_heal(
+        &self,
+        labels: &StagingLabels,
+        control_plane: &ControlPlane<'_>,
+        (pending, current): (&Pending, &SecretValue),
+    ) -> Result<&'static str, Error> {
+        match self.verify_pending(control_plane, pending, current).await {
+            Ok(message) => Ok(message),
+            Err(error) => {
+                let values = (pending, current);
+                Err(self.diagnose(error, labels, control_plane, values).await)
+            }
         }
-        self.remove_pending_label(labels).await?;
-        Err(Error::PendingKeyDeleted {
-            key: key.id.to_string(),
-            version: self.event.token.clone(),
-        })
     }
 
     /// Logs the preflight report for operators who enable rotation without rotating immediately.
@@ -70,29 +74,15 @@ impl Rotation<'_> {
         report.log();
     }
 
-    /// Removes `AWSPENDING`, so that the next rotation starts with a new version. If the request is rejected, the label may
-    /// already have been removed.
-    async fn remove_pending_label(&self, labels: &StagingLabels) -> Result<(), Error> {
-        let (arn, version) = (&labels.arn, &self.event.token);
-        let Err(error) = self.secrets.remove_pending_label(arn, version).await else {
-            return Ok(());
-        };
-        if self.secrets.describe(arn).await?.has(version, PENDING) {
-            Err(error.into())
-        } else {
-            Ok(())
-        }
-    }
-
     /// Verifies the pending key: it is probed at its resource. If it cannot be probed, it must reach its minimum age. Returns a
     /// message for the log.
     pub(super) async fn verify_pending(
         &self,
         control_plane: &ControlPlane<'_>,
-        pending: &SecretValue,
+        pending: &Pending,
         current: &SecretValue,
     ) -> Result<&'static str, Error> {
-        let (resource, key) = (&resource(pending)?, &key_in(PENDING, pending)?);
+        let (resource, key) = (&resource(&pending.value)?, &pending.key);
         let verifier = self.verifier();
         if !verifier.can_probe(resource) {
             return self.await_age(control_plane, pending, resource).await;
@@ -101,7 +91,7 @@ impl Rotation<'_> {
         let keys = [Some(key), current.api_key()].into_iter().flatten();
         let keys: Vec<&ApiKeyId> = keys.map(|key| &key.id).collect();
         let target = verifier
-            .target(control_plane, pending, resource, None, &keys)
+            .target(control_plane, &pending.value, resource, None, &keys)
             .await?;
         let started = Instant::now();
         let deadline = self.deadline.with_reserve(DIAGNOSIS_RESERVE);
@@ -126,15 +116,15 @@ impl Rotation<'_> {
     async fn await_age(
         &self,
         control_plane: &ControlPlane<'_>,
-        pending: &SecretValue,
+        pending: &Pending,
         resource: &Resource,
     ) -> Result<&'static str, Error> {
-        let id = key_in(PENDING, pending)?.id;
+        let id = &pending.key.id;
         let key = id.to_string();
         let deadline = self.deadline.with_reserve(DIAGNOSIS_RESERVE);
         let mut interval = self.config.probe_interval;
         let metadata = loop {
-            if let Some(metadata) = control_plane.read(&id).await? {
+            if let Some(metadata) = control_plane.read(id).await? {
                 break metadata;
             }
             if deadline.wait(interval).await.is_err() {
@@ -146,7 +136,7 @@ impl Rotation<'_> {
             metadata.resource.as_deref(),
             metadata.environment.as_deref(),
         );
-        if metadata.owner.as_deref() != Some(pending.owner()) || !is_same_resource {
+        if metadata.owner.as_deref() != Some(pending.value.owner()) || !is_same_resource {
             return Err(Error::PendingKeyScopeMismatch { key });
         }
         let delay = self.verifier().remaining_age(&metadata, resource);
@@ -162,30 +152,4 @@ impl Rotation<'_> {
         }
         Ok("the control plane returns the pending key, which has reached its minimum age")
     }
-}
-
-/// Returns whether the pending key was deleted: a list that contains the current key does not contain it, and reading it
-/// finds nothing. A copy of the current key and an initial key are never considered deleted.
-async fn is_deleted(
-    control_plane: &ControlPlane<'_>,
-    id: &ApiKeyId,
-    current: &SecretValue,
-    error: &Error,
-) -> Result<bool, Error> {
-    let may_be_deleted = matches!(
-        error,
-        Error::PendingKeyNotAccepted { .. } | Error::PendingKeyNotListed { .. }
-    );
-    let Some(expected_key) = current.api_key().map(|key| &key.id) else {
-        return Ok(false);
-    };
-    if !may_be_deleted || id == expected_key {
-        return Ok(false);
-    }
-    let keys = control_plane.list(current.owner()).await?;
-    let lists = |id: &ApiKeyId| keys.iter().any(|key| key.id == id.as_str());
-    if lists(id) || !lists(expected_key) {
-        return Ok(false);
-    }
-    Ok(control_plane.read(id).await?.is_none())
 }

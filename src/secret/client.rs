@@ -15,7 +15,9 @@ use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::RequestId;
 use aws_sdk_secretsmanager::operation::get_secret_value::builders::GetSecretValueFluentBuilder;
+use aws_smithy_types::DateTime;
 
+use super::replication::{ReadCrossAccount, not_in_sync, primary};
 use super::{CURRENT, PENDING, StagingLabels};
 use crate::config::Aws;
 use crate::http::{Backoff, Deadline, Redacted, joined, printable};
@@ -124,6 +126,15 @@ impl Error {
     }
 }
 
+/// A version of a secret.
+#[derive(Clone, Debug)]
+pub struct SecretVersion {
+    /// The value.
+    pub value: Redacted,
+    /// `CreatedDate`, in seconds since the epoch.
+    pub created_at: Option<i64>,
+}
+
 /// The client for Secrets Manager during one invocation.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -150,6 +161,12 @@ impl Client {
         }
     }
 
+    /// Returns the same client, whose requests end within `limit`, retries included.
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Self {
+        self.with_deadline(self.deadline.within(limit))
+    }
+
     /// Returns the same client with another deadline.
     #[must_use]
     pub fn with_deadline(&self, deadline: Deadline) -> Self {
@@ -161,78 +178,119 @@ impl Client {
 
     /// Describes the secret.
     pub async fn describe(&self, secret: &str) -> Result<StagingLabels, Error> {
+        let other_account = ReadCrossAccount::default();
         let request = self.sdk.describe_secret().secret_id(secret);
         let request = request.customize().config_override(self.limited());
-        let sent = request.send().await;
+        let sent = request.interceptor(other_account.clone()).send().await;
         let response = sent.map_err(|error| convert("DescribeSecret", secret, &error))?;
         let mut metadata = response.external_secret_rotation_metadata().iter();
         let admin = metadata.find(|item| item.key() == Some("adminSecretArn"));
+        let admin = admin.and_then(|item| item.value()).map(str::to_owned);
+        let other_account = other_account.take();
+        let primary = primary(&response, &other_account);
+        let replicas_not_in_sync = not_in_sync(&response, &other_account);
+        let versions = response.version_ids_to_stages.into_iter().flatten();
+        let versions = versions.filter(|(_, labels)| !labels.is_empty());
         Ok(StagingLabels {
-            admin_secret_arn: admin.and_then(|item| item.value()).map(str::to_owned),
+            primary,
+            replicas_not_in_sync,
+            admin_secret_arn: admin,
             arn: response.arn.ok_or_else(|| Error::NoResponse {
                 operation: "DescribeSecret",
                 secret: secret.to_owned(),
                 problem: "the response contains no ARN".to_owned(),
             })?,
             rotation_enabled: response.rotation_enabled.unwrap_or(false),
-            versions: response.version_ids_to_stages.unwrap_or_default(),
+            versions: versions
+                .map(|(version, labels)| (version, labels.into_iter().collect()))
+                .collect(),
         })
     }
 
-    /// Returns the value of `version`, which must have `label`, or `None` if Secrets Manager finds no such value.
+    /// Returns `version`, which must have `label`, or `None` if Secrets Manager finds no such value.
+    pub async fn version(
+        &self,
+        secret: &str,
+        version: &str,
+        label: &str,
+    ) -> Result<Option<SecretVersion>, Error> {
+        let request = self.sdk.get_secret_value().version_id(version);
+        match self.get(secret, request.version_stage(label)).await {
+            Ok(version) => Ok(Some(version)),
+            Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the value of [`version`](Self::version).
     pub async fn value(
         &self,
         secret: &str,
         version: &str,
         label: &str,
     ) -> Result<Option<Redacted>, Error> {
-        let request = self.sdk.get_secret_value().version_id(version);
-        match self.get(secret, request.version_stage(label)).await {
-            Ok(value) => Ok(Some(value)),
-            Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
-            Err(error) => Err(error),
-        }
+        let version = self.version(secret, version, label).await?;
+        Ok(version.map(|version| version.value))
     }
 
-    /// Like [`value`](Self::value), for a version that was just written. Reads are eventually consistent, so they are retried
-    /// for a few seconds.
+    /// Like [`version`](Self::version), for a version that was just written. Reads are eventually consistent, so they are
+    /// retried for a few seconds.
     ///
     /// <https://github.com/aws/aws-sdk-js-v3/issues/7701>
-    pub async fn value_after_write(
+    pub async fn version_after_write(
         &self,
         secret: &str,
         version: &str,
         label: &str,
-    ) -> Result<Option<Redacted>, Error> {
+    ) -> Result<Option<SecretVersion>, Error> {
         for delay in self.limits.read_after_write.delays() {
-            if let Some(value) = self.value(secret, version, label).await? {
-                return Ok(Some(value));
+            if let Some(version) = self.version(secret, version, label).await? {
+                return Ok(Some(version));
             }
             if self.deadline.wait(delay).await.is_err() {
                 return Ok(None);
             }
         }
-        self.value(secret, version, label).await
+        self.version(secret, version, label).await
+    }
+
+    /// Describes the secret until `version` has `label`, which was just moved there. Reads are eventually consistent, so they
+    /// are retried for a few seconds. Returns the last description.
+    pub async fn describe_after_write(
+        &self,
+        secret: &str,
+        version: &str,
+        label: &str,
+    ) -> Result<StagingLabels, Error> {
+        for delay in self.limits.read_after_write.delays() {
+            let labels = self.describe(secret).await?;
+            if labels.has(version, label) || self.deadline.wait(delay).await.is_err() {
+                return Ok(labels);
+            }
+        }
+        self.describe(secret).await
     }
 
     /// Returns the current value of an admin secret. It is read by label only, because the function has no permission to
     /// describe admin secrets.
     pub async fn admin_secret_value(&self, secret: &str) -> Result<Redacted, Error> {
         let request = self.sdk.get_secret_value().version_stage(CURRENT);
-        self.get(secret, request).await
+        Ok(self.get(secret, request).await?.value)
     }
 
     async fn get(
         &self,
         secret: &str,
         request: GetSecretValueFluentBuilder,
-    ) -> Result<Redacted, Error> {
+    ) -> Result<SecretVersion, Error> {
         let request = request.secret_id(secret).customize();
         let sent = request.config_override(self.limited()).send().await;
         let response = sent.map_err(|error| convert("GetSecretValue", secret, &error))?;
+        let created_at = response.created_date.as_ref().map(DateTime::secs);
         let secret = secret.to_owned();
         let value = response.secret_string.map(Redacted::new);
-        value.ok_or(Error::Binary { secret })
+        let value = value.ok_or(Error::Binary { secret })?;
+        Ok(SecretVersion { value, created_at })
     }
 
     /// Stores the value of version `token` and labels it `AWSPENDING`. Storing the same value again succeeds. If the version
@@ -262,9 +320,14 @@ impl Client {
         self.move_label(secret, CURRENT, from, Some(to)).await
     }
 
-    /// Removes `AWSPENDING` from `version`, so that the next rotation starts with a new version.
-    pub async fn remove_pending_label(&self, secret: &str, version: &str) -> Result<(), Error> {
-        self.move_label(secret, PENDING, version, None).await
+    /// Removes `label` from `version`. Secrets Manager rejects the request if `version` does not have `label`.
+    pub async fn remove_label(
+        &self,
+        secret: &str,
+        version: &str,
+        label: &str,
+    ) -> Result<(), Error> {
+        self.move_label(secret, label, version, None).await
     }
 
     async fn move_label(

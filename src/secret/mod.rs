@@ -3,10 +3,11 @@
 mod client;
 mod copies;
 mod fields;
+mod replication;
 mod staging_labels;
 pub mod value;
 
-pub use client::{Client, Error, Limits, sdk_client};
+pub use client::{Client, Error, Limits, SecretVersion, sdk_client};
 pub use fields::api_key;
-pub use staging_labels::{CURRENT, PENDING, PREVIOUS, StagingLabels};
+pub use staging_labels::{CURRENT, PENDING, PREVIOUS, StagingLabels, Versions};
 pub use value::SecretValue;

@@ -1,8 +1,8 @@
-//! The staging labels of a secret's versions.
+//! The description of a secret: its rotation settings, its replicas and the staging labels of its versions.
 //!
-//! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html#term_version>
+//! <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecret.html>
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The staging label of the version that clients read.
 pub const CURRENT: &str = "AWSCURRENT";
@@ -11,7 +11,7 @@ pub const PENDING: &str = "AWSPENDING";
 /// The staging label of the version that was current before.
 pub const PREVIOUS: &str = "AWSPREVIOUS";
 
-/// The description of a secret: its rotation settings and the staging labels of its versions.
+/// The description of a secret.
 #[derive(Clone, Debug)]
 pub struct StagingLabels {
     /// The secret's ARN.
@@ -20,34 +20,50 @@ pub struct StagingLabels {
     pub rotation_enabled: bool,
     /// The admin secret that the rotation metadata names.
     pub admin_secret_arn: Option<String>,
-    pub(super) versions: HashMap<String, Vec<String>>,
+    /// If the secret is a replica, the Region of its primary secret, or the ARN of a primary secret in another account.
+    pub primary: Option<String>,
+    /// The Regions, or the ARNs in other accounts, of the replicas that may still serve an earlier value.
+    pub replicas_not_in_sync: Vec<String>,
+    pub(super) versions: Versions,
 }
+
+/// The staging labels of each version that has one.
+pub type Versions = BTreeMap<String, BTreeSet<String>>;
 
 impl StagingLabels {
     /// Returns the version with `label`.
     pub fn version_with(&self, label: &str) -> Option<&str> {
-        let mut versions = self.versions.keys();
-        versions
-            .find(|version| self.has(version, label))
-            .map(String::as_str)
+        let mut versions = self.versions.iter();
+        let (version, _) = versions.find(|(_, labels)| labels.contains(label))?;
+        Some(version)
     }
 
     /// Returns the labels of `version`, or `None` if it has none.
-    pub fn labels_of(&self, version: &str) -> Option<&[String]> {
-        self.versions.get(version).map(Vec::as_slice)
+    pub fn labels_of(&self, version: &str) -> Option<&BTreeSet<String>> {
+        self.versions.get(version)
     }
 
     /// Returns whether `version` has `label`.
     pub fn has(&self, version: &str, label: &str) -> bool {
-        let mut labels = self.labels_of(version).unwrap_or_default().iter();
-        labels.any(|other| other == label)
+        let labels = self.labels_of(version);
+        labels.is_some_and(|labels| labels.contains(label))
     }
 
-    /// Returns whether one of the three labels has been added to a version that did not have it in `earlier`.
-    pub fn moved_since(&self, earlier: &Self) -> bool {
-        [CURRENT, PENDING, PREVIOUS].into_iter().any(|label| {
-            let version = self.version_with(label);
-            version.is_some() && version != earlier.version_with(label)
-        })
+    /// Returns the versions that have a label, and their labels.
+    pub fn versions(&self) -> &Versions {
+        &self.versions
+    }
+
+    /// Returns whether rotation and the labels of all versions are as in `other`.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.rotation_enabled == other.rotation_enabled && self.versions == other.versions
+    }
+
+    /// Removes `label` from `version`, as the function has done in Secrets Manager.
+    pub fn remove(&mut self, version: &str, label: &str) {
+        if let Some(labels) = self.versions.get_mut(version) {
+            labels.remove(label);
+        }
+        self.versions.retain(|_, labels| !labels.is_empty());
     }
 }

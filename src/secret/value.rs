@@ -84,6 +84,15 @@ impl SecretValue {
         self.api_key.as_ref()
     }
 
+    /// Returns whether a string in the value, under any name, contains `id`.
+    pub fn contains(&self, id: &ApiKeyId) -> bool {
+        let json = self.json.expose();
+        // Serializing removes the escapes of ASCII characters.
+        let unescaped = serde_json::from_str::<serde_json::Value>(json);
+        let unescaped = unescaped.map(|json| json.to_string()).unwrap_or_default();
+        json.contains(id.as_str()) || unescaped.contains(id.as_str())
+    }
+
     /// Returns `serviceAccountId`: the service account (`sa-…`) or user (`u-…`) that owns the key.
     pub fn owner(&self) -> &str {
         &self.owner

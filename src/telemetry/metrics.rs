@@ -22,8 +22,10 @@ pub struct Counts {
     pub requests: u64,
     /// The retries.
     pub retries: u64,
-    /// The orphaned keys that were deleted, and the keys of `AWSPREVIOUS` that createSecret deleted.
+    /// The orphaned keys that were deleted.
     pub orphans: u64,
+    /// The keys that the rule for deletion does not allow to be deleted.
+    pub kept: u64,
     /// The deletions that failed or whose outcome is unknown.
     pub failed_deletions: u64,
     /// The time from the first probe of the pending key to its verification, in seconds.
@@ -58,6 +60,7 @@ fn line(counts: &Counts, function: &str, step: &str, error: Option<&str>) -> Val
         ("ConfluentRequests", "Count", json!(counts.requests)),
         ("ConfluentRetries", "Count", json!(counts.retries)),
         ("OrphanedKeysDeleted", "Count", json!(counts.orphans)),
+        ("KeysKept", "Count", json!(counts.kept)),
         ("DeletionsFailed", "Count", json!(counts.failed_deletions)),
         ("PropagationSeconds", "Seconds", json!(propagation)),
         ("OwnerKeys", "Count", json!(counts.owner_keys)),

@@ -38,28 +38,26 @@ async fn a_step_reads_each_value_once_and_the_labels_again_before_each_change() 
     let endpoint = "GET /cmk/v2/clusters/lkc-orders";
     let probe = "GET /kafka/v3/clusters/lkc-orders/topics";
     let (create, store) = ("POST /iam/v2/api-keys", "PutSecretValue");
-    let promote = "UpdateSecretVersionStage";
+    let move_label = "UpdateSecretVersionStage";
     for world in [
         World::new(Setting::default()).await,
         configured_world().await,
     ] {
         let delete = &*format!("DELETE /iam/v2/api-keys/{}", world.initial_key);
         // The three values are the pending one, the current one and the admin secret's.
-        let mut expected = [
+        let expected = [
             vec![
                 labels, value, value, value, list, endpoint, probe, create, store,
             ],
             vec![],
             vec![labels, value, value, value, endpoint, probe, probe, probe],
-            // The keys to delete are chosen with the labels after the promotion.
+            // The pending key is verified again. The keys to delete are chosen with the labels after the promotion, and with the
+            // values of all versions that have one. AWSPREVIOUS is removed before its key is deleted.
             vec![
-                labels, value, value, value, list, labels, promote, labels, labels, delete,
+                labels, value, value, value, endpoint, probe, probe, probe, labels, move_label,
+                labels, list, value, value, move_label, labels, delete,
             ],
         ];
-        if world.version("AWSPREVIOUS").is_some() {
-            // createSecret deletes the key of AWSPREVIOUS if the current key has replaced it.
-            expected[0].insert(7, value);
-        }
 
         let cost = cost(&world).await;
 

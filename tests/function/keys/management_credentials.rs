@@ -235,7 +235,7 @@ async fn a_rollback_before_a_deletion_is_sent_with_the_new_admin_key_prevents_it
         .step_while("finishSecret", deletes_a_key, interfering)
         .await;
 
-    assert_eq!(finished.unwrap_err().error_type, "StagingLabelMoved");
+    assert!(finished.is_ok(), "{finished:?}");
     assert!(world.all_keys().contains(&world.initial_key));
     assert_eq!(world.count(deletes_a_key), 1, "it was rejected with 401");
 }

@@ -35,7 +35,7 @@ impl World {
         let pending = self.key("AWSPENDING").unwrap();
         let mut state = self.simulator.state();
         let key = state.keys.get_mut(&pending).unwrap();
-        created_at.clone_into(&mut key.created_at);
+        key.created_at = Some(created_at.to_owned());
     }
 
     /// Sets the age of the pending key in seconds.

@@ -1,5 +1,6 @@
 //! The rules for keys that all jobs share.
 
+mod deletion;
 mod management_credentials;
 mod minimum_age;
 mod ownership;

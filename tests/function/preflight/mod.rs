@@ -98,11 +98,10 @@ fn every_check_has_a_case_for_each_of_its_outcomes() {
     for check in CHECKS {
         let outcomes = match check {
             "key-type" | "management-credentials" => &[Fine, Failed][..],
-            "rotation" | "key-copies" => &[Fine, Warning],
+            "rotation" | "key-copies" | "orphaned-keys" => &[Fine, Warning],
             "labels" | "value" => &[Fine, Warning, Failed],
             "secret" | "control-plane-access" => &[Fine, Failed, Unknown],
             "create-permission" => &[Unknown],
-            "orphaned-keys" => &[Fine, Unknown],
             _ => &[Fine, Warning, Failed, Unknown],
         };
         for outcome in outcomes {

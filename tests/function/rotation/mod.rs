@@ -5,10 +5,12 @@
 
 mod create_secret;
 mod finish_secret;
+mod healing;
 mod initial_key;
 mod label_changes;
 mod lifecycle;
 mod pending_value;
+mod quota;
 mod rejections;
 mod set_secret;
 mod step_context;

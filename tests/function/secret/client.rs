@@ -132,7 +132,7 @@ async fn the_value_of_a_version_without_one_is_none() {
 
     let value = client.value(&world.arn, &rotating.token, PENDING).await;
 
-    assert_eq!(value.unwrap(), None);
+    assert!(value.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -154,10 +154,10 @@ async fn the_read_of_a_value_that_was_just_written_is_retried() {
     rotating.store("{}").await.unwrap();
 
     let value = client
-        .value_after_write(&world.arn, &rotating.token, PENDING)
+        .version_after_write(&world.arn, &rotating.token, PENDING)
         .await;
 
-    assert_eq!(value.unwrap().unwrap().expose(), "{}");
+    assert_eq!(value.unwrap().unwrap().value.expose(), "{}");
 }
 
 #[tokio::test]
@@ -166,10 +166,10 @@ async fn the_number_of_reads_after_a_write_is_limited() {
     let (world, client) = (&rotating.world, &rotating.client);
 
     let value = client
-        .value_after_write(&world.arn, &rotating.token, PENDING)
+        .version_after_write(&world.arn, &rotating.token, PENDING)
         .await;
 
-    assert_eq!(value.unwrap(), None);
+    assert!(value.unwrap().is_none());
     let reads = 1 + world.function.secret_limits.read_after_write.retries;
     assert_eq!(world.requests().len(), reads as usize);
 }
@@ -273,10 +273,10 @@ async fn awspending_is_removed_only_from_its_version() {
     let (world, client) = (&rotating.world, &rotating.client);
 
     let from_current = client
-        .remove_pending_label(&world.arn, &rotating.current)
+        .remove_label(&world.arn, &rotating.current, PENDING)
         .await;
     let from_pending = client
-        .remove_pending_label(&world.arn, &rotating.token)
+        .remove_label(&world.arn, &rotating.token, PENDING)
         .await;
 
     assert_eq!(

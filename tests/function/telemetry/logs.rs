@@ -209,7 +209,7 @@ async fn deleted_keys_are_logged_by_their_ids() {
     let (_, lines) = logged(world.rotate()).await;
 
     let ids = lines.iter().filter_map(|line| line.get("deleted_key_id"));
-    let expected = [json!(orphan), json!(world.initial_key)];
+    let expected = [json!(world.initial_key), json!(orphan)];
     assert_eq!(ids.collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
 }
 

@@ -11,6 +11,7 @@ use crate::controls::Endpoints;
 use crate::http::request::Service;
 use crate::http::server;
 use crate::secret::{CurrentKeyGuarantee, Secret, SecretValue};
+use crate::state::State;
 use crate::{Simulator, generate};
 
 impl Simulator {
@@ -84,7 +85,8 @@ impl Simulator {
         environment: Option<&str>,
     ) -> (String, String) {
         let mut state = self.state();
-        let key = state.issue_key(Some(owner), resource.unwrap_or("cloud"), environment);
+        let mut key = state.issue_key(Some(owner), resource.unwrap_or("cloud"), environment);
+        key.created_at = Some(state.arranged_created_at());
         let id_and_secret = (key.id.clone(), key.secret.clone());
         state.keys.insert(key.id.clone(), key);
         id_and_secret
@@ -95,7 +97,8 @@ impl Simulator {
     /// <https://github.com/confluentinc/cli> `internal/api-key/command_list.go`
     pub fn add_internal_key(&self) -> String {
         let mut state = self.state();
-        let key = state.issue_key(None, "cloud", None);
+        let mut key = state.issue_key(None, "cloud", None);
+        key.created_at = Some(state.arranged_created_at());
         let id = key.id.clone();
         state.keys.insert(id.clone(), key);
         id
@@ -144,21 +147,87 @@ impl Simulator {
         current_key_guarantee: CurrentKeyGuarantee,
     ) -> String {
         let mut state = self.state();
-        let suffix = generate::arn_suffix(state.next_serial());
-        let arn = format!("arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}-{suffix}");
-        let secret = Secret {
-            arn: arn.clone(),
-            name: name.to_owned(),
-            rotation_enabled,
-            admin_secret_arn: None,
-            current_key_guarantee,
-            versions: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            rotation_tokens: BTreeMap::new(),
-            incomplete: None,
-        };
+        let arn = state.new_arn(name);
+        let mut secret = Secret::new(&arn, name);
+        secret.rotation_enabled = rotation_enabled;
+        secret.current_key_guarantee = current_key_guarantee;
         state.secrets.insert(arn.clone(), secret);
         state.store_manually(&arn, value);
         arn
+    }
+
+    /// Copies the versions with these labels to a new secret with rotation turned on, and returns its ARN.
+    ///
+    /// The function cannot find a copy. If the original is rotated before the copy, set [`Secret::current_key_guarantee`] of
+    /// the copy to [`CurrentKeyGuarantee::Off`].
+    pub fn copy_secret(&self, arn: &str, name: &str, labels: &[&str]) -> String {
+        let mut state = self.state();
+        let original = state.secret(arn).clone();
+        let copy_arn = state.new_arn(name);
+        let mut copy = Secret::new(&copy_arn, name);
+        copy.current_key_guarantee = original.current_key_guarantee;
+        copy.admin_secret_arn.clone_from(&original.admin_secret_arn);
+        for label in labels {
+            let version = original.labels[*label].clone();
+            let copied = generate::uuid(state.next_serial());
+            copy.versions
+                .insert(copied.clone(), original.versions[&version].clone());
+            copy.labels.insert((*label).to_owned(), copied);
+        }
+        state.secrets.insert(copy_arn.clone(), copy);
+        copy_arn
+    }
+
+    /// Promotes the replica in `region` to a secret with rotation turned on, and returns its ARN. The version IDs are the
+    /// same.
+    ///
+    /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/standalone-secret.html>
+    pub fn promote_replica(&self, arn: &str, region: &str) -> String {
+        let mut state = self.state();
+        let primary = state.secret_mut(arn);
+        primary.replicas.retain(|replica| replica.region != region);
+        let mut promoted = primary.clone();
+        promoted.arn = primary
+            .arn
+            .replace(&format!(":{}:", primary.region()), &format!(":{region}:"));
+        promoted.primary_region = None;
+        promoted.replicas = Vec::new();
+        promoted.incomplete = None;
+        promoted.last_token = None;
+        promoted.remove_label("AWSPENDING");
+        let arn = promoted.arn.clone();
+        state.secrets.insert(arn.clone(), promoted);
+        arn
+    }
+}
+
+impl State {
+    fn new_arn(&mut self, name: &str) -> String {
+        let suffix = generate::arn_suffix(self.next_serial());
+        format!("arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}-{suffix}")
+    }
+}
+
+impl Secret {
+    /// Returns a secret without versions, with rotation turned on.
+    fn new(arn: &str, name: &str) -> Self {
+        Self {
+            arn: arn.to_owned(),
+            name: name.to_owned(),
+            rotation_enabled: Some(true),
+            admin_secret_arn: None,
+            primary_region: None,
+            replicas: Vec::new(),
+            cross_account_replicas: Vec::new(),
+            cross_account_primary: None,
+            last_rotated: None,
+            last_changed: None,
+            current_key_guarantee: CurrentKeyGuarantee::Accepted,
+            versions: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            rotation_tokens: BTreeMap::new(),
+            last_token: None,
+            incomplete: None,
+        }
     }
 }

@@ -4,8 +4,10 @@
 //! fields, so it would hide a misspelled one.
 
 pub(crate) mod api_key;
+pub(crate) mod created_at;
 pub(crate) mod endpoints;
 mod error_response;
+mod existing_key;
 mod issue_key;
 pub(crate) mod operations;
 mod organization;

@@ -26,6 +26,10 @@ pub struct Controls {
     pub propagation_delay: Duration,
     /// Number of lists that omit a new key.
     pub list_lag: u32,
+    /// Number of reads by ID that do not find a new key.
+    pub read_lag: u32,
+    /// `metadata.created_at` of new keys.
+    pub created_at: CreatedAt,
     /// Number of requests for which a deleted key is still listed, read and accepted. `DELETE` returns that the key "is
     /// being deleted".
     pub delete_lag: u32,
@@ -47,12 +51,28 @@ pub struct Controls {
     pub permissions: BTreeMap<String, Permission>,
     /// Whether the resource ID of a Flink key is `<env>.<cloud>.<region>` in responses.
     pub flink_ids_include_environment: bool,
-    /// Whether deleting the key of `AWSPREVIOUS` before the next rotation starts is a violation.
+    /// Whether it is a violation to delete the previous key before the next promotion, unless the quota is exceeded.
     pub keep_previous_key: bool,
     /// Whether events have no `RotationToken`.
     pub omit_rotation_token: bool,
     /// Whether a version keeps `AWSPENDING` after its rotation succeeds.
     pub keep_pending_label: bool,
+    /// Another server stores the secrets, so the simulator does not see when the function reads their labels.
+    pub secrets_are_elsewhere: bool,
+}
+
+/// `metadata.created_at` of a new key. The API's description does not require the field.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#operation/createIamV2ApiKey>
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CreatedAt {
+    /// The current time, at least one second after that of the key before.
+    #[default]
+    Now,
+    /// The field is absent.
+    Absent,
+    /// This string.
+    At(String),
 }
 
 /// The value of `metadata.next` on the last page. A client must support all three.

@@ -4,7 +4,6 @@
 
 use std::fmt;
 
-use crate::confluent::api_key::ApiKey;
 use crate::generate::CANARY;
 use crate::http::request::{HttpRequest, Service};
 use crate::secret::{CurrentKeyGuarantee, Secret};
@@ -15,11 +14,19 @@ use crate::state::State;
 pub enum Guarantee {
     /// Holds between any two requests. [`CurrentKeyGuarantee`] can relax it for a secret.
     CurrentKeyAccepted,
-    /// A key is in use while `AWSCURRENT`, `AWSPENDING` or, with
-    /// [`keep_previous_key`](crate::Controls::keep_previous_key), `AWSPREVIOUS` names it.
+    /// A key is in use while a version with any staging label holds it, or it authenticates the request, or it is the
+    /// previous key and [`keep_previous_key`](crate::Controls::keep_previous_key) is set.
     KeyInUseKept,
-    /// The owner of the key is the `serviceAccountId` of the secret.
+    /// A key is the secret's by its ownership tag, or by `replaces=` in the current key's, and has the secret's owner and
+    /// resource.
     OtherKeysKept,
+    /// The creation times of both keys are known. Does not apply to one key if the quota is exceeded.
+    YoungerKeysKept,
+    /// The current key may be the only one that works.
+    WorkingKeyKept,
+    /// A version with a staging label that cannot be read or parsed may hold any key, and a replica that is not in sync may
+    /// serve an earlier value.
+    AmbiguousStateKept,
     /// A secret value may appear only in the header `Authorization` and in the body of `PutSecretValue`.
     SecretsNotLogged,
     /// A key is sent only to its resource and to the control plane.
@@ -32,6 +39,11 @@ impl fmt::Display for Guarantee {
             Self::CurrentKeyAccepted => "AWSCURRENT names a key that its resource accepts",
             Self::KeyInUseKept => "a key in use is never deleted",
             Self::OtherKeysKept => "only keys of the secret are deleted",
+            Self::YoungerKeysKept => {
+                "a key is deleted only if it was created before the current key"
+            }
+            Self::WorkingKeyKept => "a key is deleted only while the current key works",
+            Self::AmbiguousStateKept => "no key is deleted in an ambiguous state",
             Self::SecretsNotLogged => "no secret value appears where it may be logged",
             Self::CredentialDestination => "a credential is sent only to its own service",
         })
@@ -47,7 +59,7 @@ impl State {
     /// Checks [`Guarantee::CurrentKeyAccepted`] for every secret. Reports each secret only once.
     pub(crate) fn check_current_keys(&mut self) {
         let problem = |secret: &Secret| {
-            let problem = self.current_key_problem(secret)?;
+            let problem = self.current_key_problem(secret, secret.current_key_guarantee)?;
             let message = format!("AWSCURRENT of {} {problem}", secret.name);
             Some((secret.arn.clone(), message))
         };
@@ -58,8 +70,12 @@ impl State {
         }
     }
 
-    fn current_key_problem(&self, secret: &Secret) -> Option<String> {
-        if secret.current_key_guarantee == CurrentKeyGuarantee::Off {
+    pub(crate) fn current_key_problem(
+        &self,
+        secret: &Secret,
+        guarantee: CurrentKeyGuarantee,
+    ) -> Option<String> {
+        if guarantee == CurrentKeyGuarantee::Off {
             return None;
         }
         let Some(held) = secret.held_key("AWSCURRENT") else {
@@ -78,75 +94,11 @@ impl State {
             Some(key) if key.secret != held.secret => {
                 Some(format!("has a wrong API secret for {id}"))
             }
-            Some(key)
-                if secret.current_key_guarantee == CurrentKeyGuarantee::Accepted
-                    && !key.is_accepted() =>
-            {
+            Some(key) if guarantee == CurrentKeyGuarantee::Accepted && !key.is_accepted() => {
                 Some(format!("names {id}, which is not accepted yet"))
             }
             Some(_) => None,
         }
-    }
-
-    /// Checks the guarantees for a key that is about to be deleted.
-    pub(crate) fn check_delete(&mut self, key: &ApiKey) {
-        let mut broken = self.uses(key);
-        broken.extend(self.other_keys(key));
-        for (guarantee, message) in broken {
-            self.record_broken(guarantee, &message);
-        }
-    }
-
-    fn uses(&self, key: &ApiKey) -> Vec<(Guarantee, String)> {
-        let id = &key.id;
-        let mut broken = Vec::new();
-        for secret in self.secrets.values() {
-            for label in ["AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"] {
-                let protects = label != "AWSPREVIOUS"
-                    || (self.controls.keep_previous_key && !has_next_rotation_started(secret));
-                if protects && secret.key_id(label) == Some(id) {
-                    let message = format!("{label} of {} names {id}", secret.name);
-                    broken.push((Guarantee::KeyInUseKept, message));
-                }
-            }
-        }
-        broken
-    }
-
-    fn other_keys(&self, key: &ApiKey) -> Vec<(Guarantee, String)> {
-        let id = &key.id;
-        let mut messages = Vec::new();
-        if self.belongs_to_another_application(key) {
-            messages.push(format!("{id} is another application's key"));
-        }
-        for (arn, owner) in self.holders.get(id).into_iter().flatten() {
-            if key.owner.as_ref() != Some(owner) {
-                messages.push(format!(
-                    "{arn} names {owner} as the owner of {id}, which has another owner"
-                ));
-            }
-        }
-        let owners: Vec<_> = self.secrets.values().filter_map(Secret::owner).collect();
-        if !key
-            .owner
-            .as_deref()
-            .is_some_and(|owner| owners.iter().any(|known| known == owner))
-        {
-            messages.push(format!(
-                "the owner of {id} is not the serviceAccountId of a secret"
-            ));
-        }
-        if let ([rotating], Some(created_for)) = (self.rotating.as_slice(), &key.created_for)
-            && rotating != created_for
-        {
-            messages.push(format!(
-                "{id} was created for {created_for}, and {rotating} is in rotation"
-            ));
-        }
-        messages
-            .into_iter()
-            .map(|message| (Guarantee::OtherKeysKept, message))
-            .collect()
     }
 
     /// Checks [`Guarantee::SecretsNotLogged`]. Every secret value that the simulator issues contains the canary.
@@ -171,15 +123,4 @@ impl State {
             self.record_broken(guarantee, "the body contains a secret");
         }
     }
-}
-
-/// Returns whether the next rotation has started. Its version is not current and has no value yet.
-///
-/// A late invocation of another rotation may have moved `AWSPENDING` to its own version in the meantime.
-fn has_next_rotation_started(secret: &Secret) -> bool {
-    let versions = [secret.pending_version(), secret.incomplete.as_deref()];
-    versions
-        .into_iter()
-        .flatten()
-        .any(|version| secret.versions[version].value.is_none())
 }

@@ -23,9 +23,11 @@
 mod arrange;
 mod confluent;
 mod controls;
+mod deletion;
 mod generate;
 pub mod guarantees;
 mod http;
+mod ownership;
 pub mod rotation;
 mod runtime_api;
 mod secret;
@@ -38,19 +40,25 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 pub use self::confluent::api_key::{ApiKey, KeyType};
+pub use self::confluent::created_at::timestamp;
 pub use self::confluent::endpoints::Resource;
 pub use self::confluent::permissions::{Owner, Role};
 pub use self::controls::{
-    Controls, DeletedKeyResponse, Endpoints, LastPage, Permission, Quota, QuotaResponse, RateLimit,
+    Controls, CreatedAt, DeletedKeyResponse, Endpoints, LastPage, Permission, Quota, QuotaResponse,
+    RateLimit,
 };
 pub use self::generate::CANARY;
 pub use self::http::faults::{Fault, Hold};
 pub use self::http::request::{Request, Service};
 pub use self::http::response::Response;
 pub use self::http::tls;
+pub use self::ownership::ownership_tag;
 pub use self::rotation::Outcome;
 pub use self::runtime_api::{FunctionError, RuntimeApi};
-pub use self::secret::{CurrentKeyGuarantee, Secret, SecretValue, Version};
+
+pub use self::secret::{
+    CrossAccountReplica, CurrentKeyGuarantee, Replica, Secret, SecretValue, Version,
+};
 pub use self::state::State;
 
 /// A handle to the running services. Clones share the services; dropping the last one stops them.

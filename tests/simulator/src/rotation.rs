@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::Simulator;
 use crate::generate;
-use crate::secret::SecretValue;
+use crate::secret::{SecretValue, epoch_seconds};
 
 /// The values of `Step` in the events.
 pub const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
@@ -41,12 +41,43 @@ impl Simulator {
         invoke: &impl AsyncFn(Value) -> Result<(), String>,
     ) -> Outcome {
         let token = self.start_rotation(arn);
+        self.run_rotation(arn, &token, invoke).await
+    }
+
+    /// Retries the last incomplete rotation with its token, even if `AWSPENDING` was removed from its version. AWS does not
+    /// document when a retry has a new token.
+    ///
+    /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>
+    ///
+    /// # Panics
+    /// If no rotation is incomplete.
+    pub async fn retry_rotation(
+        &self,
+        arn: &str,
+        invoke: &impl AsyncFn(Value) -> Result<(), String>,
+    ) -> Outcome {
+        let token = self.last_token(arn).expect("a rotation is incomplete");
+        self.run_rotation(arn, &token, invoke).await
+    }
+
+    /// Returns the token of the last rotation, unless the rotation succeeded.
+    #[must_use]
+    pub fn last_token(&self, arn: &str) -> Option<String> {
+        self.state().secret(arn).last_token.clone()
+    }
+
+    async fn run_rotation(
+        &self,
+        arn: &str,
+        token: &str,
+        invoke: &impl AsyncFn(Value) -> Result<(), String>,
+    ) -> Outcome {
         let _rotating = Rotating::new(self, arn);
         for step in STEPS {
-            if let Some(outcome) = self.step(arn, &token, step, invoke).await {
+            if let Some(outcome) = self.step(arn, token, step, invoke).await {
                 return outcome;
             }
-            let has_value = self.state().secret(arn).versions[&token].value.is_some();
+            let has_value = self.state().secret(arn).versions[token].value.is_some();
             if step == "createSecret" && !has_value {
                 // https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot_rotation.html
                 let error = format!(
@@ -59,7 +90,7 @@ impl Simulator {
         let mut state = self.state();
         let keep_pending_label = state.controls.keep_pending_label;
         let secret = state.secret_mut(arn);
-        if secret.labels.get("AWSCURRENT") != Some(&token) {
+        if secret.labels.get("AWSCURRENT").map(String::as_str) != Some(token) {
             let error = "the new version is not AWSCURRENT".to_owned();
             return Outcome::Failed {
                 step: "finishSecret",
@@ -67,10 +98,13 @@ impl Simulator {
             };
         }
         secret.incomplete = None;
+        secret.last_token = None;
+        secret.last_rotated = Some(epoch_seconds());
         // "Our backend cleans up the pending label on rotation completion, outside the rotation lambda."
         // https://github.com/aws-samples/aws-secrets-manager-rotation-lambdas/pull/145
-        if !keep_pending_label && secret.labels.get("AWSPENDING") == Some(&token) {
-            secret.labels.remove("AWSPENDING");
+        let pending = secret.labels.get("AWSPENDING").map(String::as_str);
+        if !keep_pending_label && pending == Some(token) {
+            secret.remove_label("AWSPENDING");
         }
         Outcome::Succeeded
     }
@@ -100,7 +134,10 @@ impl Simulator {
             return incomplete.to_owned();
         }
         let token = self.create_pending_version(arn, None);
-        self.state().secret_mut(arn).incomplete = Some(token.clone());
+        let mut state = self.state();
+        let secret = state.secret_mut(arn);
+        secret.incomplete = Some(token.clone());
+        secret.last_token = Some(token.clone());
         token
     }
 
@@ -163,7 +200,10 @@ struct Rotating<'a> {
 
 impl<'a> Rotating<'a> {
     fn new(simulator: &'a Simulator, arn: &'a str) -> Self {
-        simulator.state().rotating.push(arn.to_owned());
+        let mut state = simulator.state();
+        state.rotating.push(arn.to_owned());
+        state.are_interleaved |= state.rotating.len() > 1;
+        drop(state);
         Self { simulator, arn }
     }
 }
@@ -174,5 +214,6 @@ impl Drop for Rotating<'_> {
         if let Some(index) = state.rotating.iter().position(|arn| arn == self.arn) {
             state.rotating.remove(index);
         }
+        state.are_interleaved &= !state.rotating.is_empty();
     }
 }

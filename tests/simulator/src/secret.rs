@@ -6,12 +6,14 @@
 mod error_response;
 mod manual_changes;
 pub(crate) mod operations;
+mod replication;
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
+pub use self::replication::{CrossAccountReplica, Replica};
 use crate::state::State;
 
 /// A secret in Secrets Manager.
@@ -25,6 +27,18 @@ pub struct Secret {
     pub rotation_enabled: Option<bool>,
     /// `adminSecretArn` in `ExternalSecretRotationMetadata`.
     pub admin_secret_arn: Option<String>,
+    /// `PrimaryRegion`, if the secret is replicated.
+    pub primary_region: Option<String>,
+    /// `ReplicationStatus`: the replicas in other Regions.
+    pub replicas: Vec<Replica>,
+    /// `CrossAccountReplicas`: the replicas in other accounts.
+    pub cross_account_replicas: Vec<CrossAccountReplica>,
+    /// `CrossAccountPrimary`: the ARN of the primary secret, if the secret is a replica in another account.
+    pub cross_account_primary: Option<String>,
+    /// `LastRotatedDate`, in seconds since 1970: the end of the last rotation that succeeded.
+    pub last_rotated: Option<f64>,
+    /// `LastChangedDate`, in seconds since 1970: the last change of a version or a label.
+    pub last_changed: Option<f64>,
     /// The guarantee for the current key.
     pub current_key_guarantee: CurrentKeyGuarantee,
     /// The versions by ID, including those without a label.
@@ -33,6 +47,8 @@ pub struct Secret {
     pub labels: BTreeMap<String, String>,
     /// The `RotationToken` of each version that a rotation created.
     pub(crate) rotation_tokens: BTreeMap<String, Option<String>>,
+    /// The version of the last rotation, unless the rotation succeeded.
+    pub(crate) last_token: Option<String>,
     /// The version of the last rotation, unless the rotation succeeded or was abandoned.
     pub(crate) incomplete: Option<String>,
 }
@@ -43,7 +59,10 @@ pub struct Version {
     /// The value. A rotation starts with a version that has none.
     pub value: Option<SecretValue>,
     pub(crate) held_key: Option<HeldKey>,
-    pub(crate) created: f64,
+    /// `CreatedDate`, in seconds since 1970.
+    pub created: Option<f64>,
+    /// Whether the role has no permission to decrypt the value.
+    pub is_unreadable: bool,
     /// Number of reads that do not find the value yet.
     pub(crate) hidden_from_reads: u32,
 }
@@ -55,6 +74,19 @@ pub enum SecretValue {
     String(String),
     /// `SecretBinary`.
     Binary(Vec<u8>),
+}
+
+impl SecretValue {
+    /// Returns whether the ID of a key occurs anywhere in the value.
+    pub(crate) fn contains(&self, id: &str) -> bool {
+        let bytes = match self {
+            Self::String(string) => string.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        };
+        bytes
+            .windows(id.len())
+            .any(|window| window == id.as_bytes())
+    }
 }
 
 /// The condition that the simulator checks for the current key.
@@ -74,7 +106,6 @@ pub enum CurrentKeyGuarantee {
 pub(crate) struct HeldKey {
     pub(crate) id: String,
     pub(crate) secret: String,
-    pub(crate) owner: String,
 }
 
 impl HeldKey {
@@ -93,7 +124,6 @@ impl HeldKey {
         Some(Self {
             id: field("apiKey")?,
             secret: field("apiSecret")?,
-            owner: field("serviceAccountId").unwrap_or_default(),
         })
     }
 }
@@ -112,6 +142,13 @@ impl Secret {
     #[must_use]
     pub fn key_id(&self, label: &str) -> Option<&str> {
         self.held_key(label).map(|key| key.id.as_str())
+    }
+
+    /// Returns the ID and the secret of the key in the version with `label`.
+    #[must_use]
+    pub fn key(&self, label: &str) -> Option<(String, String)> {
+        let key = self.held_key(label)?;
+        Some((key.id.clone(), key.secret.clone()))
     }
 
     /// Returns the `serviceAccountId` of the current version.
@@ -147,6 +184,7 @@ impl Secret {
     ///
     /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html>
     pub(crate) fn move_label(&mut self, label: &str, version: &str) {
+        self.last_changed = Some(epoch_seconds());
         let previous = self.labels.insert(label.to_owned(), version.to_owned());
         match previous {
             Some(previous) if label == "AWSCURRENT" && previous != version => {
@@ -154,6 +192,20 @@ impl Secret {
             }
             _ => {}
         }
+    }
+
+    pub(crate) fn remove_label(&mut self, label: &str) {
+        self.last_changed = Some(epoch_seconds());
+        self.labels.remove(label);
+    }
+
+    /// Returns the version with `label`.
+    pub(crate) fn version_mut(&mut self, label: &str) -> &mut Version {
+        let version = self
+            .labels
+            .get(label)
+            .unwrap_or_else(|| panic!("no version has {label}"));
+        self.versions.get_mut(version).expect("the version exists")
     }
 }
 
@@ -195,32 +247,34 @@ impl State {
 
     /// Adds a version, or stores the value of a version that has none.
     pub(crate) fn store(&mut self, arn: &str, version: &str, value: Option<SecretValue>) {
-        let held_key = match &value {
-            Some(SecretValue::String(string)) => {
-                self.canaries.insert(string.clone());
-                HeldKey::of(string)
-            }
-            Some(SecretValue::Binary(_)) | None => None,
-        };
-        if let Some(key) = &held_key {
-            self.canaries.insert(key.secret.clone());
-            let holders = self.holders.entry(key.id.clone()).or_default();
-            holders.insert(arn.to_owned(), key.owner.clone());
-        }
         let version_with_value = Version {
+            held_key: self.record_value(value.as_ref()),
             value,
-            held_key,
-            created: epoch_seconds(),
-            hidden_from_reads: 0,
+            created: Some(epoch_seconds()),
+            ..Version::default()
         };
-        self.secret_mut(arn)
+        let secret = self.secret_mut(arn);
+        secret.last_changed = version_with_value.created;
+        secret
             .versions
             .insert(version.to_owned(), version_with_value);
+    }
+
+    /// Returns the key in a value that is stored.
+    fn record_value(&mut self, value: Option<&SecretValue>) -> Option<HeldKey> {
+        let Some(SecretValue::String(string)) = value else {
+            return None;
+        };
+        self.canaries.insert(string.clone());
+        let key = HeldKey::of(string)?;
+        self.canaries.insert(key.secret.clone());
+        self.stored_keys.insert(key.id.clone());
+        Some(key)
     }
 }
 
 /// Returns the current time in the JSON format of Secrets Manager: seconds since 1970.
-fn epoch_seconds() -> f64 {
+pub(crate) fn epoch_seconds() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0.0, |duration| duration.as_secs_f64())

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::confluent::api_key::ApiKey;
+use crate::confluent::created_at::START_OF_2026;
 use crate::confluent::endpoints::Resource;
 use crate::confluent::operations::Cursor;
 use crate::confluent::permissions::Owner;
 use crate::confluent::rate_limit::Usage;
 use crate::controls::Controls;
+use crate::deletion::DeletionEvidence;
 use crate::generate;
 use crate::http::faults::{Faults, HeldRequests, Replacement};
 use crate::http::request::{HttpRequest, Request};
@@ -38,15 +40,20 @@ pub struct State {
     /// The behavior of the services.
     pub controls: Controls,
     pub(crate) canaries: BTreeSet<String>,
-    /// For each key, the secrets that ever held it, and the `serviceAccountId` next to it.
-    pub(crate) holders: BTreeMap<String, BTreeMap<String, String>>,
+    /// The keys that a version of a secret ever held.
+    pub(crate) stored_keys: BTreeSet<String>,
     pub(crate) cursors: BTreeMap<String, Cursor>,
     pub(crate) faults: Faults,
     pub(crate) replacements: Vec<Replacement>,
     pub(crate) holds: Vec<HeldRequests>,
     pub(crate) usage: Usage,
+    pub(crate) deletion_evidence: DeletionEvidence,
+    /// The last creation time of a key, in seconds since 1970.
+    pub(crate) last_created_at: i64,
     /// The ARNs of the secrets in rotation.
     pub(crate) rotating: Vec<String>,
+    /// Whether several secrets were in rotation at the same time, and one of them still is.
+    pub(crate) are_interleaved: bool,
     /// The name of the current request, for violations.
     pub(crate) current_request: String,
     serial: u64,
@@ -66,13 +73,16 @@ impl State {
             violations: Vec::new(),
             controls: Controls::default(),
             canaries: BTreeSet::new(),
-            holders: BTreeMap::new(),
+            stored_keys: BTreeSet::new(),
             cursors: BTreeMap::new(),
             faults: Faults::default(),
             replacements: Vec::new(),
             holds: Vec::new(),
             usage: Usage::default(),
+            deletion_evidence: DeletionEvidence::default(),
+            last_created_at: START_OF_2026,
             rotating: Vec::new(),
+            are_interleaved: false,
             current_request: "no request".to_owned(),
             serial: 0,
         }
@@ -118,39 +128,42 @@ impl State {
             .collect()
     }
 
-    /// Returns the orphaned keys of a secret: the keys of its owner that no version with a staging label holds, except
-    /// those of another secret or another application.
+    /// Returns the orphaned keys of a secret: the keys that are the secret's, or that a `POST` created during its rotation,
+    /// and that no version with a staging label holds.
     ///
     /// # Panics
     /// If the secret does not exist.
     #[must_use]
     pub fn orphaned_keys(&self, arn: &str) -> Vec<&ApiKey> {
         let secret = self.secret(arn);
-        let in_use: BTreeSet<&str> = secret
-            .labels
-            .keys()
-            .filter_map(|label| secret.key_id(label))
-            .collect();
-        let is_of_secret = |key: &&ApiKey| {
-            key.created_for
-                .as_deref()
-                .map_or(!self.belongs_to_another_application(key), |created_for| {
-                    created_for == arn
-                })
+        let is_of_secret =
+            |key: &&ApiKey| self.is_owned(arn, &key.id) || key.created_for.as_deref() == Some(arn);
+        let is_labeled = |id: &str| {
+            let mut labels = secret.labels.keys();
+            labels.any(|label| secret.key_id(label) == Some(id))
         };
         let owner = secret.owner().unwrap_or_default();
         self.keys_of(&owner)
             .into_iter()
             .filter(is_of_secret)
-            .filter(|key| !in_use.contains(key.id.as_str()))
+            .filter(|key| !is_labeled(&key.id))
             .collect()
     }
 
     /// Returns whether a key is another application's: the function did not create it, and no version of a secret ever
     /// held it.
+    ///
+    /// This is for assertions. Whether a key may be deleted does not depend on it: a user may store any ID.
     #[must_use]
     pub fn belongs_to_another_application(&self, key: &ApiKey) -> bool {
-        !key.created_by_function && !self.holders.contains_key(&key.id)
+        !key.created_by_function && !self.stored_keys.contains(&key.id)
+    }
+
+    /// Returns a key that exists.
+    pub(crate) fn key_mut(&mut self, id: &str) -> &mut ApiKey {
+        self.keys
+            .get_mut(id)
+            .unwrap_or_else(|| panic!("the key {id} does not exist"))
     }
 
     /// Records a violation by the current request.

@@ -15,8 +15,8 @@ const CASES: &[Case] = &[
         name: "a typo in the API key ID",
         arrange: |world| set_field(world, "apiKey", "TYPO"),
         error: "CurrentKeyNotOfOwner",
-        message: "could not confirm that the current key TYPO is an API key of sa-orders: Confluent Cloud lists other \
-                  keys of this owner, but not this one. Correct apiKey and apiSecret, or store another key if it was deleted",
+        message: "Confluent Cloud lists the key CURRENT of AWSPREVIOUS: could not confirm that the current key TYPO is an API key of sa-orders: Confluent Cloud lists other \
+                  keys of this owner, but not this one. If an earlier value was stored again, move AWSCURRENT to the version labeled AWSPREVIOUS. Otherwise, correct apiKey and apiSecret",
         ..CASE
     },
     Case {
@@ -60,8 +60,8 @@ const CASES: &[Case] = &[
             });
         },
         error: "QuotaExceeded",
-        message: "a quota for API keys is exhausted for sa-orders (API keys: 2, of this resource: 2, orphaned: 0): \
-                  Confluent Cloud rejected a request from key MANAGEMENT to create an API key: HTTP 402, [..] (request ID ID). Delete \
+        message: "a quota for API keys is exhausted for sa-orders (API keys: 2, of this resource: 2); no key was deleted, because the \
+                  rule for deletion allows none of this secret's keys: Confluent Cloud rejected a request from key MANAGEMENT to create an API key: HTTP 402, [..] (request ID ID). Delete \
                   unused keys, or contact Confluent Support to raise the quota",
         ..CASE
     },

@@ -82,8 +82,8 @@ pub struct ApiKey {
     pub display_name: String,
     /// `spec.description`.
     pub description: String,
-    /// `metadata.created_at`.
-    pub created_at: String,
+    /// `metadata.created_at`; `None` if the field is absent.
+    pub created_at: Option<String>,
     /// Whether a `POST` created the key, which only the function sends. Set it to arrange an orphaned key of an
     /// interrupted rotation.
     pub created_by_function: bool,
@@ -94,7 +94,14 @@ pub struct ApiKey {
     /// The same for each further node.
     pub other_nodes: Vec<VecDeque<u16>>,
     pub(crate) accepted_from: Instant,
-    pub(crate) hidden_from_lists: u32,
+    /// Number of lists that omit the key; `u32::MAX` for all.
+    pub hidden_from_lists: u32,
+    /// Number of reads by ID that do not find the key; `u32::MAX` for all.
+    pub hidden_from_reads: u32,
+    /// [`Controls::delete_lag`](crate::Controls::delete_lag) of this key.
+    pub delete_lag: Option<u32>,
+    /// The status with which every `DELETE` of the key fails.
+    pub deletion_status: Option<u16>,
     /// If the key was deleted, the number of requests for which it remains visible.
     pub(crate) remaining_reads: Option<u32>,
 }

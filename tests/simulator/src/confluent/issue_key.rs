@@ -1,6 +1,6 @@
 //! Issues API keys. IDs and secrets follow from a serial number, as in `generate`.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -10,7 +10,7 @@ use crate::generate::{BASE64, CANARY, characters};
 use crate::state::State;
 
 impl State {
-    /// Returns a new key. It exists when it is inserted into [`State::keys`].
+    /// Returns a new key without a creation time. It exists when it is inserted into [`State::keys`].
     pub(crate) fn issue_key(
         &mut self,
         owner: Option<&str>,
@@ -33,13 +33,16 @@ impl State {
             environment: environment.map(ToOwned::to_owned),
             display_name: String::new(),
             description: String::new(),
-            created_at: timestamp(serial),
+            created_at: None,
             created_by_function: false,
             created_for: None,
             propagation_statuses: [].into(),
             other_nodes: Vec::new(),
             accepted_from: Instant::now(),
             hidden_from_lists: 0,
+            hidden_from_reads: 0,
+            delete_lag: None,
+            deletion_status: None,
             remaining_reads: None,
         };
         self.canaries.insert(key.secret.clone());
@@ -77,44 +80,6 @@ fn crc32(bytes: &[u8]) -> u32 {
             }
         })
     })
-}
-
-/// Returns the time `serial` seconds after the start of 2026, in RFC 3339, so that keys issued later have later times.
-fn timestamp(serial: u64) -> String {
-    let (day, second) = (serial / 86_400, serial % 86_400);
-    format!(
-        "2026-01-{:02}T{:02}:{:02}:{:02}.000000Z",
-        1 + day,
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
-}
-
-/// Returns the current time in the format of [`timestamp`]. A client may decide by the age of a key.
-pub(super) fn now() -> String {
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
-    let (days, second) = (since_epoch / 86_400, since_epoch % 86_400);
-    // Years start in March, so that a leap day is the last day of a year.
-    // https://howardhinnant.github.io/date_algorithms.html#civil_from_days
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000000Z")
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::api_key::{ApiKey, KeyType};
-use super::issue_key;
-use crate::controls::{DeletedKeyResponse, LastPage, QuotaResponse};
+use super::existing_key::{delete, read};
+use crate::controls::{LastPage, QuotaResponse};
 use crate::http::request::HttpRequest;
 use crate::http::response::Response;
 use crate::state::State;
@@ -93,7 +93,10 @@ fn list(state: &mut State, request: &HttpRequest, principal: &str) -> Result<Res
     add_next(state, &mut metadata, next);
     if is_first_page {
         for key in state.keys.values_mut() {
-            key.hidden_from_lists = key.hidden_from_lists.saturating_sub(1);
+            // `u32::MAX` hides the key permanently.
+            if key.hidden_from_lists < u32::MAX {
+                key.hidden_from_lists = key.hidden_from_lists.saturating_sub(1);
+            }
         }
     }
     let body = json!({ "api_version": "iam/v2", "kind": "ApiKeyList", "metadata": metadata, "data": data });
@@ -174,11 +177,11 @@ struct NewKey {
 fn create(state: &mut State, request: &HttpRequest, principal: &str) -> Result<Response, Response> {
     let new = new_key(state, request)?;
     let mut key = state.issue_key(Some(&new.owner), &new.resource, new.environment.as_deref());
-    key.created_at = issue_key::now();
     if !state.may_manage(principal, &key) {
         return Err(Response::confluent_forbidden());
     }
     check_quota(state, &new.owner)?;
+    key.created_at = state.next_created_at();
     key.display_name = new.display_name;
     key.description = new.description;
     key.created_by_function = true;
@@ -199,6 +202,7 @@ fn create(state: &mut State, request: &HttpRequest, principal: &str) -> Result<R
         .collect();
     key.accepted_from = Instant::now() + controls.propagation_delay;
     key.hidden_from_lists = controls.list_lag;
+    key.hidden_from_reads = controls.read_lag;
     let body = key_json(state, &key, Some(&key.secret));
     let location = format!("https://api.confluent.cloud/iam/v2/api-keys/{}", key.id);
     state.keys.insert(key.id.clone(), key);
@@ -341,68 +345,6 @@ fn string(
     }
 }
 
-/// <https://docs.confluent.io/cloud/current/api.html#operation/getIamV2ApiKey>
-fn read(
-    state: &mut State,
-    request: &HttpRequest,
-    principal: &str,
-    id: &str,
-) -> Result<Response, Response> {
-    state.check_params(request, &[])?;
-    state.count_read(id);
-    let key = state.keys.get(id).ok_or_else(|| deleted_key(state, id))?;
-    if !state.may_read(principal, key) {
-        return Err(Response::confluent_forbidden());
-    }
-    Ok(state.with_rate_limit(Response::json(200, &key_json(state, key, None))))
-}
-
-/// Deletes the key asynchronously: "The API key is being deleted". Requests may still find it for a while.
-///
-/// <https://docs.confluent.io/cloud/current/api.html#operation/deleteIamV2ApiKey>
-fn delete(
-    state: &mut State,
-    request: &HttpRequest,
-    principal: &str,
-    id: &str,
-) -> Result<Response, Response> {
-    state.check_params(request, &[])?;
-    let key = state
-        .keys
-        .get(id)
-        .filter(|key| key.remaining_reads.is_none())
-        .cloned()
-        .ok_or_else(|| deleted_key(state, id))?;
-    state.check_delete(&key);
-    if !state.may_manage(principal, &key) {
-        return Err(Response::confluent_forbidden());
-    }
-    if state.controls.delete_lag > 0 {
-        let lag = state.controls.delete_lag - 1;
-        state
-            .keys
-            .entry(id.to_owned())
-            .and_modify(|key| key.remaining_reads = Some(lag));
-    } else {
-        state.keys.remove(id);
-        state.deleted_keys.insert(id.to_owned(), key);
-    }
-    Ok(state.with_rate_limit(Response::empty(204)))
-}
-
-/// Returns the response for a key that does not exist.
-///
-/// <https://github.com/confluentinc/terraform-provider-confluent> `fixtures/apikey/read_deleted_*.json`
-fn deleted_key(state: &State, id: &str) -> Response {
-    match state.controls.deleted_key_response {
-        DeletedKeyResponse::Forbidden => Response::confluent_forbidden(),
-        DeletedKeyResponse::NotFound => {
-            let detail = format!("The API Key (id={id}) does not exist");
-            Response::confluent_error(404, Some("api_key_not_found"), "API Key Not Found", &detail)
-        }
-    }
-}
-
 /// Returns the cluster's `resource_name`, which includes its organization and environment.
 ///
 /// <https://docs.confluent.io/cloud/current/api.html#operation/getIamV2ApiKey>
@@ -421,7 +363,7 @@ fn resource_name(state: &State, key: &ApiKey) -> Option<String> {
 }
 
 /// Returns the JSON of a key. Only the response to the `POST` includes the API secret.
-fn key_json(state: &State, key: &ApiKey, secret: Option<&str>) -> Value {
+pub(super) fn key_json(state: &State, key: &ApiKey, secret: Option<&str>) -> Value {
     let mut spec = json!({
         "display_name": key.display_name,
         "description": key.description,
@@ -445,18 +387,15 @@ fn key_json(state: &State, key: &ApiKey, secret: Option<&str>) -> Value {
         "organization={organization}/{principal}={owner}/api-key={}",
         key.id
     );
-    json!({
-        "api_version": "iam/v2",
-        "kind": "ApiKey",
-        "id": key.id,
-        "metadata": {
-            "self": format!("https://api.confluent.cloud/iam/v2/api-keys/{}", key.id),
-            "resource_name": format!("crn://api.confluent.cloud/{path}"),
-            "created_at": key.created_at,
-            "updated_at": key.created_at,
-        },
-        "spec": spec,
-    })
+    let mut metadata = json!({
+        "self": format!("https://api.confluent.cloud/iam/v2/api-keys/{}", key.id),
+        "resource_name": format!("crn://api.confluent.cloud/{path}"),
+    });
+    if let Some(created_at) = &key.created_at {
+        metadata["created_at"] = json!(created_at);
+        metadata["updated_at"] = json!(created_at);
+    }
+    json!({ "api_version": "iam/v2", "kind": "ApiKey", "id": key.id, "metadata": metadata, "spec": spec })
 }
 
 /// Returns `spec.resource`. The responses for Schema Registry and ksqlDB differ from the API's description.

@@ -167,6 +167,7 @@ impl State {
         self.current_request = request.name();
         self.requests.push(request.log_entry());
         self.check_for_leaks(request);
+        self.record_offered_keys(request);
         let index = self.requests.len() - 1;
         (index, self.faults.remove(&index))
     }
@@ -190,6 +191,7 @@ impl State {
                 replacement.map_or(response, |(replacement, _)| replacement)
             }
         };
+        self.record_quota(request, &response);
         self.check_current_keys();
         response
     }

@@ -1,6 +1,10 @@
 //! Changes that a user makes, in the console or with the command line.
 
-use super::SecretValue;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{SecretValue, epoch_seconds};
 use crate::state::State;
 use crate::{Simulator, generate};
 
@@ -10,7 +14,7 @@ impl State {
         self.store(arn, &version, Some(value));
         let secret = self.secret_mut(arn);
         secret.move_label("AWSCURRENT", &version);
-        secret.labels.remove("AWSPENDING");
+        secret.remove_label("AWSPENDING");
         version
     }
 }
@@ -32,7 +36,7 @@ impl Simulator {
         match version {
             Some(version) => secret.move_label(label, version),
             None => {
-                secret.labels.remove(label);
+                secret.remove_label(label);
             }
         }
     }
@@ -48,6 +52,90 @@ impl Simulator {
     pub fn abandon_rotation(&self, arn: &str) {
         self.move_label(arn, "AWSPENDING", None);
         self.state().secret_mut(arn).incomplete = None;
+    }
+
+    /// Stores the current value with another key, and returns the ID of the new version.
+    ///
+    /// # Panics
+    /// If the current value is not a JSON object.
+    pub fn replace_key_manually(&self, arn: &str, (id, secret): &(String, String)) -> String {
+        let mut value: Value = {
+            let state = self.state();
+            let value = state.secret(arn).value("AWSCURRENT").unwrap_or_default();
+            serde_json::from_str(value).expect("the current value is JSON")
+        };
+        value["apiKey"] = json!(id);
+        value["apiSecret"] = json!(secret);
+        self.store_manually(arn, &value.to_string())
+    }
+
+    /// Adds a version with `label` and returns its ID. `AWSCURRENT` does not move.
+    ///
+    /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html>
+    pub fn add_version(&self, arn: &str, label: &str, value: &str) -> String {
+        let mut state = self.state();
+        let version = generate::uuid(state.next_serial());
+        let value = SecretValue::String(value.to_owned());
+        state.store(arn, &version, Some(value));
+        state.secret_mut(arn).move_label(label, &version);
+        version
+    }
+
+    /// Changes the value of the version with `label` in place, which Secrets Manager does not support.
+    pub fn overwrite_value(&self, arn: &str, label: &str, value: SecretValue) {
+        let mut state = self.state();
+        let held_key = state.record_value(Some(&value));
+        let version = state.secret_mut(arn).version_mut(label);
+        version.value = Some(value);
+        version.held_key = held_key;
+    }
+
+    /// Denies the function permission to decrypt the version that has `label` now.
+    ///
+    /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html>
+    pub fn deny_decryption(&self, arn: &str, label: &str) {
+        self.state()
+            .secret_mut(arn)
+            .version_mut(label)
+            .is_unreadable = true;
+    }
+
+    /// Changes the `CreatedDate` of the version with `label` to `age` ago.
+    pub fn age_version(&self, arn: &str, label: &str, age: Duration) {
+        let created = Some(epoch_seconds() - age.as_secs_f64());
+        self.state().secret_mut(arn).version_mut(label).created = created;
+    }
+
+    /// Changes the dates of a secret and of its versions to `age` ago.
+    pub fn age_secret(&self, arn: &str, age: Duration) {
+        let date = Some(epoch_seconds() - age.as_secs_f64());
+        let mut state = self.state();
+        let secret = state.secret_mut(arn);
+        secret.last_changed = date;
+        secret.last_rotated = secret.last_rotated.and(date);
+        for version in secret.versions.values_mut() {
+            version.created = date;
+        }
+    }
+
+    /// Changes `metadata.created_at` of a key; `None` for an absent field.
+    pub fn set_created_at(&self, id: &str, created_at: Option<&str>) {
+        self.state().key_mut(id).created_at = created_at.map(ToOwned::to_owned);
+    }
+
+    /// Makes every `DELETE` of a key fail with `status`.
+    pub fn make_undeletable(&self, id: &str, status: u16) {
+        self.state().key_mut(id).deletion_status = Some(status);
+    }
+
+    /// Hides a key from the next `lists`; `u32::MAX` for all.
+    pub fn hide_key_from_lists(&self, id: &str, lists: u32) {
+        self.state().key_mut(id).hidden_from_lists = lists;
+    }
+
+    /// Hides a key from the next `reads` by ID; `u32::MAX` for all.
+    pub fn hide_key_from_reads(&self, id: &str, reads: u32) {
+        self.state().key_mut(id).hidden_from_reads = reads;
     }
 
     /// Deletes a key in Confluent Cloud.

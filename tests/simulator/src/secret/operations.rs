@@ -44,11 +44,24 @@ pub(crate) fn respond(state: &mut State, request: &HttpRequest) -> Result<Respon
                 "Secrets Manager can't find the specified secret.",
             )
         })?;
+    record_for_deletions(state, request, &arn, &body);
     match request.operation() {
         Some("DescribeSecret") => Ok(describe_secret(state, &arn)),
         Some("GetSecretValue") => get_secret_value(state, &arn, &body),
         Some("PutSecretValue") => put_secret_value(state, &arn, &body),
         _ => update_secret_version_stage(state, &arn, &body),
+    }
+}
+
+/// Records which labels and which version were read last.
+fn record_for_deletions(state: &mut State, request: &HttpRequest, arn: &str, body: &Body) {
+    let version = string(body, "VersionId").map(ToOwned::to_owned);
+    let evidence = &mut state.deletion_evidence;
+    evidence.read = version
+        .filter(|_| request.operation() == Some("GetSecretValue"))
+        .map(|version| (arn.to_owned(), version));
+    if request.operation() == Some("DescribeSecret") {
+        evidence.described = Some(arn.to_owned());
     }
 }
 
@@ -137,6 +150,16 @@ fn describe_secret(state: &State, arn: &str) -> Response {
         body["ExternalSecretRotationMetadata"] =
             json!([{ "Key": "adminSecretArn", "Value": admin }]);
     }
+    let dates = [
+        ("LastRotatedDate", secret.last_rotated),
+        ("LastChangedDate", secret.last_changed),
+    ];
+    for (field, date) in dates {
+        if let Some(date) = date {
+            body[field] = json!(date);
+        }
+    }
+    secret.describe_replication(&mut body);
     success(&body)
 }
 
@@ -173,6 +196,9 @@ fn get_secret_value(state: &mut State, arn: &str, body: &Body) -> Result<Respons
         return Err(not_found());
     }
     let value = found.value.clone().ok_or_else(not_found)?;
+    if found.is_unreadable {
+        return Err(Response::aws_kms_denied());
+    }
     let created = found.created;
     let labels: Vec<_> = secret
         .labels
@@ -181,8 +207,11 @@ fn get_secret_value(state: &mut State, arn: &str, body: &Body) -> Result<Respons
         .map(|(label, _)| label)
         .collect();
     let mut body = json!({
-        "ARN": secret.arn, "Name": secret.name, "VersionId": id, "VersionStages": labels, "CreatedDate": created,
+        "ARN": secret.arn, "Name": secret.name, "VersionId": id, "VersionStages": labels,
     });
+    if let Some(created) = created {
+        body["CreatedDate"] = json!(created);
+    }
     match value {
         SecretValue::String(string) => body["SecretString"] = json!(string),
         SecretValue::Binary(bytes) => body["SecretBinary"] = json!(STANDARD.encode(bytes)),
@@ -284,6 +313,7 @@ fn update_secret_version_stage(
         }
     }
     check_label_version(secret, label, from, to)?;
+    check_label(state, arn, label, to)?;
     match (from, to) {
         (None, None) => {
             return Err(state.violation_response("UpdateSecretVersionStage without a version"));
@@ -294,10 +324,11 @@ fn update_secret_version_stage(
             return Err(error("InvalidParameterException", message));
         }
         (Some(_), None) => {
-            state.secret_mut(arn).labels.remove(label);
+            state.secret_mut(arn).remove_label(label);
         }
         (_, Some(to)) => {
-            if label == "AWSCURRENT" && secret.versions[to].value.is_none() {
+            let has_value = state.secrets[arn].versions[to].value.is_some();
+            if label == "AWSCURRENT" && !has_value {
                 return Err(
                     state.violation_response("AWSCURRENT is moved to a version without a value")
                 );
@@ -308,6 +339,21 @@ fn update_secret_version_stage(
     Ok(success(
         &json!({ "ARN": arn, "Name": state.secrets[arn].name }),
     ))
+}
+
+/// Fails if a rotation function has no reason to change the label: it moves `AWSCURRENT`, and removes `AWSPENDING` and
+/// `AWSPREVIOUS`.
+fn check_label(
+    state: &mut State,
+    arn: &str,
+    label: &str,
+    to: Option<&str>,
+) -> Result<(), Response> {
+    match (label, to) {
+        ("AWSCURRENT", _) | ("AWSPENDING", None) => Ok(()),
+        ("AWSPREVIOUS", None) if state.may_remove_previous_label(arn) => Ok(()),
+        _ => Err(state.violation_response(&format!("the label {label} is changed"))),
+    }
 }
 
 /// Fails if the label is on a version that `RemoveFromVersionId` does not name.

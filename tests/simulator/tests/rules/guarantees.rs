@@ -1,9 +1,9 @@
 //! Violations: broken guarantees, and requests that no documentation allows.
 
 use serde_json::{Value, json};
-use simulator::{CurrentKeyGuarantee, Fault, Response, Simulator};
+use simulator::{Response, Simulator};
 
-use crate::{CLUSTER, ENVIRONMENT, OWNER, World, send};
+use crate::{CLUSTER, OWNER, World, send};
 
 #[tokio::test]
 async fn a_misspelled_field_is_a_violation() {
@@ -45,61 +45,6 @@ async fn sending_a_key_to_another_resource_is_a_violation() {
     assert_eq!(status, 401);
     assert!(body.contains("HTTP ERROR 401"), "{body}");
     world.assert_violation("a credential is sent only to its own service");
-}
-
-#[tokio::test]
-async fn deleting_a_key_in_use_or_another_applications_key_is_a_violation() {
-    let world = World::new().await;
-    world
-        .simulator
-        .state()
-        .secret_mut(&world.arn)
-        .current_key_guarantee = CurrentKeyGuarantee::Off;
-    let (other, _) = world
-        .simulator
-        .add_key(OWNER, Some(CLUSTER), Some(ENVIRONMENT));
-
-    world
-        .control_plane(&format!("DELETE /iam/v2/api-keys/{other}"), &Value::Null)
-        .await;
-    world.assert_violation("only keys of the secret are deleted");
-    world
-        .control_plane(
-            &format!("DELETE /iam/v2/api-keys/{}", world.key.0),
-            &Value::Null,
-        )
-        .await;
-    world.assert_violation("a key in use is never deleted");
-}
-
-#[tokio::test]
-async fn the_previous_key_is_in_use_until_the_next_rotation_starts() {
-    let world = World::new().await;
-    world.simulator.state().controls.keep_previous_key = true;
-    let delete = format!("DELETE /iam/v2/api-keys/{}", world.key.0);
-    world
-        .simulator
-        .rotate(&world.arn, &async |event| world.step(event).await)
-        .await;
-
-    let next = world.simulator.state().requests.len();
-    world.simulator.fail(next, Fault::InternalError);
-    world.control_plane(&delete, &Value::Null).await;
-    assert!(
-        world.violations().is_empty(),
-        "a request without effect deletes nothing"
-    );
-    world.simulator.start_rotation(&world.arn);
-    world.control_plane(&delete, &Value::Null).await;
-
-    assert!(world.violations().is_empty());
-    assert!(
-        world
-            .simulator
-            .state()
-            .deleted_keys
-            .contains_key(&world.key.0)
-    );
 }
 
 #[tokio::test]

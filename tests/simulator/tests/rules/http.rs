@@ -63,14 +63,9 @@ async fn an_interruption_drops_the_step() {
     );
     assert_eq!(retried, Outcome::Succeeded);
     let state = world.simulator.state();
-    let orphaned: Vec<_> = state
-        .orphaned_keys(&world.arn)
-        .iter()
-        .map(|key| &key.description)
-        .collect();
     assert_eq!(
-        orphaned,
-        ["created"],
+        state.orphaned_keys(&world.arn).len(),
+        1,
         "the key of the first attempt, which no version holds"
     );
 }

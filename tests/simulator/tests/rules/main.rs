@@ -6,7 +6,9 @@
     reason = "a missing value fails the test"
 )]
 
+mod arrange;
 mod confluent;
+mod deletion;
 mod guarantees;
 mod http;
 mod rate_limit;
@@ -16,7 +18,7 @@ mod secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use simulator::{Role, Simulator};
+use simulator::{Outcome, Role, Simulator, ownership_tag};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -79,15 +81,23 @@ impl World {
     }
 
     async fn create(&self) -> (String, String) {
-        let spec = json!({ "owner": { "id": OWNER }, "resource": { "id": CLUSTER }, "description": "created" });
-        let (status, body) = self
-            .control_plane("POST /iam/v2/api-keys", &json!({ "spec": spec }))
-            .await;
+        self.create_described("created").await
+    }
+
+    async fn create_described(&self, description: &str) -> (String, String) {
+        let (status, body) = self.post(description).await;
         assert_eq!(status, 202, "{body}");
         (
             body["id"].as_str().unwrap().to_owned(),
             body["spec"]["secret"].as_str().unwrap().to_owned(),
         )
+    }
+
+    async fn post(&self, description: &str) -> (u16, Value) {
+        let (owner, resource) = (json!({ "id": OWNER }), json!({ "id": CLUSTER }));
+        let spec = json!({ "owner": owner, "resource": resource, "description": description });
+        self.control_plane("POST /iam/v2/api-keys", &json!({ "spec": spec }))
+            .await
     }
 
     async fn probe(&self, key: &(String, String)) -> (u16, String) {
@@ -115,14 +125,12 @@ impl World {
         let token = event["ClientRequestToken"].clone();
         let (status, body) = match event["Step"].as_str().unwrap() {
             "createSecret" => {
-                let key = self.create().await;
-                let put = json!({
-                    "ClientRequestToken": token,
-                    "SecretString": secret_value(&key),
-                    "VersionStages": ["AWSPENDING"],
-                    "RotationToken": event["RotationToken"],
-                });
-                self.aws("PutSecretValue", put).await
+                let current = self.current_key();
+                let version = token.as_str().unwrap();
+                let extra = format!("previous={current} replaces={current}");
+                let tag = ownership_tag(&self.arn, version, "0a1b2c3d", &extra);
+                let key = self.create_described(&tag).await;
+                self.put(version, &secret_value(&key)).await
             }
             "finishSecret" => {
                 let current = self.simulator.state().secret(&self.arn).labels["AWSCURRENT"].clone();
@@ -138,6 +146,32 @@ impl World {
         } else {
             Err(body.to_string())
         }
+    }
+
+    /// Stores the value of a rotation.
+    async fn put(&self, token: &str, value: &str) -> (u16, Value) {
+        let event = self.simulator.event(&self.arn, token, "createSecret");
+        let put = json!({
+            "ClientRequestToken": token,
+            "SecretString": value,
+            "VersionStages": ["AWSPENDING"],
+            "RotationToken": event["RotationToken"],
+        });
+        self.aws("PutSecretValue", put).await
+    }
+
+    fn current_key(&self) -> String {
+        let state = self.simulator.state();
+        let id = state.secret(&self.arn).key_id("AWSCURRENT");
+        id.unwrap().to_owned()
+    }
+
+    async fn rotate(&self) {
+        let outcome = self
+            .simulator
+            .rotate(&self.arn, &async |event| self.step(event).await)
+            .await;
+        assert_eq!(outcome, Outcome::Succeeded);
     }
 
     /// Returns the violations and clears them, so that the simulator does not panic.

@@ -1,0 +1,134 @@
+//! Healing: removes `AWSPENDING` from a version that can never become current, so that the next attempt starts over.
+//!
+//! The key of the version becomes an orphan, which a later finishSecret deletes. Healing deletes no key.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Pending, Rotation};
+use crate::confluent::{ApiKeyId, ProbeOutcome};
+use crate::error::Error;
+use crate::keys::credentials::ControlPlane;
+use crate::secret::{self, PENDING, SecretValue, StagingLabels};
+
+/// The age of a version, in seconds, from which its key counts as deleted if Confluent Cloud does not return it. The key of a
+/// younger version may not be listed yet.
+const MIN_DELETED_AGE: i64 = 10 * 60;
+
+impl Rotation<'_> {
+    /// Checks that the pending value can replace the current one.
+    ///
+    /// # Errors
+    /// Returns the reason to heal.
+    pub(super) fn check_pending(
+        &self,
+        pending: &Pending,
+        current: &SecretValue,
+    ) -> Result<(), Error> {
+        let version = self.event.token.clone();
+        if Some(&pending.key.id) == current.api_key().map(|key| &key.id) {
+            return Err(Error::PendingIsCurrent { version });
+        }
+        if let Err(source) = pending.value.has_same_scope_as(current) {
+            return Err(Error::PendingMismatch { version, source });
+        }
+        // Promoting a value that was created from an earlier one would revert the change.
+        if !pending.value.differs_only_in_key_from(current) {
+            return Err(Error::PendingOutdated { version });
+        }
+        Ok(())
+    }
+
+    /// Heals if the pending version cannot be used. A version that cannot be read is not healed.
+    pub(super) async fn heal_if_unusable<T>(
+        &self,
+        labels: &StagingLabels,
+        result: Result<T, Error>,
+    ) -> Result<T, Error> {
+        match result {
+            Err(
+                reason @ (Error::PendingIsCurrent { .. }
+                | Error::PendingMismatch { .. }
+                | Error::PendingOutdated { .. }
+                | Error::InvalidSecretValue { .. }
+                | Error::VersionWithoutKey { .. }
+                | Error::SecretsManager(secret::Error::Binary { .. })),
+            ) => Err(self.heal(labels, reason).await),
+            result => result,
+        }
+    }
+
+    /// Heals if `error`, with which the verification of the pending key failed, means that the key was deleted. Returns the
+    /// error of the step.
+    pub(super) async fn diagnose(
+        &self,
+        error: Error,
+        labels: &StagingLabels,
+        control_plane: &ControlPlane<'_>,
+        (pending, current): (&Pending, &SecretValue),
+    ) -> Error {
+        let is_rejected = matches!(
+            error,
+            Error::PendingKeyNotListed { .. }
+                | Error::PendingKeyNotAccepted {
+                    outcome: ProbeOutcome::NotAccepted,
+                    ..
+                }
+        );
+        // If the diagnosis fails, too, the first error is reported.
+        if !is_rejected || !matches!(is_deleted(control_plane, pending, current).await, Ok(true)) {
+            return error;
+        }
+        self.heal(labels, self.pending_key_deleted(pending)).await
+    }
+
+    pub(super) fn pending_key_deleted(&self, pending: &Pending) -> Error {
+        Error::PendingKeyDeleted {
+            key: pending.key.id.to_string(),
+            version: self.event.token.clone(),
+        }
+    }
+
+    /// Removes `AWSPENDING`. Returns the error that reports the reason, or why the label could not be removed.
+    pub(super) async fn heal(&self, labels: &StagingLabels, reason: Error) -> Error {
+        let (arn, version) = (&labels.arn, &self.event.token);
+        let Err(error) = self.secrets.remove_label(arn, version, PENDING).await else {
+            return reason;
+        };
+        // The label may already have been removed.
+        match self.secrets.describe(arn).await {
+            Ok(now) if !now.has(version, PENDING) => reason,
+            _ => error.into(),
+        }
+    }
+}
+
+/// Returns whether the pending key was deleted: its version is old enough, a list that contains the current key does not
+/// contain it, and Confluent Cloud does not return it by its ID. An initial key and a copy of the current key never count as
+/// deleted.
+pub(super) async fn is_deleted(
+    control_plane: &ControlPlane<'_>,
+    pending: &Pending,
+    current: &SecretValue,
+) -> Result<bool, Error> {
+    let Some(expected) = current.api_key().map(|key| &key.id) else {
+        return Ok(false);
+    };
+    let id = &pending.key.id;
+    if id == expected || !is_old(pending) {
+        return Ok(false);
+    }
+    let keys = control_plane.list(current.owner()).await?;
+    let lists = |id: &ApiKeyId| keys.iter().any(|key| key.id == id.as_str());
+    if lists(id) || !lists(expected) {
+        return Ok(false);
+    }
+    Ok(control_plane.read(id).await?.is_none())
+}
+
+/// Returns whether the key of the version counts as deleted if Confluent Cloud does not return it.
+pub(super) fn is_old(pending: &Pending) -> bool {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = i64::try_from(since_epoch.unwrap_or_default().as_secs()).unwrap_or_default();
+    let age = pending.created_at.map(|created_at| now - created_at);
+    age > Some(MIN_DELETED_AGE)
+}
