@@ -41,12 +41,13 @@
 //!
 //! # Rules that explain most of the code
 //!
-//! * **A key in use is not deleted before its replacement is current.** A key is deleted only if a version of this secret contained it
-//!   or it has this secret's [ownership tag](keys::ownership::OwnershipTag), and only if the secret's owner owns it.
-//! * **An abandoned rotation's key is deleted once another version is current**, because Secrets Manager then rejects the
-//!   promotion of the abandoned version, or 30 minutes after it was created, when no invocation can still promote it.
-//! * **The staging labels are read immediately before the promotion and before each `DELETE`** of a key that a version may
-//!   contain, and the key list is read before them. If no label has moved, no key in the list can belong to a later rotation.
+//! * **A key is deleted on evidence from Confluent Cloud**, never because the secret names it: its
+//!   [ownership tag](keys::ownership::OwnershipTag), owner, resource and creation time. [`keys::deletion`] decides every deletion.
+//! * **Keys are deleted after the promotion**, because Secrets Manager then rejects the promotion of an abandoned version. Only keys
+//!   that were created before the current one are deleted, so no key can belong to a later rotation.
+//! * **The staging labels are read immediately before the promotion and before each `DELETE`.** If a label has moved, nothing more
+//!   is deleted.
+//! * **A version that can never become current is healed**: `AWSPENDING` is removed, and the next attempt starts over.
 //! * **A request whose outcome is unknown is not treated as failed.** A `POST` is retried only if it cannot
 //!   have created a key. A key that it created and that is not stored is an orphan, which a later step deletes.
 
