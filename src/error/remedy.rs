@@ -19,10 +19,10 @@ impl Error {
             Self::StagingLabelMoved => RESUME_ROTATION,
             Self::InvalidSecretValue { label, source } => for_value(label, source),
             Self::InvalidAdminSecretValue { source, .. } => for_value(CURRENT, source),
-            Self::VersionWithoutKey { label: PENDING }
-            | Self::VersionWithoutValue { label: PENDING, .. }
+            Self::VersionWithoutValue { label: PENDING, .. }
             | Self::PendingKeyScopeMismatch { .. } => REMOVE_PENDING_LABEL,
-            Self::PendingIsCurrent { .. }
+            Self::VersionWithoutKey { label: PENDING }
+            | Self::PendingIsCurrent { .. }
             | Self::PendingMismatch { .. }
             | Self::PendingOutdated { .. }
             | Self::PendingKeyDeleted { .. } => HEALED,
@@ -98,8 +98,8 @@ fn for_value(label: &str, error: &value::Error) -> &'static str {
     match error {
         // The pending value was created from the current one, so the current one is too large.
         value::Error::TooLarge { .. } => "Move other fields to another secret",
-        value::Error::ScopeMismatch(_) => REMOVE_PENDING_LABEL,
-        _ if label == PENDING => REMOVE_PENDING_LABEL,
+        value::Error::ScopeMismatch(_) => HEALED,
+        _ if label == PENDING => HEALED,
         value::Error::NotAnObject { .. } => {
             "Store key/value pairs: apiKey, apiSecret and (not in admin secrets) serviceAccountId"
         }

@@ -3,12 +3,11 @@
 //! Confluent returns a key's secret only once. If the function stops between creating the key and storing it, the key
 //! cannot be used. Every key therefore carries an ownership tag, so that a later step can find and delete it.
 
-use super::healing::{is_deleted, is_old};
-use super::{Pending, Rotation, key_in, record, resource};
+use super::{Rotation, key_in, record, resource};
 use crate::config::{CurrentKeyCheck, KeyVerification};
 use crate::confluent::{
-    self, ApiKey, ApiKeyId, ApiKeyMetadata, ApiKeySpec, ErrorKind, ProbeOutcome, Resource,
-    ResourceReference, STORE_RESERVE,
+    self, ApiKey, ApiKeyId, ApiKeyMetadata, ApiKeySpec, ErrorKind, Resource, ResourceReference,
+    STORE_RESERVE,
 };
 use crate::error::Error;
 use crate::http::RESPONSE_RESERVE;
@@ -16,7 +15,7 @@ use crate::keys::credentials::ControlPlane;
 use crate::keys::deletion::{Deletion, Evidence, delete_key};
 use crate::keys::ownership::{self, Ownership, OwnershipTag};
 use crate::keys::verification::{self, Verification};
-use crate::secret::{self, PENDING, PREVIOUS, SecretValue, SecretVersion, StagingLabels};
+use crate::secret::{PENDING, PREVIOUS, SecretValue, SecretVersion, StagingLabels};
 
 /// The result of a step that stored its key.
 const STORED: &str = "created an API key and stored it as AWSPENDING";
@@ -112,61 +111,6 @@ impl Rotation<'_> {
             return Err(Error::CreationOutcomeUnknown { source });
         }
         self.store(&current, &key).await
-    }
-
-    /// Keeps the pending version, unless it can never become current.
-    async fn keep_pending(
-        &self,
-        labels: &StagingLabels,
-        version: Result<Option<SecretVersion>, secret::Error>,
-        current: &SecretValue,
-    ) -> Result<&'static str, Error> {
-        let pending = self.parse_pending(version).and_then(|pending| {
-            self.check_pending(&pending, current)?;
-            Ok(pending)
-        });
-        let pending = self.heal_if_unusable(labels, pending).await?;
-        // If this cannot be determined, testSecret reports the cause.
-        let is_deleted = self
-            .is_rejected_and_deleted(labels, &pending, current)
-            .await;
-        if matches!(is_deleted, Ok(true)) {
-            return Err(self.heal(labels, self.pending_key_deleted(&pending)).await);
-        }
-        Ok("no action required: the pending version has a value")
-    }
-
-    /// Returns whether the pending key was deleted, and its resource rejects it or the function cannot probe.
-    async fn is_rejected_and_deleted(
-        &self,
-        labels: &StagingLabels,
-        pending: &Pending,
-        current: &SecretValue,
-    ) -> Result<bool, Error> {
-        if !is_old(pending) {
-            return Ok(false);
-        }
-        let control_plane = self
-            .control_plane(labels, current, current.api_key())
-            .await?;
-        if !is_deleted(&control_plane, pending, current).await? {
-            return Ok(false);
-        }
-        let (verifier, resource) = (self.verifier(), resource(&pending.value)?);
-        if !verifier.can_probe(&resource) {
-            return Ok(true);
-        }
-        let keys: Vec<&ApiKeyId> = current.api_key().map(|key| &key.id).into_iter().collect();
-        let target = verifier.target(&control_plane, &pending.value, &resource, None, &keys);
-        let target = target.await?;
-        let probed = verifier.verify_current(&pending.key, &target, self.deadline);
-        Ok(matches!(
-            probed.await,
-            Err(Error::CurrentKeyNotAccepted {
-                outcome: ProbeOutcome::NotAccepted,
-                ..
-            })
-        ))
     }
 
     /// Returns the current key if there is one and `CURRENT_KEY_CHECK` requires a check.

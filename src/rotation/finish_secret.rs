@@ -100,7 +100,8 @@ impl Rotation<'_> {
             return Ok((now.await.unwrap_or_else(|_| labels.clone()), true));
         };
         // This or another invocation may have moved AWSCURRENT although the request failed.
-        let now = self.secrets.describe(arn).await?;
+        let now = self.secrets.describe_after_write(arn, version, CURRENT);
+        let now = now.await?;
         if now.has(version, CURRENT) {
             Ok((now, true))
         } else if now.version_with(CURRENT) == Some(from) {

@@ -4,11 +4,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Pending, Rotation};
+use super::{Pending, Rotation, resource};
 use crate::confluent::{ApiKeyId, ProbeOutcome};
 use crate::error::Error;
 use crate::keys::credentials::ControlPlane;
-use crate::secret::{self, PENDING, SecretValue, StagingLabels};
+use crate::secret::{self, PENDING, SecretValue, SecretVersion, StagingLabels};
 
 /// The age of a version, in seconds, from which its key counts as deleted if Confluent Cloud does not return it. The key of a
 /// younger version may not be listed yet.
@@ -57,6 +57,61 @@ impl Rotation<'_> {
         }
     }
 
+    /// Keeps the pending version, unless it can never become current.
+    pub(super) async fn keep_pending(
+        &self,
+        labels: &StagingLabels,
+        version: Result<Option<SecretVersion>, secret::Error>,
+        current: &SecretValue,
+    ) -> Result<&'static str, Error> {
+        let pending = self.parse_pending(version).and_then(|pending| {
+            self.check_pending(&pending, current)?;
+            Ok(pending)
+        });
+        let pending = self.heal_if_unusable(labels, pending).await?;
+        // If this cannot be determined, testSecret reports the cause.
+        let is_deleted = self
+            .is_rejected_and_deleted(labels, &pending, current)
+            .await;
+        if matches!(is_deleted, Ok(true)) {
+            return Err(self.heal(labels, self.pending_key_deleted(&pending)).await);
+        }
+        Ok("no action required: the pending version has a value")
+    }
+
+    /// Returns whether the pending key was deleted, and its resource rejects it or the function cannot probe.
+    async fn is_rejected_and_deleted(
+        &self,
+        labels: &StagingLabels,
+        pending: &Pending,
+        current: &SecretValue,
+    ) -> Result<bool, Error> {
+        if !is_old(pending) {
+            return Ok(false);
+        }
+        let control_plane = self
+            .control_plane(labels, current, current.api_key())
+            .await?;
+        if !is_deleted(&control_plane, pending, current).await? {
+            return Ok(false);
+        }
+        let (verifier, resource) = (self.verifier(), resource(&pending.value)?);
+        if !verifier.can_probe(&resource) {
+            return Ok(true);
+        }
+        let keys: Vec<&ApiKeyId> = current.api_key().map(|key| &key.id).into_iter().collect();
+        let target = verifier.target(&control_plane, &pending.value, &resource, None, &keys);
+        let target = target.await?;
+        let probed = verifier.verify_current(&pending.key, &target, self.deadline);
+        Ok(matches!(
+            probed.await,
+            Err(Error::CurrentKeyNotAccepted {
+                outcome: ProbeOutcome::NotAccepted,
+                ..
+            })
+        ))
+    }
+
     /// Heals if `error`, with which the verification of the pending key failed, means that the key was deleted. Returns the
     /// error of the step.
     pub(super) async fn diagnose(
@@ -81,7 +136,7 @@ impl Rotation<'_> {
         self.heal(labels, self.pending_key_deleted(pending)).await
     }
 
-    pub(super) fn pending_key_deleted(&self, pending: &Pending) -> Error {
+    fn pending_key_deleted(&self, pending: &Pending) -> Error {
         Error::PendingKeyDeleted {
             key: pending.key.id.to_string(),
             version: self.event.token.clone(),
@@ -89,7 +144,7 @@ impl Rotation<'_> {
     }
 
     /// Removes `AWSPENDING`. Returns the error that reports the reason, or why the label could not be removed.
-    pub(super) async fn heal(&self, labels: &StagingLabels, reason: Error) -> Error {
+    async fn heal(&self, labels: &StagingLabels, reason: Error) -> Error {
         let (arn, version) = (&labels.arn, &self.event.token);
         let Err(error) = self.secrets.remove_label(arn, version, PENDING).await else {
             return reason;
@@ -105,7 +160,7 @@ impl Rotation<'_> {
 /// Returns whether the pending key was deleted: its version is old enough, a list that contains the current key does not
 /// contain it, and Confluent Cloud does not return it by its ID. An initial key and a copy of the current key never count as
 /// deleted.
-pub(super) async fn is_deleted(
+async fn is_deleted(
     control_plane: &ControlPlane<'_>,
     pending: &Pending,
     current: &SecretValue,
@@ -126,7 +181,7 @@ pub(super) async fn is_deleted(
 }
 
 /// Returns whether the key of the version counts as deleted if Confluent Cloud does not return it.
-pub(super) fn is_old(pending: &Pending) -> bool {
+fn is_old(pending: &Pending) -> bool {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = i64::try_from(since_epoch.unwrap_or_default().as_secs()).unwrap_or_default();
     let age = pending.created_at.map(|created_at| now - created_at);

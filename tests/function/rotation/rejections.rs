@@ -207,3 +207,49 @@ async fn a_secret_whose_key_was_deleted_is_recovered_with_current_key_check_off(
         "the check is on again"
     );
 }
+
+/// Another tool, such as Terraform, may store a value whose key an earlier rotation deleted.
+#[tokio::test]
+async fn an_earlier_value_that_was_stored_again_is_recognized_by_the_key_of_aws_previous() {
+    for policy in [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation] {
+        for rotations in [1, 2] {
+            let world = World::new(Setting {
+                policy,
+                ..Setting::default()
+            })
+            .await;
+            let earlier = world.value("AWSCURRENT").to_string();
+            for _ in 0..rotations {
+                assert_eq!(world.rotate().await, Outcome::Succeeded);
+            }
+            let replaced = world.key("AWSCURRENT").unwrap();
+            world.set_current_key_guarantee(CurrentKeyGuarantee::Off);
+            world.simulator.store_manually(&world.arn, &earlier);
+            let is_deleted = !world.all_keys().contains(&world.initial_key);
+            let keys = world.all_keys();
+
+            let outcome = world.step("createSecret").await;
+
+            let case = (policy, rotations);
+            if is_deleted {
+                let error = outcome.unwrap_err();
+                assert_eq!(error.error_type, "CurrentKeyNotOfOwner", "{case:?}");
+                let message = &error.error_message;
+                for part in [replaced.as_str(), "AWSPREVIOUS", "move AWSCURRENT"] {
+                    assert!(message.contains(part), "{case:?}: {message}");
+                }
+                assert!(!message.contains("CURRENT_KEY_CHECK"), "{message}");
+                assert_eq!(world.all_keys(), keys, "{case:?}");
+                let report = world.preflight().await;
+                let check = report
+                    .checks
+                    .iter()
+                    .find(|check| check.name == "current-key");
+                let observed = &check.unwrap().finding.observed;
+                assert!(observed.contains(&replaced), "{case:?}: {observed}");
+            } else {
+                assert!(outcome.is_ok(), "{case:?}: {outcome:?}");
+            }
+        }
+    }
+}
