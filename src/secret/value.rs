@@ -210,10 +210,16 @@ impl SecretValue {
         mismatch.map_or(Ok(()), |(field, _)| Err(Error::ScopeMismatch(field)))
     }
 
-    /// Returns whether this value is `current` with another key and no other difference.
+    /// Returns whether this value is `current` with another key and no other difference. Whitespace, the order of fields and
+    /// the spelling of strings are no difference: another version of the function may have written the value.
     pub fn differs_only_in_key_from(&self, current: &Self) -> bool {
-        self.api_key()
-            .is_some_and(|key| current.with_api_key(key).as_ref() == Ok(&self.json))
+        let replaced = self.api_key().map(|key| current.with_api_key(key));
+        let Some(Ok(replaced)) = replaced else {
+            return false;
+        };
+        let parse = |json: &Redacted| serde_json::from_str::<serde_json::Value>(json.expose()).ok();
+        replaced == self.json
+            || parse(&replaced).is_some_and(|json| parse(&self.json) == Some(json))
     }
 
     /// Returns the resource and its environment in a normalized spelling.
