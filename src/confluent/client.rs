@@ -154,6 +154,11 @@ impl Client {
         }
     }
 
+    /// Returns the deadline of the requests.
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
     /// Returns the same client with another deadline.
     #[must_use]
     pub fn with_deadline(&self, deadline: Deadline) -> Self {

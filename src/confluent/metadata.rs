@@ -1,5 +1,7 @@
 //! An API key's metadata as the control plane returns it. IDs in it are checked before they become part of a URL.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::{Error, MAX_ID_LENGTH};
 
 /// The metadata of an API key: everything except its secret.
@@ -21,7 +23,19 @@ pub struct ApiKeyMetadata {
     pub created_at: Option<i64>,
 }
 
+/// How far `created_at` may be ahead of the function's clock, in seconds.
+const MAX_CLOCK_SKEW: i64 = 5 * 60;
+
 impl ApiKeyMetadata {
+    /// Returns the creation time unless it is absent, zero or in the future.
+    pub fn plausible_created_at(&self) -> Option<i64> {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        let now = i64::try_from(since_epoch.as_secs()).ok()?;
+        let range = 1..=now.saturating_add(MAX_CLOCK_SKEW);
+        self.created_at
+            .filter(|created_at| range.contains(created_at))
+    }
+
     /// Returns the environment as a segment of a URL's path.
     pub fn environment_for_path(&self) -> Result<Option<String>, Error> {
         path_segment(self.environment.as_deref(), "an environment")

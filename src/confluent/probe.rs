@@ -152,6 +152,10 @@ impl Client {
                 error
                 @ (http::Error::ResponseTooLong { .. } | http::Error::DeadlineExceeded { .. }),
             ) => ProbeOutcome::Inconclusive(error.to_string()),
+            // The endpoint has responded.
+            Err(error) if error.is_incomplete_response() => {
+                ProbeOutcome::Inconclusive(joined(&error))
+            }
             Err(error) => ProbeOutcome::Unreachable(joined(&error)),
         })
     }

@@ -14,7 +14,7 @@ use lambda_runtime::Diagnostic;
 
 use crate::confluent::{self, ApiKeyId, ApiKeyMetadata, ProbeOutcome, UnknownResource};
 use crate::http::{self, joined};
-use crate::secret::{self, SecretValue, value};
+use crate::secret::{self, SecretValue, StagingLabels, value};
 
 /// A failed step. The [names](Error::name) of the variants are stable, because alarms and runbooks use them.
 #[derive(strum_macros::IntoStaticStr, thiserror::Error)]
@@ -34,7 +34,7 @@ pub enum Error {
     InitialKeyNotAllowed,
     #[error("the secret contains no key, and no admin secret is configured to create one")]
     InitialKeyRequiresAdminSecret,
-    #[error("{secret} is a replica of the secret in {primary}")]
+    #[error("{secret} is a replica (primary: {primary})")]
     ReplicaSecret { secret: String, primary: String },
     #[error("the current key {key} is also the key of the admin secret")]
     CurrentKeyIsAdminKey { key: String },
@@ -85,7 +85,9 @@ pub enum Error {
     CurrentKeyScopeMismatch { key: String },
     #[error("could not verify the current key {key}: the last probe was {outcome}")]
     CurrentKeyNotAccepted { key: String, outcome: ProbeOutcome },
-    #[error("Confluent Cloud lists the key {previous} of AWSPREVIOUS")]
+    #[error(
+        "the current key may have been deleted, but Confluent Cloud lists {previous}, the key of AWSPREVIOUS"
+    )]
     EarlierValueStored {
         previous: String,
         source: Box<Error>,
@@ -120,7 +122,7 @@ pub enum Error {
         elapsed: Duration,
         probes: u32,
     },
-    #[error("the pending key {key} was deleted, so AWSPENDING was removed from {version}")]
+    #[error("the pending key {key} of version {version} was deleted")]
     PendingKeyDeleted { key: String, version: String },
     #[error("Confluent Cloud does not return the key {key} of this rotation")]
     PendingKeyNotListed { key: String },
@@ -169,6 +171,15 @@ impl Error {
         };
         let (key, owner) = (key.to_string(), owner.to_owned());
         Self::CurrentKeyNotOfOwner { key, owner, source }
+    }
+
+    /// Returns [`ReplicaSecret`](Self::ReplicaSecret) if the secret is a replica.
+    pub fn if_replica(labels: &StagingLabels) -> Result<(), Self> {
+        let Some(primary) = labels.primary.clone() else {
+            return Ok(());
+        };
+        let secret = labels.arn.clone();
+        Err(Self::ReplicaSecret { secret, primary })
     }
 
     /// Returns [`EarlierValueStored`](Self::EarlierValueStored) if `keys` does not contain the current key, but the key of

@@ -67,7 +67,8 @@ const NAME_ADMIN_SECRET: &str =
 const RESUME_ROTATION: &str = "The next attempt resumes the rotation. After a rollback, remove AWSPENDING, or that version is \
                                promoted again";
 const REMOVE_PENDING_LABEL: &str = "Remove AWSPENDING from the version and start a new rotation";
-const HEALED: &str = "The next attempt starts over. If Secrets Manager does not start a new rotation, call RotateSecret";
+const HEALED: &str = "AWSPENDING was removed, and the next attempt starts over. If Secrets Manager does not start a new \
+                      rotation, call RotateSecret";
 const SEPARATE_ADMIN_KEY: &str =
     "Store another key in one of the two secrets, or name the secret itself as its admin secret";
 const MOVE_LABEL_BACK: &str = "If an earlier value was stored again, move AWSCURRENT to the version labeled AWSPREVIOUS. Otherwise, correct apiKey and \
@@ -100,6 +101,7 @@ fn for_value(label: &str, error: &value::Error) -> &'static str {
         value::Error::TooLarge { .. } => "Move other fields to another secret",
         value::Error::ScopeMismatch(_) => HEALED,
         _ if label == PENDING => HEALED,
+        value::Error::Binary => "Store the value as a string (SecretString)",
         value::Error::NotAnObject { .. } => {
             "Store key/value pairs: apiKey, apiSecret and (not in admin secrets) serviceAccountId"
         }

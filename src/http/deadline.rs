@@ -96,6 +96,22 @@ impl Backoff {
             delay.mul_f64(1.0 - Self::JITTER * fastrand::f64())
         })
     }
+
+    /// Reads until the result `is_complete`, or until the last retry or the deadline. Returns the last result.
+    pub async fn until<T, E>(
+        self,
+        deadline: Deadline,
+        read: impl AsyncFn() -> Result<T, E>,
+        is_complete: impl Fn(&T) -> bool,
+    ) -> Result<T, E> {
+        for delay in self.delays() {
+            let result = read().await?;
+            if is_complete(&result) || deadline.wait(delay).await.is_err() {
+                return Ok(result);
+            }
+        }
+        read().await
+    }
 }
 
 /// Returns a random delay of at least `delay`. A delay that the server requested must not be shortened.

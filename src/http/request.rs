@@ -139,6 +139,11 @@ impl Error {
         matches!(self, Self::Rejected(response) if response.status == StatusCode::TOO_MANY_REQUESTS)
     }
 
+    /// Returns whether the server responded with an incomplete body.
+    pub fn is_incomplete_response(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown { source, .. } if source.is_body() || source.is_decode())
+    }
+
     /// Returns whether the request may have taken effect although it failed.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {

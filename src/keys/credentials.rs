@@ -152,6 +152,39 @@ impl<'a> ControlPlane<'a> {
         }
     }
 
+    /// Deletes the key with `id`. Succeeds if it was already deleted. Calls `is_unused` before each attempt except the first, and
+    /// stops if it returns `false`.
+    ///
+    /// # Errors
+    /// Returns [`Error::KeyDeletionFailed`], or an error if the admin secret cannot be read.
+    pub async fn delete(
+        &self,
+        owner: &str,
+        id: &ApiKeyId,
+        expected_key: Option<&ApiKeyId>,
+        is_unused: impl AsyncFn() -> bool,
+    ) -> Result<(), Error> {
+        let delete = async |client: &confluent::Client, key: &ApiKey| {
+            client.delete(key, id, &is_unused).await
+        };
+        let source = match self.send_while(delete, &is_unused).await {
+            Ok(()) => return Ok(()),
+            Err(Error::Confluent(source)) => source,
+            Err(error) => return Err(error),
+        };
+        // Confluent may return 403 for a key that does not exist. A list that contains `expected_key` distinguishes the two.
+        if source.kind() == Some(ErrorKind::Forbidden)
+            && let Ok(keys) = self.list(owner).await
+        {
+            let lists = |id: &ApiKeyId| keys.iter().any(|key| key.id == id.as_str());
+            if expected_key.is_some_and(lists) && !lists(id) {
+                return Ok(());
+            }
+        }
+        let key = id.to_string();
+        Err(Error::KeyDeletionFailed { key, source })
+    }
+
     /// Sends a request, and once more with the admin secret's current key if its earlier key is rejected.
     pub async fn send<T>(
         &self,
@@ -173,10 +206,13 @@ impl<'a> ControlPlane<'a> {
             && let Some(arn) = &self.admin_secret
         {
             let current = admin_key(self.secrets, arn).await?;
-            if current != key && is_wanted().await {
-                let (rejected_key_id, admin_key_id) = (&key.id, &current.id);
-                tracing::info!(%rejected_key_id, %admin_key_id, "the admin secret was rotated");
-                *self.key.lock().await = current.clone();
+            if current == key {
+                return Ok(outcome?);
+            }
+            let (rejected_key_id, admin_key_id) = (&key.id, &current.id);
+            tracing::info!(%rejected_key_id, %admin_key_id, "the admin secret was rotated");
+            *self.key.lock().await = current.clone();
+            if is_wanted().await {
                 return Ok(request(self.client, &current).await?);
             }
         }

@@ -5,20 +5,17 @@
 //! immediately before each `DELETE`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::credentials::ControlPlane;
 use super::ownership::{Ownership, OwnershipTag};
-use crate::confluent::{self, ApiKey, ApiKeyId, ApiKeyMetadata, ErrorKind, Resource};
+use crate::confluent::{ApiKeyId, ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::http::joined;
 use crate::secret::{self, PENDING, PREVIOUS, SecretValue, StagingLabels};
 
-/// How far `created_at` may be ahead of the function's clock, in seconds.
-const MAX_CLOCK_SKEW: i64 = 5 * 60;
-
 /// The longest time for reading the staging labels before a key is deleted to free quota, retries included. An invocation that
-/// would store and promote the key meanwhile must first verify it, which takes longer.
+/// stores and promotes the key in the meantime verifies it first, twice, which takes as long by default.
 const MAX_LABEL_READ: Duration = Duration::from_secs(20);
 
 /// The result of [`Deletion::delete`].
@@ -28,7 +25,8 @@ pub enum Outcome {
     Deleted,
     /// The rule does not allow the deletion, or the key no longer exists.
     Kept,
-    /// A label has moved since the key was chosen. Nothing more is deleted in this invocation.
+    /// The labels, or the pending version whose key needs quota, have changed since the key was chosen. Nothing more is deleted
+    /// in this invocation.
     Stopped,
 }
 
@@ -39,14 +37,12 @@ pub struct Evidence<'a> {
     pub control_plane: &'a ControlPlane<'a>,
     /// Secrets Manager.
     pub secrets: &'a secret::Client,
-    /// The owner of the secret's keys.
-    pub owner: &'a str,
+    /// The current value.
+    pub value: &'a SecretValue,
     /// The resource that the secret's keys are scoped to.
     pub resource: &'a Resource,
     /// The owner's keys.
     pub keys: &'a [ApiKeyMetadata],
-    /// The ID of the current key.
-    pub current: &'a ApiKeyId,
     /// The staging labels with which keys are chosen.
     pub labels: StagingLabels,
 }
@@ -60,8 +56,10 @@ pub struct Deletion<'a> {
     tag: Option<OwnershipTag>,
     /// The values of the versions that have a label.
     values: BTreeMap<String, SecretValue>,
-    /// The pending version, if keys are deleted to free quota for its key.
-    version_without_value: Option<&'a str>,
+    /// The pending version whose key needs quota.
+    quota_version: Option<&'a str>,
+    /// The version from which `AWSPREVIOUS` was removed.
+    unlabeled_version: Option<String>,
     is_stopped: bool,
 }
 
@@ -72,7 +70,8 @@ impl<'a> Deletion<'a> {
     /// Returns the reason if no key may be deleted: Confluent Cloud does not list the current key, a replica may still serve an
     /// earlier value, or a version cannot be read.
     pub async fn prepare(evidence: Evidence<'a>) -> Result<Self, String> {
-        let id = evidence.current.as_str();
+        let id = evidence.value.api_key().map(|key| key.id.as_str());
+        let id = id.ok_or("the current version contains no key")?;
         let current = evidence.keys.iter().find(|key| key.id == id);
         let current = current.ok_or("Confluent Cloud does not list the current key")?;
         let tag = Ownership::of(current, &evidence.labels.arn).tag_of_this_secret();
@@ -80,7 +79,8 @@ impl<'a> Deletion<'a> {
             tag,
             current,
             values: read_values(&evidence).await?,
-            version_without_value: None,
+            quota_version: None,
+            unlabeled_version: None,
             is_stopped: false,
             evidence,
         })
@@ -125,11 +125,23 @@ impl<'a> Deletion<'a> {
         orphans.map(|key| key.id.as_str()).collect()
     }
 
-    /// Returns the previous key and why it is kept, if it is listed and the rule does not allow its deletion at any age.
-    pub fn kept_previous_key(&self) -> Option<String> {
-        let id = self.previous_key()?;
-        let reason = self.check(self.listed(id)?).err()?;
-        Some(format!("{id} is kept: {reason}"))
+    /// Returns the orphaned keys that the rule allows to be deleted once they are older than the current key, and the orphaned
+    /// and previous keys that it does not allow to be deleted, with the reasons.
+    pub async fn orphaned_and_kept(&self) -> (Vec<&'a str>, Vec<String>) {
+        let (mut orphaned, mut kept) = (Vec::new(), Vec::new());
+        for id in self.orphans(None) {
+            match self.decide(id).await {
+                Ok(key) if key.plausible_created_at().is_some() => orphaned.push(id),
+                Ok(_) => kept.push(format!("{id} is kept: its creation time is unknown")),
+                Err(reason) => kept.extend(reason.map(|reason| format!("{id} is kept: {reason}"))),
+            }
+        }
+        if let Some(id) = self.previous_key()
+            && let Err(Some(reason)) = self.decide(id).await
+        {
+            kept.push(format!("{id} is kept: {reason}"));
+        }
+        (orphaned, kept)
     }
 
     /// Returns whether the rule allows the deletion of a key to free quota.
@@ -143,28 +155,33 @@ impl<'a> Deletion<'a> {
     }
 
     /// Deletes at most one key, so that a key for `version` can be created: an orphan of this version, another orphan or the
-    /// previous key. Only an orphan of this version is deleted if the current key `is_verified` not to be. The pending version
-    /// must not have a value yet, and the key may be younger than the current one. Returns whether a key may have been deleted,
-    /// and what happened.
+    /// previous key. Unless the current key `is_verified`, deletes only an orphan of this version. The version must not have a
+    /// value yet, and the key may be younger than the current one. Returns whether a key may have been deleted, and what
+    /// happened.
     pub async fn free_quota(mut self, version: &'a str, is_verified: bool) -> (bool, String) {
-        self.version_without_value = Some(version);
-        let mut ids = self.orphans(Some(version));
-        let mut result = "no key was deleted, because the current key was not verified and there is no orphaned key of this version";
+        self.quota_version = Some(version);
         let previous = self.previous_key().map(str::to_owned);
+        let mut ids = self.orphans(Some(version));
         if is_verified {
             let others = self.orphans(None).into_iter().chain(previous.as_deref());
+            let others: Vec<&str> = others.filter(|id| !ids.contains(id)).collect();
             ids.extend(others);
-            result = "no key was deleted, because the rule for deletion allows none of this secret's keys";
         }
-        let mut result = result.to_owned();
-        let mut tried = BTreeSet::new();
+        let mut result = if is_verified || !ids.is_empty() {
+            "no key was deleted, because the rule for deletion allows none of this secret's keys"
+        } else {
+            "no key was deleted, because the current key is not verified and there is no orphaned key of this version"
+        }
+        .to_owned();
         for id in ids {
-            if !tried.insert(id) {
-                continue;
-            }
             match self.delete(id).await {
                 Ok(Outcome::Deleted) => return (true, format!("deleted key {id}")),
-                Ok(Outcome::Stopped) => return (false, "no key was deleted, because a staging label has moved or another invocation stored a key".to_owned()),
+                Ok(Outcome::Stopped) => {
+                    return (
+                        false,
+                        "no key was deleted, because the secret has changed".to_owned(),
+                    );
+                }
                 Ok(Outcome::Kept) => {}
                 Err(error) => {
                     result = joined(&error);
@@ -185,36 +202,67 @@ impl<'a> Deletion<'a> {
         if self.is_stopped {
             return Ok(Outcome::Stopped);
         }
-        let control_plane = self.evidence.control_plane;
-        let reason = match self.listed(id) {
-            None => {
-                let read = control_plane.read(&ApiKeyId::new(id.to_owned())).await;
-                let exists = !matches!(read, Ok(None));
-                exists.then_some("Confluent Cloud does not list it with the secret's owner")
-            }
-            Some(_) if control_plane.authenticates_with(id).await => {
-                Some("the function authenticates with it")
-            }
-            Some(key) => match self.check(key).and_then(|()| self.check_age(key)) {
+        let reason = match self.decide(id).await {
+            Ok(key) => match self.check_age(key) {
                 Ok(()) => return self.delete_allowed(key).await,
                 Err(reason) => Some(reason),
             },
+            Err(reason) => reason,
         };
         if let Some(reason) = reason {
-            tracing::warn!(key_id = id, reason, "kept a key");
-            control_plane.metrics().count(|counts| counts.kept += 1);
+            self.warn_of_kept_key(id, reason);
         }
         Ok(Outcome::Kept)
+    }
+
+    /// Returns the key with `id` if the rule allows its deletion at some age. Otherwise returns the reason, or `None` if the key
+    /// no longer exists.
+    async fn decide(&self, id: &str) -> Result<&'a ApiKeyMetadata, Option<&'static str>> {
+        let control_plane = self.evidence.control_plane;
+        let Some(key) = self.listed(id) else {
+            let read = control_plane.read(&ApiKeyId::new(id.to_owned())).await;
+            let may_exist = !matches!(read, Ok(None));
+            return Err(
+                may_exist.then_some("Confluent Cloud does not list it with the secret's owner")
+            );
+        };
+        if control_plane.authenticates_with(id).await {
+            return Err(Some("the function authenticates with it"));
+        }
+        self.check(key).map(|()| key).map_err(Some)
+    }
+
+    fn warn_of_kept_key(&self, id: &str, reason: &str) {
+        tracing::warn!(key_id = id, reason, "kept a key");
+        let metrics = self.evidence.control_plane.metrics();
+        metrics.count(|counts| counts.kept += 1);
+    }
+
+    /// Warns if the rule will not allow the deletion of the previous key, which the policy keeps for the moment.
+    pub async fn warn_of_previous_key(&self) {
+        if let Some(id) = self.previous_key()
+            && let Err(Some(reason)) = self.decide(id).await
+        {
+            self.warn_of_kept_key(id, reason);
+        }
     }
 
     /// Checks everything that the list of keys and the versions show, except the creation time.
     fn check(&self, key: &ApiKeyMetadata) -> Result<(), &'static str> {
         let (resource, environment) = (key.resource.as_deref(), key.environment.as_deref());
-        if key.owner.as_deref() != Some(self.evidence.owner) {
-            return Err("it has another owner than the secret names");
+        if key.owner.as_deref() != Some(self.evidence.value.owner()) {
+            return Err("its owner is not the one that the secret names");
         }
         if !self.evidence.resource.matches(resource, environment) {
-            return Err("it is scoped to another resource than the secret names");
+            return Err("its resource is not the one that the secret names");
+        }
+        // The ID of a Flink region does not contain its environment.
+        let environments = key
+            .environment
+            .as_ref()
+            .zip(self.current.environment.as_ref());
+        if environments.is_some_and(|(key, current)| key != current) {
+            return Err("its environment is not the current key's");
         }
         if self.is_in_use(&key.id) {
             return Err("a version with a staging label contains it");
@@ -235,9 +283,11 @@ impl<'a> Deletion<'a> {
 
     /// Checks that the key is older than the current one.
     fn check_age(&self, key: &ApiKeyMetadata) -> Result<(), &'static str> {
-        let created = plausible(key.created_at).zip(plausible(self.current.created_at));
+        let created = key
+            .plausible_created_at()
+            .zip(self.current.plausible_created_at());
         let is_older = created.is_some_and(|(key, current)| key < current);
-        if is_older || self.version_without_value.is_some() {
+        if is_older || self.quota_version.is_some() {
             Ok(())
         } else {
             Err("it is not known to be older than the current key")
@@ -262,16 +312,19 @@ impl<'a> Deletion<'a> {
     }
 
     async fn delete_allowed(&mut self, key: &ApiKeyMetadata) -> Result<Outcome, Error> {
+        let is_orphan = self.previous_key() != Some(&key.id);
         let deleted = self.remove_label_and_delete(key).await;
         let metrics = self.evidence.control_plane.metrics();
         match deleted {
             Ok(true) => {
                 tracing::info!(deleted_key_id = key.id, "deleted a key");
+                metrics.count(|counts| counts.orphans += u64::from(is_orphan));
                 self.warn_of_lost_evidence(key);
                 Ok(Outcome::Deleted)
             }
             Ok(false) => {
-                tracing::warn!("stopped the deletion of keys because a staging label has moved");
+                tracing::warn!("stopped deleting keys because the secret has changed");
+                metrics.count(|counts| counts.kept += 1);
                 self.is_stopped = true;
                 Ok(Outcome::Stopped)
             }
@@ -295,12 +348,23 @@ impl<'a> Deletion<'a> {
         }
         let evidence = &self.evidence;
         let id = ApiKeyId::new(key.id.clone());
-        let is_unused = async || self.is_unchanged().await.unwrap_or(false);
-        let (owner, current) = (evidence.owner, Some(evidence.current));
-        match delete_key(evidence.control_plane, owner, &id, current, is_unused).await {
+        // The admin secret may have been rotated to this key in the meantime.
+        let is_unused = async || {
+            !evidence.control_plane.authenticates_with(&key.id).await
+                && self.is_unchanged().await.unwrap_or(false)
+        };
+        let (owner, current) = (evidence.value.owner(), evidence.value.api_key());
+        let current = current.map(|key| &key.id);
+        let control_plane = evidence.control_plane;
+        match control_plane.delete(owner, &id, current, is_unused).await {
             Ok(()) => Ok(true),
-            // A moved label is the reason that the deletion was not retried.
-            Err(_) if matches!(self.is_unchanged().await, Ok(false)) => Ok(false),
+            // The deletion was not retried, because a label has moved.
+            Err(error) if matches!(self.is_unchanged().await, Ok(false)) => {
+                let is_unknown = u64::from(error.may_have_taken_effect());
+                let metrics = evidence.control_plane.metrics();
+                metrics.count(|counts| counts.failed_deletions += is_unknown);
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
@@ -323,28 +387,34 @@ impl<'a> Deletion<'a> {
         }
         self.evidence.labels = without_label;
         self.values.remove(version);
+        self.unlabeled_version = Some(version.to_owned());
         Ok(true)
     }
 
-    /// Reads the staging labels. Returns whether none has moved since the key was chosen.
+    /// Describes the secret. Returns whether nothing has changed since the key was chosen, except what the function itself changed.
     async fn is_unchanged(&self) -> Result<bool, Error> {
         let Evidence {
             secrets, labels, ..
         } = &self.evidence;
-        let Some(version) = self.version_without_value else {
-            return Ok(secrets.describe(&labels.arn).await?.is_same_as(labels));
+        let is_complete = |now: &StagingLabels| {
+            let removed = self.unlabeled_version.as_ref();
+            removed.is_none_or(|version| !now.has(version, PREVIOUS))
+        };
+        let Some(version) = self.quota_version else {
+            let now = secrets.describe_until(&labels.arn, is_complete).await?;
+            return Ok(now.is_same_as(labels));
         };
         let secrets = secrets.within(MAX_LABEL_READ);
-        let is_same = secrets.describe(&labels.arn).await?.is_same_as(labels);
+        let now = secrets.describe_until(&labels.arn, is_complete).await?;
         // Storing a value moves no label.
-        Ok(is_same
+        Ok(now.is_same_as(labels)
             && secrets
                 .value(&labels.arn, version, PENDING)
                 .await?
                 .is_none())
     }
 
-    /// Warns if the deleted key was the last one whose tag says that it replaced an untagged key.
+    /// Warns if the tag of a deleted key says that it replaced an untagged key, and the current key's tag does not.
     fn warn_of_lost_evidence(&self, key: &ApiKeyMetadata) {
         let arn = &self.evidence.labels.arn;
         let tag = Ownership::of(key, arn).tag_of_this_secret();
@@ -355,7 +425,8 @@ impl<'a> Deletion<'a> {
         let mut keys = self.evidence.keys.iter();
         let is_untagged = |key: &ApiKeyMetadata| Ownership::of(key, arn) == Ownership::Untagged;
         if !is_remembered && keys.any(|key| key.id == id && is_untagged(key)) {
-            let reason = "this secret contained it, and no other ownership tag names it";
+            let reason =
+                "this secret contained it, and the current key's ownership tag does not name it";
             tracing::warn!(
                 key_id = id,
                 reason,
@@ -384,52 +455,19 @@ async fn read_values(evidence: &Evidence<'_>) -> Result<BTreeMap<String, SecretV
             None if version_labels.contains(PENDING) => {}
             None => return Err(format!("the {label} version {version} has no value")),
             Some(value) => {
-                let value = SecretValue::parse(value)
-                    .map_err(|error| format!("the {label} version {version}: {error}"))?;
-                values.insert(version.clone(), value);
+                // Another parser may find an ID in a value that this one cannot parse completely.
+                let is_json = serde_json::from_str::<serde_json::Value>(value.expose()).is_ok();
+                let parsed = SecretValue::parse(value);
+                let parsed =
+                    parsed.map_err(|error| format!("the {label} version {version}: {error}"))?;
+                if !is_json {
+                    return Err(format!(
+                        "the {label} version {version} contains invalid JSON"
+                    ));
+                }
+                values.insert(version.clone(), parsed);
             }
         }
     }
     Ok(values)
-}
-
-/// Returns a creation time unless it is absent, zero or in the future.
-fn plausible(created_at: Option<i64>) -> Option<i64> {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    let now = i64::try_from(since_epoch.as_secs()).ok()?;
-    created_at.filter(|created_at| (1..=now + MAX_CLOCK_SKEW).contains(created_at))
-}
-
-/// Deletes the key with `id`. Succeeds if it was already deleted. Calls `is_unused` before each attempt
-/// except the first.
-///
-/// # Errors
-/// Returns [`Error::KeyDeletionFailed`].
-pub async fn delete_key(
-    control_plane: &ControlPlane<'_>,
-    owner: &str,
-    id: &ApiKeyId,
-    expected_key: Option<&ApiKeyId>,
-    is_unused: impl AsyncFn() -> bool,
-) -> Result<(), Error> {
-    let delete =
-        async |client: &confluent::Client, key: &ApiKey| client.delete(key, id, &is_unused).await;
-    let source = match control_plane.send_while(delete, &is_unused).await {
-        Ok(()) => return Ok(()),
-        Err(Error::Confluent(source)) => source,
-        Err(error) => return Err(error),
-    };
-    // Confluent may return 403 for a key that does not exist. A list that contains `expected_key` distinguishes the two.
-    if source.kind() == Some(ErrorKind::Forbidden)
-        && let Ok(keys) = control_plane.list(owner).await
-    {
-        let lists = |id: &ApiKeyId| keys.iter().any(|key| key.id == id.as_str());
-        if expected_key.is_some_and(lists) && !lists(id) {
-            return Ok(());
-        }
-    }
-    Err(Error::KeyDeletionFailed {
-        key: id.to_string(),
-        source,
-    })
 }

@@ -17,7 +17,7 @@ use crate::confluent::{
     EndpointLookup, EndpointSource, ErrorKind, ProbeOutcome, ProbeTarget, Resource,
 };
 use crate::error::Error;
-use crate::http::{Deadline, RESPONSE_RESERVE, Redacted, at_least};
+use crate::http::{Backoff, Deadline, RESPONSE_RESERVE, Redacted, at_least};
 use crate::secret::SecretValue;
 
 /// The number of consecutive accepted probes that verify the pending key. Confluent's Terraform provider waits for two, "to
@@ -44,6 +44,10 @@ const SECRET_LENGTH: usize = 64;
 /// The factor by which the interval between probes grows, and the longest interval.
 const INTERVAL_GROWTH: f64 = 1.5;
 const MAX_INTERVAL: Duration = Duration::from_secs(15);
+
+/// The longest interval, and the number of retries, of reading a key that the control plane does not return yet.
+const MAX_READ_INTERVAL: Duration = Duration::from_secs(2);
+const READ_RETRIES: u32 = 5;
 
 /// Verifies keys as `KEY_VERIFICATION` requires.
 #[derive(Clone, Copy, Debug)]
@@ -238,7 +242,7 @@ impl<'a> Verifier<'a> {
     /// Returns how much older a key must become until it counts as propagated without a probe. A key of unknown age must reach
     /// the complete minimum age.
     pub fn remaining_age(&self, metadata: &ApiKeyMetadata, resource: &Resource) -> Duration {
-        let created_at = metadata.created_at.map(u64::try_from);
+        let created_at = metadata.plausible_created_at().map(u64::try_from);
         let created_at = created_at.and_then(Result::ok).and_then(|seconds| {
             // `created_at` omits the fraction of a second.
             UNIX_EPOCH.checked_add(Duration::from_secs(seconds.saturating_add(1)))
@@ -267,6 +271,31 @@ impl<'a> Verifier<'a> {
         })
     }
 
+    /// Returns the metadata of the first of `keys` that the control plane returns. It may not return a key yet that was just
+    /// created, so the keys are read again for a few seconds.
+    async fn read_any(
+        &self,
+        control_plane: &ControlPlane<'_>,
+        keys: &[&ApiKeyId],
+    ) -> Result<Option<ApiKeyMetadata>, Error> {
+        let backoff = Backoff {
+            initial: self.interval,
+            factor: INTERVAL_GROWTH,
+            max: MAX_READ_INTERVAL,
+            retries: READ_RETRIES,
+        };
+        let read = async || {
+            for key in keys {
+                if let Some(metadata) = control_plane.read(key).await? {
+                    return Ok(Some(metadata));
+                }
+            }
+            Ok(None)
+        };
+        let deadline = self.client.deadline();
+        backoff.until(deadline, read, Option::is_some).await
+    }
+
     /// Determines where keys for `resource` are probed: at the control plane, at `endpoint` of the secret value, or at the
     /// endpoint that the control plane returns.
     ///
@@ -291,10 +320,8 @@ impl<'a> Verifier<'a> {
         let needs_metadata =
             lookup.needs_organization || (needs_environment && resource.environment.is_none());
         let mut metadata = metadata;
-        for key in keys {
-            if needs_metadata && metadata.is_none() {
-                metadata = control_plane.read(key).await?;
-            }
+        if needs_metadata && metadata.is_none() && !keys.is_empty() {
+            metadata = self.read_any(control_plane, keys).await?;
         }
         let metadata = metadata.unwrap_or_default();
         let environment = match resource.environment.clone() {

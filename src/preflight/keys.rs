@@ -53,7 +53,7 @@ impl Context<'_> {
     }
 
     /// Looks for orphaned keys, and for keys that the rule for deletion keeps.
-    pub(super) fn check_orphans(&self) -> Finding {
+    pub(super) async fn check_orphans(&self) -> Finding {
         let deletion = match self.deletion {
             Ok(deletion) => deletion,
             Err(_) if self.value.api_key().is_none() => {
@@ -61,16 +61,19 @@ impl Context<'_> {
             }
             Err(reason) => {
                 let observed = format!("no key can be deleted: {reason}");
-                return Finding::warning(observed, "Resolve this, so that old keys are deleted");
+                let remedy = "Resolve this, so that previous and orphaned keys are deleted";
+                return Finding::warning(observed, remedy);
             }
         };
-        let orphans = deletion.orphans(None).into_iter().map(str::to_owned);
-        let observed: Vec<String> = orphans.chain(deletion.kept_previous_key()).collect();
-        let remedy = "No action is required: the next rotation deletes orphaned keys";
-        match observed.as_slice() {
-            [] => Finding::ok("no orphaned keys"),
-            observed => Finding::warning(observed.join("; "), remedy),
-        }
+        let (orphans, kept) = deletion.orphaned_and_kept().await;
+        let remedy = match (orphans.as_slice(), kept.as_slice()) {
+            ([], []) => return Finding::ok("no orphaned keys"),
+            (_, []) => "No action is required: the next rotation deletes orphaned keys",
+            _ => "If no application uses a kept key, delete it manually",
+        };
+        let orphans = orphans.into_iter().map(|id| format!("{id} is orphaned"));
+        let observed: Vec<String> = orphans.chain(kept).collect();
+        Finding::warning(observed.join("; "), remedy)
     }
 
     /// Checks the owner and the resource of the current key. Returns its metadata if the key can be probed.

@@ -40,7 +40,7 @@ struct Context<'a> {
     control_plane: &'a ControlPlane<'a>,
     /// The list of the owner's keys.
     keys: &'a [ApiKeyMetadata],
-    /// The deletion of old keys, or why no key can be deleted.
+    /// The deletion of previous and orphaned keys, or why no key can be deleted.
     deletion: &'a Result<Deletion<'a>, String>,
 }
 
@@ -78,21 +78,15 @@ impl Preflight<'_> {
         let control_plane = report.add_result("management-credentials", control_plane)?;
         let keys = check_access(&control_plane, value.owner()).await;
         let keys = report.add_result("control-plane-access", keys)?;
-        let deletion = match value.api_key() {
-            Some(key) => {
-                let evidence = Evidence {
-                    control_plane: &control_plane,
-                    secrets: self.secrets,
-                    owner: value.owner(),
-                    resource: &resource,
-                    keys: &keys,
-                    current: &key.id,
-                    labels: labels.clone(),
-                };
-                Deletion::prepare(evidence).await
-            }
-            None => Err("the secret contains no key".to_owned()),
+        let evidence = Evidence {
+            control_plane: &control_plane,
+            secrets: self.secrets,
+            value: &value,
+            resource: &resource,
+            keys: &keys,
+            labels: labels.clone(),
         };
+        let deletion = Deletion::prepare(evidence).await;
         let context = Context {
             preflight: self,
             labels,
@@ -106,7 +100,7 @@ impl Preflight<'_> {
         let observed = "cannot be checked without creating a key";
         report.add("create-permission", Finding::unknown(observed));
         report.add("quota", context.check_quota().await);
-        report.add("orphaned-keys", context.check_orphans());
+        report.add("orphaned-keys", context.check_orphans().await);
         let (endpoint, data_plane) = context.check_data_plane(metadata?).await;
         report.add("endpoint", endpoint);
         report.add("data-plane", data_plane?);
@@ -152,12 +146,18 @@ impl Preflight<'_> {
             None => "the secret's own key".to_owned(),
         });
         let own_key = value.api_key();
-        let created = ControlPlane::new(self.confluent, self.secrets, admin, own_key).await;
-        Ok((created?, finding))
+        let created = ControlPlane::new(self.confluent, self.secrets, admin, own_key).await?;
+        if let Some(key) = own_key {
+            created.ensure_not_admin_key(&key.id).await?;
+        }
+        Ok((created, finding))
     }
 }
 
 fn check_rotation(labels: &StagingLabels) -> Finding {
+    if let Err(error) = Error::if_replica(labels) {
+        return error.into();
+    }
     if labels.rotation_enabled {
         return Finding::ok("rotation is enabled");
     }

@@ -12,7 +12,7 @@ use crate::confluent::{
 use crate::error::Error;
 use crate::http::RESPONSE_RESERVE;
 use crate::keys::credentials::ControlPlane;
-use crate::keys::deletion::{Deletion, Evidence, delete_key};
+use crate::keys::deletion::{Deletion, Evidence};
 use crate::keys::ownership::{self, Ownership, OwnershipTag};
 use crate::keys::verification::{self, Verification};
 use crate::secret::{PENDING, PREVIOUS, SecretValue, SecretVersion, StagingLabels};
@@ -83,10 +83,10 @@ impl Rotation<'_> {
         }
         let mut resource = resource(value)?;
         let control_plane = &self.control_plane(labels, value, value.api_key()).await?;
+        let keys = &control_plane.list(value.owner()).await?;
         if let Some(key) = value.api_key() {
             control_plane.ensure_not_admin_key(&key.id).await?;
         }
-        let keys = &control_plane.list(value.owner()).await?;
         let mut current = Current {
             labels,
             value,
@@ -131,7 +131,7 @@ impl Rotation<'_> {
         Ok((metadata, is_verified))
     }
 
-    /// Adds to `error` that `AWSPREVIOUS` contains a key that Confluent Cloud lists, if the current key was deleted: then an
+    /// Adds to `error` that the version labeled `AWSPREVIOUS` contains a key that Confluent Cloud lists, if the current key was deleted: then an
     /// earlier value was probably stored again.
     async fn explain(&self, error: Error, current: &Current<'_>) -> Error {
         let labels = current.labels;
@@ -277,19 +277,12 @@ impl Rotation<'_> {
 
     /// Deletes at most one key to free quota. Returns whether a key may have been deleted, and what happened.
     async fn free_quota(&self, current: &Current<'_>, resource: &Resource) -> (bool, String) {
-        let Some(key) = current.key_id() else {
-            return (
-                false,
-                "no key was deleted, because the secret contains none".to_owned(),
-            );
-        };
         let evidence = Evidence {
             control_plane: current.control_plane,
             secrets: self.secrets,
-            owner: current.owner(),
+            value: current.value,
             resource,
             keys: current.keys,
-            current: key,
             labels: current.labels.clone(),
         };
         match Deletion::prepare(evidence).await {
@@ -297,11 +290,15 @@ impl Rotation<'_> {
                 let is_verified = self.is_verified_for_deletion(current, resource);
                 deletion.free_quota(&self.event.token, is_verified).await
             }
-            Err(reason) => (false, format!("no key was deleted, because {reason}")),
+            Err(reason) => {
+                tracing::warn!(reason, "kept all keys of the secret");
+                self.confluent.metrics().count(|counts| counts.kept += 1);
+                (false, format!("no key was deleted, because {reason}"))
+            }
         }
     }
 
-    /// Returns whether the current key is verified well enough to delete other keys than orphans of this version.
+    /// Returns whether the current key is verified, so that keys other than orphans of this version may be deleted.
     fn is_verified_for_deletion(&self, current: &Current<'_>, resource: &Resource) -> bool {
         let is_aged = || {
             let id = self.key_to_check(current.value).map(|key| key.id.as_str());
@@ -334,28 +331,29 @@ impl Rotation<'_> {
             Err(_) if !has_other_value => return Err(error),
             _ => {}
         }
-        self.delete_unstored_key(current, key).await?;
+        self.delete_unstored_key(current, key).await;
         match stored {
             Ok(Some(_)) => Ok("another invocation stored a key first"),
             _ => Err(error),
         }
     }
 
-    /// Deletes the key that was just created and is not stored.
-    async fn delete_unstored_key(&self, current: &Current<'_>, key: &ApiKey) -> Result<(), Error> {
-        let deleted = delete_key(
-            current.control_plane,
-            current.owner(),
-            &key.id,
-            current.key_id(),
-            async || true,
-        );
-        let metrics = self.confluent.metrics();
-        deleted
-            .await
-            .inspect_err(|_| metrics.count(|counts| counts.failed_deletions += 1))?;
-        tracing::info!(deleted_key_id = %key.id, "deleted the created key because it was not stored");
-        Ok(())
+    /// Deletes the key that was just created and is not stored. If that fails, the key is an orphan.
+    async fn delete_unstored_key(&self, current: &Current<'_>, key: &ApiKey) {
+        let (owner, expected) = (current.owner(), current.key_id());
+        let control_plane = current.control_plane;
+        let deleted = control_plane.delete(owner, &key.id, expected, async || true);
+        match deleted.await {
+            Ok(()) => {
+                tracing::info!(deleted_key_id = %key.id, "deleted the created key because it was not stored");
+            }
+            Err(error) => {
+                let error = error.message();
+                tracing::warn!(key_id = %key.id, error, "could not delete the created key, which was not stored");
+                let metrics = self.confluent.metrics();
+                metrics.count(|counts| counts.failed_deletions += 1);
+            }
+        }
     }
 
     /// Stores the current value with `key` in place of the current key.

@@ -5,12 +5,13 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Pending, Rotation, resource};
-use crate::confluent::{ApiKeyId, ProbeOutcome};
+use crate::confluent::{ApiKeyId, ApiKeyMetadata, ProbeOutcome};
 use crate::error::Error;
 use crate::keys::credentials::ControlPlane;
+use crate::keys::verification::Verification;
 use crate::secret::{self, PENDING, SecretValue, SecretVersion, StagingLabels};
 
-/// The age of a version, in seconds, from which its key counts as deleted if Confluent Cloud does not return it. The key of a
+/// The age of a version, in seconds, after which its key counts as deleted if Confluent Cloud does not return it. The key of a
 /// younger version may not be listed yet.
 const MIN_DELETED_AGE: i64 = 10 * 60;
 
@@ -39,7 +40,7 @@ impl Rotation<'_> {
     }
 
     /// Heals if the pending version cannot be used. A version that cannot be read is not healed.
-    pub(super) async fn heal_if_unusable<T>(
+    pub(super) async fn heal_if_invalid<T>(
         &self,
         labels: &StagingLabels,
         result: Result<T, Error>,
@@ -50,8 +51,7 @@ impl Rotation<'_> {
                 | Error::PendingMismatch { .. }
                 | Error::PendingOutdated { .. }
                 | Error::InvalidSecretValue { .. }
-                | Error::VersionWithoutKey { .. }
-                | Error::SecretsManager(secret::Error::Binary { .. })),
+                | Error::VersionWithoutKey { .. }),
             ) => Err(self.heal(labels, reason).await),
             result => result,
         }
@@ -64,11 +64,11 @@ impl Rotation<'_> {
         version: Result<Option<SecretVersion>, secret::Error>,
         current: &SecretValue,
     ) -> Result<&'static str, Error> {
-        let pending = self.parse_pending(version).and_then(|pending| {
+        let pending = self.parse_version(PENDING, version).and_then(|pending| {
             self.check_pending(&pending, current)?;
             Ok(pending)
         });
-        let pending = self.heal_if_unusable(labels, pending).await?;
+        let pending = self.heal_if_invalid(labels, pending).await?;
         // If this cannot be determined, testSecret reports the cause.
         let is_deleted = self
             .is_rejected_and_deleted(labels, &pending, current)
@@ -105,16 +105,16 @@ impl Rotation<'_> {
         let probed = verifier.verify_current(&pending.key, &target, self.deadline);
         Ok(matches!(
             probed.await,
-            Err(Error::CurrentKeyNotAccepted {
-                outcome: ProbeOutcome::NotAccepted,
-                ..
-            })
+            Ok(Verification::Unreachable)
+                | Err(Error::CurrentKeyNotAccepted {
+                    outcome: ProbeOutcome::NotAccepted,
+                    ..
+                })
         ))
     }
 
-    /// Heals if `error`, with which the verification of the pending key failed, means that the key was deleted. Returns the
-    /// error of the step.
-    pub(super) async fn diagnose(
+    /// Heals if the verification failed with `error` because the pending key was deleted. Returns the error to report.
+    pub(super) async fn heal_if_deleted(
         &self,
         error: Error,
         labels: &StagingLabels,
@@ -158,23 +158,22 @@ impl Rotation<'_> {
 }
 
 /// Returns whether the pending key was deleted: its version is old enough, a list that contains the current key does not
-/// contain it, and Confluent Cloud does not return it by its ID. An initial key and a copy of the current key never count as
-/// deleted.
+/// contain it, and Confluent Cloud does not return it by its ID. If it is the initial key, the list must contain another key of
+/// the owner. A copy of the current key never counts as deleted.
 async fn is_deleted(
     control_plane: &ControlPlane<'_>,
     pending: &Pending,
     current: &SecretValue,
 ) -> Result<bool, Error> {
-    let Some(expected) = current.api_key().map(|key| &key.id) else {
-        return Ok(false);
-    };
-    let id = &pending.key.id;
-    if id == expected || !is_old(pending) {
+    let (id, expected) = (&pending.key.id, current.api_key().map(|key| &key.id));
+    if Some(id) == expected || !is_old(pending) {
         return Ok(false);
     }
     let keys = control_plane.list(current.owner()).await?;
     let lists = |id: &ApiKeyId| keys.iter().any(|key| key.id == id.as_str());
-    if lists(id) || !lists(expected) {
+    let is_owned = |key: &ApiKeyMetadata| key.owner.as_deref() == Some(current.owner());
+    let is_complete = expected.map_or_else(|| keys.iter().any(is_owned), lists);
+    if lists(id) || !is_complete {
         return Ok(false);
     }
     Ok(control_plane.read(id).await?.is_none())

@@ -43,7 +43,7 @@ struct StepContext {
     is_current: bool,
 }
 
-/// The pending version.
+/// The event's version: pending, or already promoted.
 struct Pending {
     value: SecretValue,
     key: ApiKey,
@@ -55,10 +55,7 @@ impl StepContext {
     /// Describes the secret and checks that the event's version can be rotated.
     async fn load(rotation: &Rotation<'_>) -> Result<Self, Error> {
         let labels = rotation.secrets.describe(&rotation.event.secret_id).await?;
-        if let Some(primary) = &labels.primary {
-            let (secret, primary) = (labels.arn.clone(), primary.clone());
-            return Err(Error::ReplicaSecret { secret, primary });
-        }
+        Error::if_replica(&labels)?;
         let is_current = !rotation.is_still_pending(&labels)?;
         Ok(Self { labels, is_current })
     }
@@ -129,18 +126,27 @@ impl Rotation<'_> {
     /// Reads the pending version, which createSecret has just stored.
     async fn pending(&self, labels: &StagingLabels) -> Result<Pending, Error> {
         let (arn, id) = (&labels.arn, &self.event.token);
-        self.parse_pending(self.secrets.version_after_write(arn, id, PENDING).await)
+        let version = self.secrets.version_after_write(arn, id, PENDING).await;
+        self.parse_version(PENDING, version)
     }
 
-    fn parse_pending(
+    /// Parses the event's version, which must contain a key.
+    fn parse_version(
         &self,
+        label: &'static str,
         version: Result<Option<SecretVersion>, secret::Error>,
     ) -> Result<Pending, Error> {
-        let version = version?;
+        let version = match version {
+            Err(secret::Error::Binary { .. }) => {
+                let source = secret::value::Error::Binary;
+                return Err(Error::InvalidSecretValue { label, source });
+            }
+            version => version?,
+        };
         let created_at = version.as_ref().and_then(|version| version.created_at);
         let value = version.map(|version| version.value);
-        let value = parse(PENDING, &self.event.token, value)?;
-        let key = key_in(PENDING, &value)?;
+        let value = parse(label, &self.event.token, value)?;
+        let key = key_in(label, &value)?;
         record("pending_key_id", &key);
         Ok(Pending {
             value,

@@ -31,12 +31,12 @@ impl Rotation<'_> {
                 self.log_preflight(labels).await;
                 return Ok("no action required: the first rotation creates the key");
             }
-            pending => self.heal_if_unusable(labels, pending).await?,
+            pending => self.heal_if_invalid(labels, pending).await?,
         };
         match self.check_pending(&pending, &current) {
             // A test of the configuration never heals.
             Err(Error::PendingIsCurrent { .. }) => self.log_preflight(labels).await,
-            checked => self.heal_if_unusable(labels, checked).await?,
+            checked => self.heal_if_invalid(labels, checked).await?,
         }
         let control_plane = self
             .control_plane(labels, &current, current.api_key())
@@ -56,7 +56,9 @@ impl Rotation<'_> {
             Ok(message) => Ok(message),
             Err(error) => {
                 let values = (pending, current);
-                Err(self.diagnose(error, labels, control_plane, values).await)
+                Err(self
+                    .heal_if_deleted(error, labels, control_plane, values)
+                    .await)
             }
         }
     }

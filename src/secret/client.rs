@@ -243,32 +243,28 @@ impl Client {
         version: &str,
         label: &str,
     ) -> Result<Option<SecretVersion>, Error> {
-        for delay in self.limits.read_after_write.delays() {
-            if let Some(version) = self.version(secret, version, label).await? {
-                return Ok(Some(version));
-            }
-            if self.deadline.wait(delay).await.is_err() {
-                return Ok(None);
-            }
-        }
-        self.version(secret, version, label).await
+        let read = async || self.version(secret, version, label).await;
+        self.read_after_write()
+            .until(self.deadline, read, Option::is_some)
+            .await
     }
 
-    /// Describes the secret until `version` has `label`, which was just moved there. Reads are eventually consistent, so they
-    /// are retried for a few seconds. Returns the last description.
-    pub async fn describe_after_write(
+    /// Describes the secret until the description `is_complete`, after a label was moved. Reads are eventually consistent, so
+    /// they are retried for a few seconds. Returns the last description.
+    pub async fn describe_until(
         &self,
         secret: &str,
-        version: &str,
-        label: &str,
+        is_complete: impl Fn(&StagingLabels) -> bool,
     ) -> Result<StagingLabels, Error> {
-        for delay in self.limits.read_after_write.delays() {
-            let labels = self.describe(secret).await?;
-            if labels.has(version, label) || self.deadline.wait(delay).await.is_err() {
-                return Ok(labels);
-            }
-        }
-        self.describe(secret).await
+        let read = async || self.describe(secret).await;
+        self.read_after_write()
+            .until(self.deadline, read, is_complete)
+            .await
+    }
+
+    /// Returns the delays between reads of what was just written.
+    pub fn read_after_write(&self) -> Backoff {
+        self.limits.read_after_write
     }
 
     /// Returns the current value of an admin secret. It is read by label only, because the function has no permission to

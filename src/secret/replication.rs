@@ -12,36 +12,29 @@ use aws_sdk_secretsmanager::error::BoxError;
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use aws_sdk_secretsmanager::types::StatusType;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// The fields of a `DescribeSecret` response about other accounts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct CrossAccount {
-    cross_account_primary: Option<Primary>,
-    cross_account_replicas: Option<Vec<Replica>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Primary {
-    #[serde(rename = "PrimarySecretARN")]
-    arn: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Replica {
-    #[serde(rename = "ReplicaSecretARN")]
-    arn: Option<String>,
-    #[serde(rename = "ReplicationStatus")]
-    status: Option<String>,
+    cross_account_primary: Option<Value>,
+    cross_account_replicas: Option<Value>,
 }
 
 /// Returns the primary secret of a replica: its Region, or its ARN in another account. Returns `None` for a primary secret.
 pub(super) fn primary(response: &DescribeSecretOutput, other: &CrossAccount) -> Option<String> {
     let own_region = response.arn()?.split(':').nth(3);
     let region = response.primary_region();
-    let region = region.filter(|region| Some(*region) != own_region);
-    let primary = || other.cross_account_primary.as_ref()?.arn.as_deref();
-    region.or_else(primary).map(str::to_owned)
+    if let Some(region) = region.filter(|region| Some(*region) != own_region) {
+        return Some(region.to_owned());
+    }
+    let primary = other.cross_account_primary.as_ref()?;
+    Some(
+        string(primary, "PrimarySecretARN")
+            .unwrap_or("in another account")
+            .to_owned(),
+    )
 }
 
 /// Returns the replicas that may serve an earlier value: their Regions, or their ARNs in other accounts.
@@ -51,15 +44,27 @@ pub(super) fn not_in_sync(response: &DescribeSecretOutput, other: &CrossAccount)
         let status = replica.status().map(StatusType::as_str);
         (replica.region(), status)
     });
-    let others = other.cross_account_replicas.iter().flatten();
-    let others = others.map(|replica| (replica.arn.as_deref(), replica.status.as_deref()));
+    // A value of another type is treated as one replica of unknown status.
+    let others = match &other.cross_account_replicas {
+        Some(Value::Array(replicas)) => replicas.as_slice(),
+        Some(replicas) => std::slice::from_ref(replicas),
+        None => &[],
+    };
+    let others = others.iter().map(|replica| {
+        let status = string(replica, "ReplicationStatus");
+        (string(replica, "ReplicaSecretARN"), status)
+    });
     let is_in_sync = |status| matches!(status, Some("InSync" | "Detached"));
     let not_in_sync = regional
         .chain(others)
         .filter(|(_, status)| !is_in_sync(*status));
     not_in_sync
-        .map(|(id, _)| id.unwrap_or_default().to_owned())
+        .map(|(id, _)| id.unwrap_or("in another account").to_owned())
         .collect()
+}
+
+fn string<'v>(object: &'v Value, field: &str) -> Option<&'v str> {
+    object.get(field)?.as_str()
 }
 
 /// Reads [`CrossAccount`] from a response.

@@ -54,9 +54,11 @@ impl StagingLabels {
         &self.versions
     }
 
-    /// Returns whether rotation and the labels of all versions are as in `other`.
+    /// Returns whether rotation, the labels of all versions and the replicas that are not in sync are as in `other`.
     pub fn is_same_as(&self, other: &Self) -> bool {
-        self.rotation_enabled == other.rotation_enabled && self.versions == other.versions
+        self.rotation_enabled == other.rotation_enabled
+            && self.versions == other.versions
+            && self.replicas_not_in_sync == other.replicas_not_in_sync
     }
 
     /// Removes `label` from `version`, as the function has done in Secrets Manager.

@@ -29,6 +29,8 @@ const CASE_INSENSITIVE: [&str; 3] = ["cloud", "tableflow", "global"];
 pub enum Error {
     #[error("it is not a JSON object (line {line}, column {column})")]
     NotAnObject { line: usize, column: usize },
+    #[error("it is binary and not a string")]
+    Binary,
     #[error("`{0}` is missing or empty")]
     Missing(&'static str),
     #[error("`{0}` is not a JSON string")]
@@ -86,11 +88,15 @@ impl SecretValue {
 
     /// Returns whether a string in the value, under any name, contains `id`.
     pub fn contains(&self, id: &ApiKeyId) -> bool {
-        let json = self.json.expose();
-        // Serializing removes the escapes of ASCII characters.
-        let unescaped = serde_json::from_str::<serde_json::Value>(json);
-        let unescaped = unescaped.map(|json| json.to_string()).unwrap_or_default();
-        json.contains(id.as_str()) || unescaped.contains(id.as_str())
+        let mut parts = self.json.expose().split("\\u");
+        let mut unescaped = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (digits, rest) = part.split_at_checked(4).unwrap_or(("", part));
+            let code = u32::from_str_radix(digits, 16).ok();
+            unescaped.extend(code.and_then(char::from_u32));
+            unescaped += rest;
+        }
+        unescaped.contains(id.as_str())
     }
 
     /// Returns `serviceAccountId`: the service account (`sa-…`) or user (`u-…`) that owns the key.

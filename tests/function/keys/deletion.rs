@@ -285,16 +285,23 @@ async fn no_key_is_deleted_if_a_version_with_a_label_cannot_be_read() {
 #[tokio::test]
 async fn the_key_of_a_version_with_a_users_own_label_is_kept_until_the_label_is_removed() {
     for policy in POLICIES {
-        for is_escaped in [false, true] {
-            let case = (policy, is_escaped);
+        for spelling in ["plain", "escaped", "repeated", "large number", "surrogate"] {
+            let case = (policy, spelling);
             let world = world(policy).await;
             world.rotate_successfully(&case).await;
             let blue = world.key("AWSCURRENT").unwrap();
             let mut value = world.value("AWSCURRENT").to_string();
-            if is_escaped {
+            if spelling != "plain" {
                 let first = format!("\\u{:04x}", u32::from(blue.as_bytes()[0]));
                 value = value.replace(&blue, &format!("{first}{}", &blue[1..]));
             }
+            let more = match spelling {
+                "repeated" => r#","x":1,"x":2}"#,
+                "large number" => r#","x":1e999}"#,
+                "surrogate" => r#","x":"\ud800"}"#,
+                _ => "}",
+            };
+            value = format!("{}{more}", value.strip_suffix('}').unwrap());
             world.simulator.add_version(&world.arn, "BLUE", &value);
 
             world.rotate_successfully(&case).await;
@@ -565,4 +572,94 @@ async fn an_unverified_key_that_was_promoted_manually_leads_to_no_deletion() {
 
     assert!(outcome.is_ok(), "{outcome:?}");
     assert!(world.all_keys().contains(&world.initial_key));
+}
+
+#[tokio::test]
+async fn a_replica_that_is_no_longer_in_sync_before_the_delete_stops_the_deletion() {
+    let world = world(OldKeyPolicy::Delete).await;
+    world
+        .simulator
+        .add_replica(&world.arn, "us-west-2", "InSync");
+    world
+        .run_steps(&["createSecret", "setSecret", "testSecret"])
+        .await;
+    let change = async || {
+        let mut state = world.simulator.state();
+        state.secret_mut(&world.arn).replicas[0].status = "InProgress".to_owned();
+    };
+
+    let finished = world.step_while("finishSecret", lists_keys, change).await;
+
+    assert!(finished.is_ok(), "{finished:?}");
+    assert!(world.all_keys().contains(&world.initial_key));
+}
+
+#[tokio::test]
+async fn a_flink_key_of_another_environment_is_kept_if_the_secret_names_no_environment() {
+    let world = World::new(Setting {
+        key_type: KeyType::Flink,
+        ..Setting::default()
+    })
+    .await;
+    world.change_value(|value| {
+        value.as_object_mut().unwrap().remove("environmentId");
+    });
+    let (other, _) = world
+        .simulator
+        .add_key(OWNER, Some("aws.us-west-2"), Some("env-other"));
+    world
+        .simulator
+        .tag_key(&other, &world.arn, "abandoned", "i", "");
+
+    world
+        .assert_kept(&other, "its environment is not", &"Flink")
+        .await;
+}
+
+#[tokio::test]
+async fn a_previous_key_that_the_rule_keeps_is_named_under_keep_until_next_rotation() {
+    let mut world = world(OldKeyPolicy::KeepUntilNextRotation).await;
+    world.set_variable("CURRENT_KEY_CHECK", "off");
+
+    let reason = "no ownership tag says";
+    let kept = world.initial_key.clone();
+    world.assert_kept(&kept, reason, &"not verified").await;
+}
+
+#[tokio::test]
+async fn a_key_without_a_creation_time_is_reported_as_kept_by_a_preflight() {
+    let world = world(OldKeyPolicy::Delete).await;
+    let (orphan, _) = world.other_key(Some("lkc-orders"), Some(ENVIRONMENT));
+    world
+        .simulator
+        .tag_key(&orphan, &world.arn, "abandoned", "i", "");
+    world.simulator.set_created_at(&orphan, None);
+
+    let report = world.preflight().await;
+
+    let check = report.checks.iter().find(|c| c.name == "orphaned-keys");
+    let finding = &check.unwrap().finding;
+    let expected = format!("{orphan} is kept: its creation time is unknown");
+    assert_eq!(finding.observed, expected);
+    assert!(finding.remedy.unwrap().contains("delete it manually"));
+}
+
+#[tokio::test]
+async fn a_failed_deletion_of_a_key_that_was_not_stored_is_a_warning() {
+    let world = world(OldKeyPolicy::Delete).await;
+    let denied = Response::aws_access_denied("PutSecretValue");
+    world
+        .simulator
+        .respond_with(1, is_operation("PutSecretValue"), denied);
+    world
+        .simulator
+        .respond_with(1, deletes_a_key, Response::confluent_forbidden());
+
+    let (outcome, lines) = logged(world.step("createSecret")).await;
+
+    let error = outcome.unwrap_err();
+    assert_eq!(error.error_type, "SecretsManagerRejected", "{error:?}");
+    let log = serde_json::to_string(&lines).unwrap();
+    assert!(log.contains("could not delete the created key"), "{log}");
+    assert!(log.contains(r#""DeletionsFailed":1"#), "{log}");
 }

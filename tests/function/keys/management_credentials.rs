@@ -357,3 +357,47 @@ async fn an_admin_secret_that_the_function_has_no_permission_to_read_is_named_in
     );
     assert_eq!(world.confluent_requests(), 0);
 }
+
+/// Stores `key` in the admin secret, and deletes the earlier admin key.
+fn rotate_admin_secret_to(world: &World, admin: &str, key: &(String, String)) {
+    let earlier = world.simulator.state().secret(admin).key("AWSCURRENT");
+    world.simulator.replace_key_manually(admin, key);
+    let (earlier, _) = earlier.expect("an admin key");
+    world.simulator.delete_key_manually(&earlier);
+}
+
+#[tokio::test]
+async fn a_current_key_that_becomes_the_admin_key_fails_before_a_key_is_created() {
+    let (mut world, admin, _) = with_admin_secret(KeyType::Cloud).await;
+    world.name_admin_secret("metadata", &admin);
+    world.grant_admin(&[Role::OrganizationAdmin]);
+    let key = world.simulator.state().secret(&world.arn).key("AWSCURRENT");
+    let key = key.unwrap();
+    let change = async || rotate_admin_secret_to(&world, &admin, &key);
+
+    let outcome = world.step_while("createSecret", lists_keys, change).await;
+
+    let error = outcome.unwrap_err();
+    assert_eq!(error.error_type, "CurrentKeyIsAdminKey", "{error:?}");
+    assert_eq!(world.count(creates_a_key), 0);
+}
+
+#[tokio::test]
+async fn a_key_that_becomes_the_admin_key_during_its_deletion_is_kept() {
+    let (mut world, admin, _) = with_admin_secret(KeyType::Cloud).await;
+    world.name_admin_secret("metadata", &admin);
+    world
+        .run_steps(&["createSecret", "setSecret", "testSecret"])
+        .await;
+    let key = world.simulator.state().secret(&world.arn).key("AWSCURRENT");
+    let key = key.unwrap();
+    let change = async || rotate_admin_secret_to(&world, &admin, &key);
+
+    let _ = world
+        .step_while("finishSecret", deletes_a_key, change)
+        .await;
+
+    assert!(world.all_keys().contains(&key.0));
+    // The first DELETE was sent with the earlier admin key.
+    world.simulator.state().violations.clear();
+}

@@ -44,6 +44,18 @@ pub(super) const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        name: "a replica",
+        check: "rotation",
+        outcome: Failed,
+        observed: "is a replica (primary: eu-central-1)",
+        arrange: |world| {
+            let mut state = world.simulator.state();
+            let secret = state.secret_mut(&world.arn);
+            secret.primary_region = Some("eu-central-1".to_owned());
+        },
+        ..CASE
+    },
+    Case {
         name: "a current version",
         check: "labels",
         observed: "is labeled AWSCURRENT",
@@ -147,6 +159,21 @@ pub(super) const CASES: &[Case] = &[
             ..SELF_ROTATION
         },
         ..CASE
+    },
+    Case {
+        name: "an admin secret with the key of the secret",
+        check: "management-credentials",
+        outcome: Failed,
+        observed: "is also the key of the admin secret",
+        setting: Setting {
+            key_type: KeyType::Cloud,
+            ..SELF_ROTATION
+        },
+        arrange: |world| {
+            let key = world.simulator.state().secret(&world.arn).key("AWSCURRENT");
+            let admin = world.simulator.add_admin_secret("same", &key.unwrap());
+            world.change_value(|value| value["adminSecretArn"] = json!(admin));
+        },
     },
     Case {
         name: "two admin secrets",

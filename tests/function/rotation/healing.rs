@@ -256,3 +256,42 @@ async fn a_label_that_cannot_be_removed_is_reported() {
     assert_eq!(error.error_type, "SecretsManagerRejected", "{error:?}");
     assert!(world.version("AWSPENDING").is_some());
 }
+
+#[tokio::test]
+async fn a_deleted_key_heals_under_best_effort_with_an_unreachable_endpoint() {
+    for step in STEPS_WITH_REQUESTS {
+        let mut world = with_pending_key().await;
+        world.set_variable("KEY_VERIFICATION", "best-effort");
+        world.set_advertised_url(&world.simulator.unreachable_url());
+        let key = world.key("AWSPENDING").unwrap();
+        world.simulator.delete_key_manually(&key);
+        world.simulator.age_version(&world.arn, "AWSPENDING", OLD);
+        world.time_limit = SHORT_TIME_LIMIT;
+
+        let error = world.step_error(step, "the key was deleted").await;
+
+        assert_eq!(error.error_type, "PendingKeyDeleted", "{step}: {error:?}");
+        assert_eq!(world.version("AWSPENDING"), None, "{step}");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_initial_key_heals() {
+    let mut world = World::new(Setting {
+        mode: Mode::InitialKey,
+        ..Setting::default()
+    })
+    .await;
+    world.run_steps(&["createSecret", "setSecret"]).await;
+    let key = world.key("AWSPENDING").unwrap();
+    world.simulator.delete_key_manually(&key);
+    world.simulator.age_version(&world.arn, "AWSPENDING", OLD);
+    world.time_limit = SHORT_TIME_LIMIT;
+
+    let error = world
+        .step_error("createSecret", "the key was deleted")
+        .await;
+
+    assert_eq!(error.error_type, "PendingKeyDeleted", "{error:?}");
+    assert_eq!(world.rotate().await, Outcome::Succeeded);
+}

@@ -201,3 +201,28 @@ async fn the_key_of_a_secret_that_was_emptied_is_kept_until_another_is_current()
     let current = world.key("AWSCURRENT").unwrap();
     world.assert_keys(&[current], &"it has the ownership tag of the secret");
 }
+
+/// The environment and the organization are in the key's metadata.
+#[tokio::test]
+async fn an_initial_key_that_reads_do_not_return_yet_is_read_again() {
+    for key_type in [KeyType::Kafka, KeyType::SchemaRegistry, KeyType::Flink] {
+        for lag in [1, 2] {
+            let world = World::new(Setting {
+                key_type,
+                mode: Mode::InitialKey,
+                ..Setting::default()
+            })
+            .await;
+            if key_type != KeyType::Flink {
+                world.change_value(|value| {
+                    value.as_object_mut().unwrap().remove("environmentId");
+                });
+            }
+            world.simulator.state().controls.read_lag = lag;
+
+            let outcome = world.rotate().await;
+
+            assert_eq!(outcome, Outcome::Succeeded, "{key_type:?}, {lag}");
+        }
+    }
+}

@@ -202,7 +202,10 @@ async fn nothing_is_deleted_if_a_label_has_moved() {
 
     let error = outcome.unwrap_err();
     assert_eq!(error.error_type, "QuotaExceeded", "{error:?}");
-    assert!(error.error_message.contains("label has moved"), "{error:?}");
+    assert!(
+        error.error_message.contains("the secret has changed"),
+        "{error:?}"
+    );
     assert_eq!(world.all_keys(), keys);
 }
 

@@ -160,6 +160,6 @@ async fn a_failed_deletion_of_a_key_that_could_not_be_stored_is_counted() {
 
     let (outcome, lines) = logged(world.step("createSecret")).await;
 
-    assert_eq!(outcome.unwrap_err().error_type, "KeyDeletionFailed");
+    assert_eq!(outcome.unwrap_err().error_type, "SecretsManagerRejected");
     assert_eq!(metrics(&lines)[0]["DeletionsFailed"], 1);
 }

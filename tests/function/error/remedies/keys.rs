@@ -15,7 +15,7 @@ const CASES: &[Case] = &[
         name: "a typo in the API key ID",
         arrange: |world| set_field(world, "apiKey", "TYPO"),
         error: "CurrentKeyNotOfOwner",
-        message: "Confluent Cloud lists the key CURRENT of AWSPREVIOUS: could not confirm that the current key TYPO is an API key of sa-orders: Confluent Cloud lists other \
+        message: "the current key may have been deleted, but Confluent Cloud lists CURRENT, the key of AWSPREVIOUS: could not confirm that the current key TYPO is an API key of sa-orders: Confluent Cloud lists other \
                   keys of this owner, but not this one. If an earlier value was stored again, move AWSCURRENT to the version labeled AWSPREVIOUS. Otherwise, correct apiKey and apiSecret",
         ..CASE
     },
