@@ -52,7 +52,8 @@ fn opaque_parts(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
                 continue;
             }
             let opaque = match opaque_chars(text, &range, atom) {
-                _ if is_uuid(token) => 0,
+                // Several of them in a row may encode a credential in hexadecimal digits.
+                _ if is_uuid(token) => atom.len() / 8,
                 opaque if is_id => opaque / ID_CHARS,
                 opaque => opaque,
             };
@@ -82,7 +83,7 @@ fn opaque_chars(text: &[u8], range: &Range<usize>, atom: &[u8]) -> usize {
         (..4, Some(b'-' | b'.' | b':' | b'/')) if is_time => 0,
         (..4, _) if is_time => 1,
         (..20, _) if is_time => 0,
-        (8..20, _) if consists_of(|b| b"abcdef".contains(&b)) => 0,
+        (length @ 8..20, _) if consists_of(|b| b"abcdef".contains(&b)) => length / 8,
         (length, _) if is_name(atom) && capitals() + 1 == length => length / ID_CHARS,
         _ if is_name(atom) => capitals(),
         (length @ ..20, _) if is_label || is_key_id => length / ID_CHARS,

@@ -118,6 +118,24 @@ fn a_printed_text_is_a_single_line_of_bounded_length() {
     assert!(!text.contains('\n'), "{text}");
 }
 
+/// A UUID and the ID of a request consist of hexadecimal digits, too.
+#[test]
+fn groups_of_hexadecimal_digits_are_not_printed() {
+    let digits = "63666c7443414e415259a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f6".repeat(2);
+    for group in [8, 10, 16, 18, 32] {
+        for separator in [" ", ", ", "\n", "."] {
+            let groups = digits.as_bytes().chunks(group).map(str::from_utf8);
+            let groups: Result<Vec<&str>, _> = groups.collect();
+            let echo = groups.unwrap().join(separator);
+
+            let printed = printable(&format!("the body was {echo} and is invalid"));
+
+            assert!(printed.contains("[removed]"), "{group}: {printed}");
+            assert!(!printed.contains(&digits[..group]), "{group}: {printed}");
+        }
+    }
+}
+
 /// An encoding of a credential, character by character.
 type Encode = fn(char) -> String;
 
