@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use lambda_runtime::Diagnostic;
 
-use crate::confluent::{self, ApiKeyId, ApiKeyMetadata, ProbeOutcome, UnknownResource};
+use crate::confluent::{self, ApiKeyId, ApiKeyMetadata, ErrorKind, ProbeOutcome, UnknownResource};
 use crate::http::{self, joined};
 use crate::secret::{self, SecretValue, StagingLabels, value};
 
@@ -194,6 +194,8 @@ impl Error {
         let is_deleted = match &self {
             Self::CurrentKeyNotOfOwner { source, .. } => *source == KeyLookup::OtherKeys,
             Self::CurrentKeyNotAccepted { key, .. } => !is_listed(key),
+            // The key of `previous` listed the keys.
+            Self::Confluent(error) => error.kind() == Some(ErrorKind::Unauthenticated),
             _ => false,
         };
         let previous = previous.and_then(SecretValue::api_key);

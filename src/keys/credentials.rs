@@ -128,6 +128,21 @@ impl<'a> ControlPlane<'a> {
             .await
     }
 
+    /// Adds to `error` that the key of `previous` exists, if the secret's own key is rejected and an earlier value was probably
+    /// stored again. A rejected key cannot list the owner's keys, so the key of `previous` does.
+    pub async fn explain(&self, error: Error, previous: Option<&SecretValue>) -> Error {
+        let is_rejected = matches!(&error, Error::Confluent(source) if source.kind() == Some(ErrorKind::Unauthenticated));
+        let previous = previous.filter(|_| is_rejected && self.admin_secret.is_none());
+        let key = previous.and_then(|value| Some((value.api_key()?, value.owner())));
+        let Some((key, owner)) = key else {
+            return error;
+        };
+        match self.client.list(key, owner).await {
+            Ok(keys) => error.with_previous_key(previous, &keys),
+            Err(_) => error,
+        }
+    }
+
     /// Reads a key's metadata. Returns `None` if the key does not exist or the credentials have no permission to see it:
     /// Confluent does not distinguish them.
     pub async fn read(&self, id: &ApiKeyId) -> Result<Option<ApiKeyMetadata>, Error> {

@@ -177,10 +177,8 @@ impl<'a> Deletion<'a> {
             match self.delete(id).await {
                 Ok(Outcome::Deleted) => return (true, format!("deleted key {id}")),
                 Ok(Outcome::Stopped) => {
-                    return (
-                        false,
-                        "no key was deleted, because the secret has changed".to_owned(),
-                    );
+                    let result = "stopped deleting keys, because the secret has changed";
+                    return (false, result.to_owned());
                 }
                 Ok(Outcome::Kept) => {}
                 Err(error) => {

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::http::Deadline;
 use crate::keys::credentials::{self, ControlPlane};
 use crate::keys::deletion::{Deletion, Evidence};
-use crate::secret::{self, CURRENT, PENDING, SecretValue, StagingLabels};
+use crate::secret::{self, CURRENT, PENDING, PREVIOUS, SecretValue, StagingLabels};
 use report::Finding;
 
 pub use report::{CHECKS, Check, Outcome, Report};
@@ -76,7 +76,9 @@ impl Preflight<'_> {
         let resource = report.add_result("key-type", check_key_type(&value))?;
         let control_plane = self.check_credentials(labels, &value).await;
         let control_plane = report.add_result("management-credentials", control_plane)?;
-        let keys = check_access(&control_plane, value.owner()).await;
+        let keys = self
+            .check_access(labels, &control_plane, value.owner())
+            .await;
         let keys = report.add_result("control-plane-access", keys)?;
         let evidence = Evidence {
             control_plane: &control_plane,
@@ -132,6 +134,25 @@ impl Preflight<'_> {
         let value = self.secrets.value(&labels.arn, version, label).await?;
         let value = value.map(SecretValue::parse).transpose();
         value.map_err(|source| Error::InvalidSecretValue { label, source })
+    }
+
+    /// Lists the owner's keys.
+    async fn check_access(
+        &self,
+        labels: &StagingLabels,
+        control_plane: &ControlPlane<'_>,
+        owner: &str,
+    ) -> CheckResult<Vec<ApiKeyMetadata>> {
+        let keys = match control_plane.list(owner).await {
+            Ok(keys) => keys,
+            Err(error) => {
+                let previous = self.read(labels, PREVIOUS).await.ok().flatten();
+                return Err(control_plane.explain(error, previous.as_ref()).await.into());
+            }
+        };
+        let observed =
+            format!("Confluent Cloud accepts the credentials and lists the keys of {owner}");
+        Ok((keys, Finding::ok(observed)))
     }
 
     async fn check_credentials(
@@ -205,14 +226,4 @@ fn check_key_type(value: &SecretValue) -> CheckResult<Resource> {
         resource.key_type.name, resource.id
     );
     Ok((resource, Finding::ok(observed)))
-}
-
-/// Lists the owner's keys.
-async fn check_access(
-    control_plane: &ControlPlane<'_>,
-    owner: &str,
-) -> CheckResult<Vec<ApiKeyMetadata>> {
-    let keys = control_plane.list(owner).await?;
-    let observed = format!("Confluent Cloud accepts the credentials and lists the keys of {owner}");
-    Ok((keys, Finding::ok(observed)))
 }

@@ -27,6 +27,8 @@ struct Current<'a> {
     control_plane: &'a ControlPlane<'a>,
     /// The owner's keys.
     keys: &'a [ApiKeyMetadata],
+    /// The current key's metadata, if Confluent Cloud returns it.
+    metadata: Option<ApiKeyMetadata>,
     /// Whether the resource accepted the current key in this invocation.
     is_verified: bool,
 }
@@ -83,7 +85,13 @@ impl Rotation<'_> {
         }
         let mut resource = resource(value)?;
         let control_plane = &self.control_plane(labels, value, value.api_key()).await?;
-        let keys = &control_plane.list(value.owner()).await?;
+        let keys = &match control_plane.list(value.owner()).await {
+            Ok(keys) => keys,
+            Err(error) => {
+                let previous = self.previous(labels).await;
+                return Err(control_plane.explain(error, previous.as_ref()).await);
+            }
+        };
         if let Some(key) = value.api_key() {
             control_plane.ensure_not_admin_key(&key.id).await?;
         }
@@ -92,19 +100,17 @@ impl Rotation<'_> {
             value,
             control_plane,
             keys,
+            metadata: None,
             is_verified: false,
         };
         self.count_keys(&current, &resource);
-        let (metadata, is_verified) = match self.check_current(&current, &resource).await {
-            Ok(checked) => checked,
-            Err(error) => return Err(self.explain(error, &current).await),
-        };
-        current.is_verified = is_verified;
-        complete_environment(&mut resource, metadata.as_ref())?;
+        if let Err(error) = self.check_current(&mut current, &resource).await {
+            let previous = self.previous(labels).await;
+            return Err(error.with_previous_key(previous.as_ref(), keys));
+        }
+        complete_environment(&mut resource, current.metadata.as_ref())?;
 
-        let key = self
-            .create_key(&current, &resource, metadata.as_ref())
-            .await?;
+        let key = self.create_key(&current, &resource).await?;
         // A response with the ID of an existing key does not describe the created key, and that key may be in use.
         if keys.iter().any(|listed| listed.id == key.id.as_str()) {
             let source = confluent::Error::existing_key_returned();
@@ -119,46 +125,30 @@ impl Rotation<'_> {
         value.api_key().filter(|_| is_required)
     }
 
-    /// Checks the current key. Returns its metadata, and whether its resource accepted it.
+    /// Looks up the current key and verifies it. If the key is to be checked, its metadata must match the secret value.
     async fn check_current(
         &self,
-        current: &Current<'_>,
+        current: &mut Current<'_>,
         resource: &Resource,
-    ) -> Result<(Option<ApiKeyMetadata>, bool), Error> {
-        let metadata = self.find_current(current, resource).await?;
-        let is_verified = self.verify_current(current, resource, metadata.as_ref());
-        let is_verified = is_verified.await?;
-        Ok((metadata, is_verified))
-    }
-
-    /// Adds to `error` that the version labeled `AWSPREVIOUS` contains a key that Confluent Cloud lists, if the current key was deleted: then an
-    /// earlier value was probably stored again.
-    async fn explain(&self, error: Error, current: &Current<'_>) -> Error {
-        let labels = current.labels;
-        let Some(version) = labels.version_with(PREVIOUS) else {
-            return error;
-        };
-        let previous = self.secrets.value(&labels.arn, version, PREVIOUS).await;
-        let previous = previous.ok().flatten().map(SecretValue::parse);
-        let previous = previous.and_then(Result::ok);
-        error.with_previous_key(previous.as_ref(), current.keys)
-    }
-
-    /// Returns the current key's metadata. If the key is to be checked, it must match the secret value.
-    async fn find_current(
-        &self,
-        current: &Current<'_>,
-        resource: &Resource,
-    ) -> Result<Option<ApiKeyMetadata>, Error> {
+    ) -> Result<(), Error> {
         let Some(id) = current.key_id() else {
-            return Ok(None);
+            return Ok(());
         };
         let metadata = current.control_plane.find(id, current.keys).await?;
         if self.key_to_check(current.value).is_some() {
             let (value, keys) = (current.value, current.keys);
             verification::check_scope(id, value, resource, metadata.as_ref(), keys)?;
         }
-        Ok(metadata)
+        current.metadata = metadata;
+        current.is_verified = self.verify_current(current, resource).await?;
+        Ok(())
+    }
+
+    /// Reads the value that is labeled `AWSPREVIOUS`, to explain an error.
+    async fn previous(&self, labels: &StagingLabels) -> Option<SecretValue> {
+        let version = labels.version_with(PREVIOUS)?;
+        let value = self.secrets.value(&labels.arn, version, PREVIOUS).await;
+        SecretValue::parse(value.ok().flatten()?).ok()
     }
 
     /// Verifies the current key, which shows that the writer of the secret value possesses it. Returns whether its resource
@@ -167,7 +157,6 @@ impl Rotation<'_> {
         &self,
         current: &Current<'_>,
         resource: &Resource,
-        metadata: Option<&ApiKeyMetadata>,
     ) -> Result<bool, Error> {
         let verifier = self.verifier();
         let Some(key) = self.key_to_check(current.value) else {
@@ -176,7 +165,7 @@ impl Rotation<'_> {
         if !verifier.can_probe(resource) {
             return Ok(false);
         }
-        let (control_plane, metadata) = (current.control_plane, metadata.cloned());
+        let (control_plane, metadata) = (current.control_plane, current.metadata.clone());
         let target = verifier
             .target(control_plane, current.value, resource, metadata, &[])
             .await?;
@@ -220,10 +209,9 @@ impl Rotation<'_> {
         &self,
         current: &Current<'_>,
         resource: &Resource,
-        metadata: Option<&ApiKeyMetadata>,
     ) -> Result<ApiKey, Error> {
         self.ensure_time_left()?;
-        let tag = self.new_tag(current, metadata);
+        let tag = self.new_tag(current);
         let spec = ApiKeySpec {
             owner: current.owner(),
             resource,
@@ -259,10 +247,14 @@ impl Rotation<'_> {
 
     /// Returns the ownership tag of the key to create. It names the untagged key that is to be replaced only on evidence: the
     /// current key if its resource accepted it, or else what the current key's own tag says.
-    fn new_tag(&self, current: &Current<'_>, metadata: Option<&ApiKeyMetadata>) -> OwnershipTag {
+    fn new_tag(&self, current: &Current<'_>) -> OwnershipTag {
         let arn = &current.labels.arn;
         let id = current.key_id().map(ToString::to_string);
-        let replaces = match metadata.map(|metadata| Ownership::of(metadata, arn)) {
+        let ownership = current
+            .metadata
+            .as_ref()
+            .map(|metadata| Ownership::of(metadata, arn));
+        let replaces = match ownership {
             Some(Ownership::ThisSecret(tag)) => tag.replaces,
             Some(Ownership::Untagged) => id.clone().filter(|_| current.is_verified),
             Some(Ownership::AnotherSecret) | None => None,

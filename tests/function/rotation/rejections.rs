@@ -253,3 +253,33 @@ async fn an_earlier_value_that_was_stored_again_is_recognized_by_the_key_of_aws_
         }
     }
 }
+
+#[tokio::test]
+async fn an_earlier_value_that_was_stored_again_is_recognized_under_self_rotation() {
+    let world = World::new(Setting {
+        key_type: KeyType::Cloud,
+        mode: Mode::SelfRotation,
+        ..Setting::default()
+    })
+    .await;
+    let earlier = world.value("AWSCURRENT").to_string();
+    assert_eq!(world.rotate().await, Outcome::Succeeded);
+    let replaced = world.key("AWSCURRENT").unwrap();
+    world.set_current_key_guarantee(CurrentKeyGuarantee::Off);
+    world.simulator.store_manually(&world.arn, &earlier);
+
+    let error = world
+        .step_error("createSecret", "an earlier value was stored")
+        .await;
+
+    assert_eq!(error.error_type, "ConfluentUnauthenticated", "{error:?}");
+    let report = world.preflight().await;
+    let mut checks = report.checks.iter();
+    let access = checks.find(|check| check.name == "control-plane-access");
+    let observed = &access.unwrap().finding.observed;
+    for message in [&error.error_message, observed] {
+        assert!(message.contains(&replaced), "{message}");
+        assert!(message.contains("AWSPREVIOUS"), "{message}");
+    }
+    assert!(error.error_message.contains("move AWSCURRENT"), "{error:?}");
+}
