@@ -341,8 +341,16 @@ impl<'a> Deletion<'a> {
         {
             return Ok(false);
         }
-        if !self.is_unchanged().await? {
-            return Ok(false);
+        match self.is_unchanged().await {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(error) => {
+                let error = error.message();
+                tracing::warn!(error, "could not read the staging labels before a deletion");
+                let metrics = self.evidence.control_plane.metrics();
+                metrics.count(|counts| counts.failed_deletions += 1);
+                return Ok(false);
+            }
         }
         let evidence = &self.evidence;
         let id = ApiKeyId::new(key.id.clone());
@@ -439,7 +447,7 @@ impl<'a> Deletion<'a> {
 /// Reads the values of all versions that have a label. Returns why no key may be deleted if that is not possible.
 async fn read_values(evidence: &Evidence<'_>) -> Result<BTreeMap<String, SecretValue>, String> {
     let labels = &evidence.labels;
-    if let [replica, ..] = &labels.replicas_not_in_sync[..] {
+    if let Some(replica) = &labels.replica_not_in_sync {
         return Err(format!("the replica {replica} is not in sync"));
     }
     let mut values = BTreeMap::new();

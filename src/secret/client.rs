@@ -188,12 +188,12 @@ impl Client {
         let admin = admin.and_then(|item| item.value()).map(str::to_owned);
         let other_account = other_account.take();
         let primary = primary(&response, &other_account);
-        let replicas_not_in_sync = not_in_sync(&response, &other_account);
+        let replica_not_in_sync = not_in_sync(&response, &other_account);
         let versions = response.version_ids_to_stages.into_iter().flatten();
         let versions = versions.filter(|(_, labels)| !labels.is_empty());
         Ok(StagingLabels {
             primary,
-            replicas_not_in_sync,
+            replica_not_in_sync,
             admin_secret_arn: admin,
             arn: response.arn.ok_or_else(|| Error::NoResponse {
                 operation: "DescribeSecret",

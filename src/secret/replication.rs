@@ -37,8 +37,8 @@ pub(super) fn primary(response: &DescribeSecretOutput, other: &CrossAccount) -> 
     )
 }
 
-/// Returns the replicas that may serve an earlier value: their Regions, or their ARNs in other accounts.
-pub(super) fn not_in_sync(response: &DescribeSecretOutput, other: &CrossAccount) -> Vec<String> {
+/// Returns a replica that may serve an earlier value: its Region, or its ARN in another account.
+pub(super) fn not_in_sync(response: &DescribeSecretOutput, other: &CrossAccount) -> Option<String> {
     let regional = response.replication_status().iter();
     let regional = regional.map(|replica| {
         let status = replica.status().map(StatusType::as_str);
@@ -55,12 +55,9 @@ pub(super) fn not_in_sync(response: &DescribeSecretOutput, other: &CrossAccount)
         (string(replica, "ReplicaSecretARN"), status)
     });
     let is_in_sync = |status| matches!(status, Some("InSync" | "Detached"));
-    let not_in_sync = regional
-        .chain(others)
-        .filter(|(_, status)| !is_in_sync(*status));
-    not_in_sync
-        .map(|(id, _)| id.unwrap_or("in another account").to_owned())
-        .collect()
+    let mut replicas = regional.chain(others);
+    let (id, _) = replicas.find(|(_, status)| !is_in_sync(*status))?;
+    Some(id.unwrap_or("in another account").to_owned())
 }
 
 fn string<'v>(object: &'v Value, field: &str) -> Option<&'v str> {

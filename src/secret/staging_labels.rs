@@ -22,8 +22,8 @@ pub struct StagingLabels {
     pub admin_secret_arn: Option<String>,
     /// If the secret is a replica, the Region of its primary secret, or the ARN of a primary secret in another account.
     pub primary: Option<String>,
-    /// The Regions, or the ARNs in other accounts, of the replicas that may still serve an earlier value.
-    pub replicas_not_in_sync: Vec<String>,
+    /// The Region, or the ARN in another account, of a replica that may still serve an earlier value.
+    pub replica_not_in_sync: Option<String>,
     pub(super) versions: Versions,
 }
 
@@ -54,11 +54,11 @@ impl StagingLabels {
         &self.versions
     }
 
-    /// Returns whether rotation, the labels of all versions and the replicas that are not in sync are as in `other`.
+    /// Returns whether rotation, the labels of all versions and a replica that is not in sync are as in `other`.
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.rotation_enabled == other.rotation_enabled
             && self.versions == other.versions
-            && self.replicas_not_in_sync == other.replicas_not_in_sync
+            && self.replica_not_in_sync == other.replica_not_in_sync
     }
 
     /// Removes `label` from `version`, as the function has done in Secrets Manager.

@@ -58,6 +58,10 @@ fn bodies() -> Vec<(&'static str, Vec<u8>)> {
         ("tags", filled(r#"{"Tags":["#, "{},", "]}")),
         ("replicas", filled(r#"{"ReplicationStatus":["#, "{},", "]}")),
         (
+            "replicas in other accounts",
+            filled(r#"{"CrossAccountReplicas":["#, "{},", "]}"),
+        ),
+        (
             "labels",
             filled(r#"{"VersionIdsToStages":{"v":["#, r#""","#, "]}}"),
         ),

@@ -332,7 +332,7 @@ async fn a_previous_key_that_the_list_omits_is_kept() {
 }
 
 #[tokio::test]
-async fn a_denied_read_of_the_labels_before_a_deletion_is_reported_with_its_cause() {
+async fn a_denied_read_of_the_labels_before_a_deletion_is_a_warning() {
     let world = before_finish(OldKeyPolicy::Delete).await;
     let describes = std::sync::atomic::AtomicUsize::new(0);
     // The first three are at the start of the step, before the promotion and after it.
@@ -342,12 +342,17 @@ async fn a_denied_read_of_the_labels_before_a_deletion_is_reported_with_its_caus
     let denied = Response::aws_access_denied("DescribeSecret");
     world.simulator.respond_with(1, before_deletion, denied);
 
-    let error = world
-        .step_error("finishSecret", "the labels cannot be read")
-        .await;
+    let (outcome, lines) = telemetry::logs::logged(world.step("finishSecret")).await;
 
-    assert_eq!(error.error_type, "SecretsManagerRejected", "{error:?}");
+    assert!(outcome.is_ok(), "{outcome:?}");
     assert_eq!(world.count(deletes_a_key), 0);
+    assert_ne!(world.key("AWSCURRENT").as_ref(), Some(&world.initial_key));
+    let log = serde_json::to_string(&lines).unwrap();
+    assert!(log.contains("secretsmanager:DescribeSecret"), "{log}");
+    assert!(log.contains(r#""DeletionsFailed":1"#), "{log}");
+    assert_eq!(world.rotate().await, Outcome::Succeeded);
+    let current = world.key("AWSCURRENT").unwrap();
+    world.assert_keys(&[current], &"the next rotation deletes it");
 }
 
 /// Minutes may pass before a rejected deletion is retried.
