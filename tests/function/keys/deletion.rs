@@ -3,14 +3,15 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
-use simulator::{SecretValue, timestamp};
+use simulator::SecretValue;
 
 use super::*;
 use crate::telemetry::logs::logged;
 
-const POLICIES: [OldKeyPolicy; 2] = [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation];
+pub(super) const POLICIES: [OldKeyPolicy; 2] =
+    [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation];
 
-async fn world(policy: OldKeyPolicy) -> World {
+pub(super) async fn world(policy: OldKeyPolicy) -> World {
     World::new(Setting {
         policy,
         ..Setting::default()
@@ -20,14 +21,14 @@ async fn world(policy: OldKeyPolicy) -> World {
 
 impl World {
     /// Rotates the secret, which must succeed. Returns the log lines.
-    async fn rotate_successfully(&self, case: &dyn Debug) -> Vec<Value> {
+    pub(super) async fn rotate_successfully(&self, case: &dyn Debug) -> Vec<Value> {
         let (outcome, lines) = logged(self.rotate()).await;
         assert_eq!(outcome, Outcome::Succeeded, "{case:?}: {lines:#?}");
         lines
     }
 
     /// Rotates the secret twice. Both rotations must succeed and keep `key`, and one of them must log why.
-    async fn assert_kept(&self, key: &str, reason: &str, case: &dyn Debug) {
+    pub(super) async fn assert_kept(&self, key: &str, reason: &str, case: &dyn Debug) {
         let mut lines = self.rotate_successfully(case).await;
         assert!(self.all_keys().contains(key), "{case:?}");
         lines.extend(self.rotate_successfully(case).await);
@@ -41,7 +42,11 @@ impl World {
     }
 
     /// Adds another application's key of the same owner.
-    fn other_key(&self, resource: Option<&str>, environment: Option<&str>) -> (String, String) {
+    pub(super) fn other_key(
+        &self,
+        resource: Option<&str>,
+        environment: Option<&str>,
+    ) -> (String, String) {
         self.simulator.add_key(OWNER, resource, environment)
     }
 
@@ -127,54 +132,6 @@ async fn the_last_working_key_is_kept_until_another_one_is_current() {
         // The next rotation's current key has this secret's tag.
         let is_kept = world.all_keys().contains(&working);
         assert!(!is_kept || policy == OldKeyPolicy::KeepUntilNextRotation);
-    }
-}
-
-#[tokio::test]
-async fn a_copied_secret_gets_its_own_key_and_the_tagged_key_is_kept() {
-    for policy in POLICIES {
-        let mut world = world(policy).await;
-        world.rotate_successfully(&policy).await;
-        let original = world.arn.clone();
-        let keys = world.all_keys();
-        let shared = world.key("AWSCURRENT").unwrap();
-        let labels: &[&str] = match policy {
-            OldKeyPolicy::Delete => &["AWSCURRENT"],
-            OldKeyPolicy::KeepUntilNextRotation => &["AWSCURRENT", "AWSPREVIOUS"],
-        };
-        world.arn = world
-            .simulator
-            .copy_secret(&original, "orders/copy", labels);
-
-        if policy == OldKeyPolicy::Delete {
-            let reason = "another secret's ownership tag";
-            world.assert_kept(&shared, reason, &policy).await;
-        } else {
-            world.rotate_successfully(&policy).await;
-            world.rotate_successfully(&policy).await;
-        }
-
-        assert!(world.all_keys().is_superset(&keys), "{policy:?}");
-        assert_ne!(world.key("AWSCURRENT"), Some(shared));
-    }
-}
-
-#[tokio::test]
-async fn a_promoted_replica_gets_its_own_key_and_the_tagged_key_is_kept() {
-    for policy in POLICIES {
-        let mut world = world(policy).await;
-        world
-            .simulator
-            .add_replica(&world.arn, "us-west-2", "InSync");
-        world.rotate_successfully(&policy).await;
-        let keys = world.all_keys();
-        let promoted = world.simulator.promote_replica(&world.arn, "us-west-2");
-        world.arn = promoted;
-
-        world.rotate_successfully(&policy).await;
-        world.rotate_successfully(&policy).await;
-
-        assert!(world.all_keys().is_superset(&keys), "{policy:?}");
     }
 }
 
@@ -312,105 +269,6 @@ async fn the_key_of_a_version_with_a_users_own_label_is_kept_until_the_label_is_
             world.rotate_successfully(&case).await;
             assert!(!world.all_keys().contains(&blue), "{case:?}");
         }
-    }
-}
-
-#[tokio::test]
-async fn a_key_of_unknown_creation_time_is_kept() {
-    let hour_ahead = timestamp(3_600);
-    let unknown = [
-        None,
-        Some("0001-01-01T00:00:00Z"),
-        Some("1970-01-01T00:00:00Z"),
-        Some("yesterday"),
-        Some("2026-01-01 00:00"),
-        Some(hour_ahead.as_str()),
-    ];
-    for created_at in unknown {
-        let world = world(OldKeyPolicy::Delete).await;
-        world.rotate_successfully(&created_at).await;
-        let previous = world.key("AWSCURRENT").unwrap();
-        world.simulator.set_created_at(&previous, created_at);
-
-        let reason = "not known to be older";
-        world.assert_kept(&previous, reason, &created_at).await;
-    }
-}
-
-#[tokio::test]
-async fn a_creation_time_with_another_offset_is_valid() {
-    for created_at in ["2020-01-01T02:00:00+02:00", "2020-01-01T00:00:00.123-05:30"] {
-        let world = world(OldKeyPolicy::Delete).await;
-        world.rotate_successfully(&created_at).await;
-        let previous = world.key("AWSCURRENT").unwrap();
-        world.simulator.set_created_at(&previous, Some(created_at));
-
-        world.rotate_successfully(&created_at).await;
-
-        assert!(!world.all_keys().contains(&previous), "{created_at}");
-    }
-}
-
-#[tokio::test]
-async fn no_key_is_deleted_while_a_replica_is_not_in_sync() {
-    for status in ["InProgress", "Failed", "Unknown", ""] {
-        for is_cross_account in [false, true] {
-            let case = (status, is_cross_account);
-            let world = world(OldKeyPolicy::Delete).await;
-            world.rotate_successfully(&case).await;
-            if is_cross_account {
-                world
-                    .simulator
-                    .add_cross_account_replica(&world.arn, status);
-            } else {
-                world.simulator.add_replica(&world.arn, "us-west-2", status);
-            }
-            let keys = world.all_keys();
-
-            let lines = world.rotate_successfully(&case).await;
-
-            assert!(world.all_keys().is_superset(&keys), "{case:?}");
-            let log = serde_json::to_string(&lines).unwrap();
-            assert!(log.contains("is not in sync"), "{case:?}: {log}");
-            let report = world.preflight().await;
-            let check = report.checks.iter().find(|c| c.name == "orphaned-keys");
-            let observed = &check.unwrap().finding.observed;
-            assert!(observed.contains("is not in sync"), "{observed}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn keys_are_deleted_while_all_replicas_are_in_sync_or_detached() {
-    for status in ["InSync", "Detached"] {
-        let world = world(OldKeyPolicy::Delete).await;
-        world.simulator.add_replica(&world.arn, "us-west-2", status);
-        world
-            .simulator
-            .add_cross_account_replica(&world.arn, status);
-
-        world.rotate_successfully(&status).await;
-
-        assert!(!world.all_keys().contains(&world.initial_key), "{status}");
-    }
-}
-
-#[tokio::test]
-async fn a_replica_is_not_rotated_and_the_error_names_its_primary_secret() {
-    for step in ["createSecret", "testSecret", "finishSecret"] {
-        let world = world(OldKeyPolicy::Delete).await;
-        let primary = Some("eu-central-1".to_owned());
-        world
-            .simulator
-            .state()
-            .secret_mut(&world.arn)
-            .primary_region = primary;
-
-        let error = world.step_error(step, "a replica").await;
-
-        assert_eq!(error.error_type, "ReplicaSecret", "{error:?}");
-        let message = &error.error_message;
-        assert!(message.contains("eu-central-1"), "{message}");
     }
 }
 
@@ -575,26 +433,6 @@ async fn an_unverified_key_that_was_promoted_manually_leads_to_no_deletion() {
 }
 
 #[tokio::test]
-async fn a_replica_that_is_no_longer_in_sync_before_the_delete_stops_the_deletion() {
-    let world = world(OldKeyPolicy::Delete).await;
-    world
-        .simulator
-        .add_replica(&world.arn, "us-west-2", "InSync");
-    world
-        .run_steps(&["createSecret", "setSecret", "testSecret"])
-        .await;
-    let change = async || {
-        let mut state = world.simulator.state();
-        state.secret_mut(&world.arn).replicas[0].status = "InProgress".to_owned();
-    };
-
-    let finished = world.step_while("finishSecret", lists_keys, change).await;
-
-    assert!(finished.is_ok(), "{finished:?}");
-    assert!(world.all_keys().contains(&world.initial_key));
-}
-
-#[tokio::test]
 async fn a_flink_key_of_another_environment_is_kept_if_the_secret_names_no_environment() {
     let world = World::new(Setting {
         key_type: KeyType::Flink,
@@ -624,24 +462,6 @@ async fn a_previous_key_that_the_rule_keeps_is_named_under_keep_until_next_rotat
     let reason = "no ownership tag says";
     let kept = world.initial_key.clone();
     world.assert_kept(&kept, reason, &"not verified").await;
-}
-
-#[tokio::test]
-async fn a_key_without_a_creation_time_is_reported_as_kept_by_a_preflight() {
-    let world = world(OldKeyPolicy::Delete).await;
-    let (orphan, _) = world.other_key(Some("lkc-orders"), Some(ENVIRONMENT));
-    world
-        .simulator
-        .tag_key(&orphan, &world.arn, "abandoned", "i", "");
-    world.simulator.set_created_at(&orphan, None);
-
-    let report = world.preflight().await;
-
-    let check = report.checks.iter().find(|c| c.name == "orphaned-keys");
-    let finding = &check.unwrap().finding;
-    let expected = format!("{orphan} is kept: its creation time is unknown");
-    assert_eq!(finding.observed, expected);
-    assert!(finding.remedy.unwrap().contains("delete it manually"));
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The rules for keys that all jobs share.
 
+mod copied_secrets;
+mod creation_time;
 mod deletion;
 mod management_credentials;
 mod minimum_age;
