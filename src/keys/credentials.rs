@@ -137,6 +137,10 @@ impl<'a> ControlPlane<'a> {
         let Some((key, owner)) = key else {
             return error;
         };
+        // With the same ID, the current key was not deleted: its secret is wrong.
+        if self.authenticates_with(key.id.as_str()).await {
+            return error;
+        }
         match self.client.list(key, owner).await {
             Ok(keys) => error.with_previous_key(previous, &keys),
             Err(_) => error,
