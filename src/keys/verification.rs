@@ -93,13 +93,14 @@ impl<'a> Verifier<'a> {
             || matches!(resource.key_type.endpoint, EndpointSource::ControlPlane)
     }
 
-    /// Verifies the current key with one accepted probe. This shows that the writer of the secret value possesses the key:
-    /// otherwise, a value that names another application's key could be used to obtain another key for the same owner.
+    /// Verifies a key that has propagated, usually the current one, with one accepted probe. This shows that the writer of the
+    /// secret value possesses the key: otherwise, a value that names another application's key could be used to obtain another
+    /// key for the same owner.
     ///
     /// # Errors
     /// Returns [`Error::CurrentKeyNotAccepted`] with the last outcome, [`Error::EndpointUnreachable`] unless best effort is
     /// sufficient, and [`Error::EndpointAcceptsAnyCredential`] if the endpoint does not reject a wrong secret.
-    pub async fn verify_current(
+    pub async fn verify_once(
         &self,
         key: &ApiKey,
         target: &ProbeTarget<'_>,

@@ -62,7 +62,7 @@ impl Context<'_> {
     ) -> Findings {
         let deadline = self.preflight.deadline.within(VERIFICATION_TIMEOUT);
         let endpoint = Finding::ok(target.endpoint.as_str());
-        let (endpoint, data_plane) = match verifier.verify_current(key, target, deadline).await {
+        let (endpoint, data_plane) = match verifier.verify_once(key, target, deadline).await {
             Ok(Verification::Verified) => (
                 endpoint,
                 Finding::ok("the resource accepts the current key"),

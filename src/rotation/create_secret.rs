@@ -171,7 +171,7 @@ impl Rotation<'_> {
             .await?;
         self.ensure_time_left()?;
         let deadline = self.deadline.with_reserve(STORE_RESERVE + RESPONSE_RESERVE);
-        match verifier.verify_current(key, &target, deadline).await? {
+        match verifier.verify_once(key, &target, deadline).await? {
             Verification::Verified => Ok(true),
             Verification::Unreachable => {
                 tracing::warn!(

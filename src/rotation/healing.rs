@@ -102,7 +102,7 @@ impl Rotation<'_> {
         let keys: Vec<&ApiKeyId> = current.api_key().map(|key| &key.id).into_iter().collect();
         let target = verifier.target(&control_plane, &pending.value, &resource, None, &keys);
         let target = target.await?;
-        let probed = verifier.verify_current(&pending.key, &target, self.deadline);
+        let probed = verifier.verify_once(&pending.key, &target, self.deadline);
         Ok(matches!(
             probed.await,
             Ok(Verification::Unreachable)
