@@ -174,7 +174,7 @@ impl Error {
     }
 
     /// Returns [`ReplicaSecret`](Self::ReplicaSecret) if the secret is a replica.
-    pub fn if_replica(labels: &StagingLabels) -> Result<(), Self> {
+    pub fn ensure_not_replica(labels: &StagingLabels) -> Result<(), Self> {
         let Some(primary) = labels.primary.clone() else {
             return Ok(());
         };

@@ -4,7 +4,7 @@
 //! Confluent Cloud: its ownership tag, owner, resource and creation time. Labels may move at any time, so they are read
 //! immediately before each `DELETE`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::credentials::ControlPlane;
@@ -177,7 +177,8 @@ impl<'a> Deletion<'a> {
             match self.delete(id).await {
                 Ok(Outcome::Deleted) => return (true, format!("deleted key {id}")),
                 Ok(Outcome::Stopped) => {
-                    let result = "stopped deleting keys, because the secret has changed";
+                    let result =
+                        "stopped deleting keys: the secret has changed or could not be described";
                     return (false, result.to_owned());
                 }
                 Ok(Outcome::Kept) => {}
@@ -302,11 +303,9 @@ impl<'a> Deletion<'a> {
 
     /// Returns the version of the key if its only label is `AWSPREVIOUS`.
     fn removable_version(&self, id: &str) -> Option<&str> {
-        let only_previous = BTreeSet::from([PREVIOUS.to_owned()]);
-        let (version, _) = self
-            .labeled_previous()
-            .filter(|(_, key)| key.as_str() == id)?;
-        (self.evidence.labels.labels_of(version) == Some(&only_previous)).then_some(version)
+        let (version, key) = self.labeled_previous()?;
+        let labels = self.evidence.labels.labels_of(version)?;
+        (key.as_str() == id && labels.len() == 1).then_some(version)
     }
 
     async fn delete_allowed(&mut self, key: &ApiKeyMetadata) -> Result<Outcome, Error> {
@@ -321,7 +320,9 @@ impl<'a> Deletion<'a> {
                 Ok(Outcome::Deleted)
             }
             Ok(false) => {
-                tracing::warn!("stopped deleting keys because the secret has changed");
+                tracing::warn!(
+                    "stopped deleting keys: the secret has changed or could not be described"
+                );
                 metrics.count(|counts| counts.kept += 1);
                 self.is_stopped = true;
                 Ok(Outcome::Stopped)
@@ -334,7 +335,7 @@ impl<'a> Deletion<'a> {
     }
 
     /// Removes `AWSPREVIOUS` if it names the key, so that no label ever names a key that the function deleted. Then reads the
-    /// labels and deletes the key. Returns `false` if a label has moved.
+    /// labels and deletes the key. Returns `false` if a label has moved or the labels cannot be read.
     async fn remove_label_and_delete(&mut self, key: &ApiKeyMetadata) -> Result<bool, Error> {
         if let Some(version) = self.removable_version(&key.id).map(str::to_owned)
             && !self.remove_previous_label(&version).await?
@@ -431,15 +432,9 @@ impl<'a> Deletion<'a> {
         let mut keys = self.evidence.keys.iter();
         let is_untagged = |key: &ApiKeyMetadata| Ownership::of(key, arn) == Ownership::Untagged;
         if !is_remembered && keys.any(|key| key.id == id && is_untagged(key)) {
-            let reason =
-                "this secret contained it, and the current key's ownership tag does not name it";
-            tracing::warn!(
-                key_id = id,
-                reason,
-                "kept a key: if no application uses it, delete it"
-            );
-            let metrics = self.evidence.control_plane.metrics();
-            metrics.count(|counts| counts.kept += 1);
+            let reason = "this secret contained it, and the current key's ownership tag does not name it: delete it \
+                          manually if no application uses it";
+            self.warn_of_kept_key(&id, reason);
         }
     }
 }

@@ -176,7 +176,7 @@ impl Preflight<'_> {
 }
 
 fn check_rotation(labels: &StagingLabels) -> Finding {
-    if let Err(error) = Error::if_replica(labels) {
+    if let Err(error) = Error::ensure_not_replica(labels) {
         return error.into();
     }
     if labels.rotation_enabled {

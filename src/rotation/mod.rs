@@ -55,7 +55,7 @@ impl StepContext {
     /// Describes the secret and checks that the event's version can be rotated.
     async fn load(rotation: &Rotation<'_>) -> Result<Self, Error> {
         let labels = rotation.secrets.describe(&rotation.event.secret_id).await?;
-        Error::if_replica(&labels)?;
+        Error::ensure_not_replica(&labels)?;
         let is_current = !rotation.is_still_pending(&labels)?;
         Ok(Self { labels, is_current })
     }
