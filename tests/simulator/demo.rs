@@ -45,7 +45,7 @@ const STEPS: [(&str, &str); 4] = [
     ("testSecret", "probes the key until its resource accepts it"),
     (
         "finishSecret",
-        "promotes the pending version to AWSCURRENT, then deletes the previous key if the policy is delete",
+        "verifies the key again, promotes its version to AWSCURRENT, then deletes the previous key if the policy is delete",
     ),
 ];
 

@@ -483,3 +483,21 @@ async fn a_failed_deletion_of_a_key_that_was_not_stored_is_a_warning() {
     assert!(log.contains("could not delete the created key"), "{log}");
     assert!(log.contains(r#""DeletionsFailed":1"#), "{log}");
 }
+
+#[tokio::test]
+async fn an_unreadable_previous_version_blocks_nothing_and_its_key_becomes_an_orphan() {
+    let world = world(OldKeyPolicy::KeepUntilNextRotation).await;
+    for _ in 0..2 {
+        world.rotate_successfully(&"").await;
+    }
+    let previous = world.key("AWSPREVIOUS").unwrap();
+    let value = SecretValue::String("not JSON".to_owned());
+    world
+        .simulator
+        .overwrite_value(&world.arn, "AWSPREVIOUS", value);
+
+    world.rotate_successfully(&"").await;
+
+    // The promotion has moved the label away from that version.
+    assert!(!world.all_keys().contains(&previous));
+}

@@ -416,3 +416,21 @@ async fn a_deleted_key_that_is_still_listed_fails_at_most_one_attempt() {
     let current = world.key("AWSCURRENT").unwrap();
     world.assert_keys(&[current], &"after three rotations");
 }
+
+/// An operator may invoke the step with a test event.
+#[tokio::test]
+async fn a_key_that_was_not_tested_is_verified_before_its_promotion() {
+    for status in [401, 404, 429, 503] {
+        let mut world = World::new(Setting::default()).await;
+        world.simulator.state().controls.propagation_statuses = always(status);
+        world.run_steps(&["createSecret"]).await;
+        world.time_limit = SHORT_TIME_LIMIT;
+        let keys = world.all_keys();
+
+        let error = world.step_error("finishSecret", "not verified").await;
+
+        assert_eq!(error.error_type, "PendingKeyNotAccepted", "{status}");
+        assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&world.initial_key));
+        assert_eq!(world.all_keys(), keys, "{status}");
+    }
+}
