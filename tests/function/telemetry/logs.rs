@@ -1,7 +1,7 @@
 //! Logs: each step writes one line about its outcome, with the fields that a search needs.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use confluent_key_rotation::config::read_log_level;
 use confluent_key_rotation::telemetry::logging;
@@ -23,6 +23,11 @@ impl io::Write for Log {
     }
 }
 
+/// While there is only one subscriber, `tracing` asks the default of the thread that reaches an event first whether the event is
+/// of interest, and that may be a thread of another test without a subscriber.
+static SECOND_SUBSCRIBER: LazyLock<tracing::Dispatch> =
+    LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+
 /// Runs `future` on this thread. Returns its output and the lines that it logs at `level`, or at the default level.
 pub(super) async fn logged_at<T>(
     level: Option<&str>,
@@ -32,6 +37,7 @@ pub(super) async fn logged_at<T>(
         "AWS_LAMBDA_LOG_LEVEL" => level.map(str::to_owned),
         _ => None,
     };
+    LazyLock::force(&SECOND_SUBSCRIBER);
     let log = Log::default();
     let writer = log.clone();
     let subscriber = logging::subscriber(read_log_level(variable), move || writer.clone());
