@@ -1,6 +1,7 @@
 //! API keys and their IDs.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use crate::http::Redacted;
 
@@ -8,6 +9,10 @@ use crate::http::Redacted;
 ///
 /// <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/service-accounts/api-keys/overview.html>
 pub const MAX_ID_LENGTH: usize = 40;
+
+/// The lengths of a well-formed key, in bytes. Today's API secrets have 64 characters.
+const ID_LENGTHS: RangeInclusive<usize> = 12..=255;
+const SECRET_LENGTHS: RangeInclusive<usize> = 32..=255;
 
 /// The ID of an API key. It is not secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +49,18 @@ impl ApiKey {
     /// Returns the user name and the password for HTTP basic authentication.
     pub fn basic_auth(&self) -> (&str, &Redacted) {
         (self.id.as_str(), &self.secret)
+    }
+
+    /// Returns whether ID and secret have the characters and plausible lengths of Confluent Cloud's keys. Such a key needs no
+    /// escape in any format, and a string contains it only on purpose.
+    pub fn is_well_formed(&self) -> bool {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=-_.".contains(&byte);
+        let (id, secret) = (self.id.as_str(), self.secret.expose());
+        let lengths = (
+            ID_LENGTHS.contains(&id.len()),
+            SECRET_LENGTHS.contains(&secret.len()),
+        );
+        lengths == (true, true) && id.bytes().chain(secret.bytes()).all(is_allowed)
     }
 }
 

@@ -80,6 +80,12 @@ impl Error {
         Self::invalid_response(CREATE, "names a key that already existed")
     }
 
+    /// Creates the error for a `POST` whose response contains a key that cannot be stored.
+    pub fn malformed_key_returned() -> Self {
+        let problem = "contains a key with unknown characters or of an implausible length";
+        Self::invalid_response(CREATE, problem)
+    }
+
     /// Returns the kind of the error response, or `None` if there is no error response.
     pub fn kind(&self) -> Option<ErrorKind> {
         match self {

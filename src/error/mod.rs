@@ -14,7 +14,7 @@ use lambda_runtime::Diagnostic;
 
 use crate::confluent::{self, ApiKeyId, ApiKeyMetadata, ErrorKind, ProbeOutcome, UnknownResource};
 use crate::http::{self, joined};
-use crate::secret::{self, SecretValue, StagingLabels, value};
+use crate::secret::{self, CURRENT, SecretValue, StagingLabels, value};
 
 /// A failed step. The [names](Error::name) of the variants are stable, because alarms and runbooks use them.
 #[derive(strum_macros::IntoStaticStr, thiserror::Error)]
@@ -171,6 +171,33 @@ impl Error {
         };
         let (key, owner) = (key.to_string(), owner.to_owned());
         Self::CurrentKeyNotOfOwner { key, owner, source }
+    }
+
+    /// Names the fields of `value` that seem to contain a key, if this error says that `value` contains none.
+    #[must_use]
+    pub fn with_other_keys(self, value: &SecretValue) -> Self {
+        match self {
+            Self::InitialKeyNotAllowed | Self::InitialKeyRequiresAdminSecret => value
+                .other_keys(None)
+                .map_or(self, Self::key_in_other_fields),
+            error => error,
+        }
+    }
+
+    /// Checks that `value`, which is to receive its initial key, contains none of `keys`.
+    pub fn ensure_no_other_key(value: &SecretValue, keys: &[ApiKeyMetadata]) -> Result<(), Self> {
+        let mut ids = keys.iter().map(|key| ApiKeyId::new(key.id.clone()));
+        let listed = ids.find(|id| value.paths_with(id).is_some());
+        let paths = listed.and_then(|id| value.other_keys(Some(&id)));
+        paths.map_or(Ok(()), |paths| Err(Self::key_in_other_fields(paths)))
+    }
+
+    fn key_in_other_fields(paths: String) -> Self {
+        let source = value::Error::KeyInOtherFields(paths);
+        Self::InvalidSecretValue {
+            label: CURRENT,
+            source,
+        }
     }
 
     /// Returns [`ReplicaSecret`](Self::ReplicaSecret) if the secret is a replica.

@@ -62,6 +62,8 @@ impl Error {
 
 const STORE_OR_ALLOW_KEY: &str =
     "Add apiKey and apiSecret, or set INITIAL_KEY=allow to let the first rotation create a key";
+const RENAME_FIELDS: &str =
+    "Rename these fields to apiKey and apiSecret, or add apiKey and apiSecret with the same values";
 const NAME_ADMIN_SECRET: &str =
     "Name an admin secret with a Cloud API key: adminSecretArn in the secret, or ADMIN_SECRET_ARN";
 const RESUME_ROTATION: &str = "The next attempt resumes the rotation. After a rollback, remove AWSPENDING, or that version is \
@@ -100,6 +102,10 @@ fn for_value(label: &str, error: &value::Error) -> &'static str {
         // The pending value was created from the current one, so the current one is too large.
         value::Error::TooLarge { .. } => "Move other fields to another secret",
         value::Error::ScopeMismatch(_) => HEALED,
+        value::Error::KeyInOtherFields(_) => RENAME_FIELDS,
+        value::Error::NotReplaceable(_) => {
+            "Store it there as plain text or as base64 of ID:SECRET, or remove it"
+        }
         _ if label == PENDING => HEALED,
         value::Error::Binary => "Store the value as a string (SecretString)",
         value::Error::NotAnObject { .. } => {

@@ -298,7 +298,9 @@ impl<'a> Deletion<'a> {
         let removable = self.removable_version(id);
         let id = ApiKeyId::new(id.to_owned());
         let mut values = self.values.iter();
-        values.any(|(version, value)| Some(version.as_str()) != removable && value.contains(&id))
+        values.any(|(version, value)| {
+            Some(version.as_str()) != removable && value.paths_with(&id).is_some()
+        })
     }
 
     /// Returns the version of the key if its only label is `AWSPREVIOUS`.

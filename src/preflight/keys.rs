@@ -115,10 +115,13 @@ impl Context<'_> {
             ..ApiKeyMetadata::default()
         };
         let finding = match self.preflight.config.initial_key {
-            InitialKey::Off => Finding::error(Outcome::Failed, &Error::InitialKeyNotAllowed),
-            InitialKey::Allow => {
-                Finding::ok("the secret contains no key; the first rotation creates it")
-            }
+            InitialKey::Off => Error::InitialKeyNotAllowed
+                .with_other_keys(self.value)
+                .into(),
+            InitialKey::Allow => match Error::ensure_no_other_key(self.value, self.keys) {
+                Ok(()) => Finding::ok("the secret contains no key; the first rotation creates it"),
+                Err(error) => error.into(),
+            },
         };
         (metadata, finding)
     }

@@ -7,7 +7,7 @@ mod data_plane;
 mod keys;
 mod report;
 
-use crate::config::Config;
+use crate::config::{Config, InitialKey};
 use crate::confluent::{self, ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::http::Deadline;
@@ -72,7 +72,10 @@ impl Preflight<'_> {
     ) -> Option<()> {
         let version = labels.version_with(CURRENT)?;
         let value = report.add_result("value", self.check_value(labels, version).await)?;
-        report.add("key-copies", check_key_copies(&value));
+        report.add(
+            "key-copies",
+            check_key_copies(&value, self.config.initial_key),
+        );
         let resource = report.add_result("key-type", check_key_type(&value))?;
         let control_plane = self.check_credentials(labels, &value).await;
         let control_plane = report.add_result("management-credentials", control_plane)?;
@@ -167,7 +170,8 @@ impl Preflight<'_> {
             None => "the secret's own key".to_owned(),
         });
         let own_key = value.api_key();
-        let created = ControlPlane::new(self.confluent, self.secrets, admin, own_key).await?;
+        let created = ControlPlane::new(self.confluent, self.secrets, admin, own_key).await;
+        let created = created.map_err(|error| error.with_other_keys(value))?;
         if let Some(key) = own_key {
             created.ensure_not_admin_key(&key.id).await?;
         }
@@ -201,21 +205,37 @@ fn check_labels(labels: &StagingLabels, tested: Option<&str>) -> Finding {
     }
 }
 
-fn check_key_copies(value: &SecretValue) -> Finding {
-    let copies = value.key_copies(true).join(", ");
-    let others = value.key_copies(false).join(", ");
-    if !others.is_empty() {
-        let observed = format!(
-            "fields that are not updated: {others}. A group of fields is not updated if one of them does not hold the \
-             current key or appears more than once"
-        );
-        let remedy = "If clients read the key from these fields, store the current key in each of them, once";
-        return Finding::warning(observed, remedy);
+fn check_key_copies(value: &SecretValue, initial_key: InitialKey) -> Finding {
+    if value.api_key().is_none() && initial_key == InitialKey::Off {
+        return Error::InitialKeyNotAllowed.with_other_keys(value).into();
     }
-    if copies.is_empty() {
-        return Finding::ok("no copies of the key in other fields");
+    if let Err(source) = value.check_replaceable() {
+        return Error::InvalidSecretValue {
+            label: CURRENT,
+            source,
+        }
+        .into();
     }
-    Finding::ok(format!("copies of the key, which are updated: {copies}"))
+    let copies = value
+        .copies()
+        .unwrap_or_else(|| "no other field".to_owned());
+    let mut observed = vec![format!(
+        "apart from apiKey and apiSecret, the key is replaced in {copies}"
+    )];
+    let other_keys = value.other_keys(None).filter(|_| value.api_key().is_some());
+    observed.extend(other_keys.map(|paths| format!("another key: {paths}")));
+    let placeholders = value.placeholders().filter(|_| value.api_key().is_some());
+    observed
+        .extend(placeholders.map(|paths| format!("placeholders, which are not replaced: {paths}")));
+    let warnings = value.copy_warnings();
+    if warnings.is_empty() {
+        return Finding::ok(observed.join("; "));
+    }
+    observed.extend(warnings);
+    Finding::warning(
+        observed.join("; "),
+        "Correct these fields, unless no client reads the key from them",
+    )
 }
 
 fn check_key_type(value: &SecretValue) -> CheckResult<Resource> {

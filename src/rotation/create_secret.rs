@@ -15,7 +15,7 @@ use crate::keys::credentials::ControlPlane;
 use crate::keys::deletion::{Deletion, Evidence};
 use crate::keys::ownership::{self, Ownership, OwnershipTag};
 use crate::keys::verification::{self, Verification};
-use crate::secret::{PENDING, PREVIOUS, SecretValue, SecretVersion, StagingLabels};
+use crate::secret::{CURRENT, PENDING, PREVIOUS, SecretValue, SecretVersion, StagingLabels};
 
 /// The result of a step that stored its key.
 const STORED: &str = "created an API key and stored it as AWSPENDING";
@@ -80,9 +80,7 @@ impl Rotation<'_> {
         if !matches!(pending, Ok(None)) {
             return self.keep_pending(labels, pending, value).await;
         }
-        for warning in value.warnings() {
-            tracing::warn!("{warning}");
-        }
+        check_copies(value)?;
         let mut resource = resource(value)?;
         let control_plane = &self.control_plane(labels, value, value.api_key()).await?;
         let keys = &match control_plane.list(value.owner()).await {
@@ -92,8 +90,9 @@ impl Rotation<'_> {
                 return Err(control_plane.explain(error, previous.as_ref()).await);
             }
         };
-        if let Some(key) = value.api_key() {
-            control_plane.ensure_not_admin_key(&key.id).await?;
+        match value.api_key() {
+            Some(key) => control_plane.ensure_not_admin_key(&key.id).await?,
+            None => Error::ensure_no_other_key(value, keys)?,
         }
         let mut current = Current {
             labels,
@@ -332,6 +331,15 @@ impl Rotation<'_> {
 
     /// Deletes the key that was just created and is not stored. If that fails, the key is an orphan.
     async fn delete_unstored_key(&self, current: &Current<'_>, key: &ApiKey) {
+        if !key
+            .id
+            .as_str()
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric())
+        {
+            tracing::warn!("kept the created key: its ID is malformed");
+            return;
+        }
         let (owner, expected) = (current.owner(), current.key_id());
         let control_plane = current.control_plane;
         let deleted = control_plane.delete(owner, &key.id, expected, async || true);
@@ -350,6 +358,10 @@ impl Rotation<'_> {
 
     /// Stores the current value with `key` in place of the current key.
     async fn store_value(&self, current: &Current<'_>, key: &ApiKey) -> Result<(), Error> {
+        // The replacement of copies relies on the form of keys.
+        if !key.is_well_formed() {
+            return Err(confluent::Error::malformed_key_returned().into());
+        }
         let value = current.value.with_api_key(key);
         let value = value.map_err(|source| Error::InvalidSecretValue {
             label: PENDING,
@@ -385,6 +397,16 @@ fn is_quota_exceeded(error: &Error) -> bool {
         return false;
     };
     source.kind() == Some(ErrorKind::QuotaExceeded)
+}
+
+/// Checks that the key can be replaced wherever the current value contains it, and logs the value's problems.
+fn check_copies(value: &SecretValue) -> Result<(), Error> {
+    for warning in value.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let label = CURRENT;
+    let checked = value.check_replaceable();
+    checked.map_err(|source| Error::InvalidSecretValue { label, source })
 }
 
 /// Sets the environment from the current key if the secret value omits it and a `POST` requires it.

@@ -116,7 +116,7 @@ impl Rotation<'_> {
         match current.api_key() {
             Some(key) => record("previous_key_id", key),
             None if self.config.initial_key == InitialKey::Off => {
-                return Err(Error::InitialKeyNotAllowed);
+                return Err(Error::InitialKeyNotAllowed.with_other_keys(&current));
             }
             None => {}
         }
@@ -170,7 +170,8 @@ impl Rotation<'_> {
             "self"
         };
         tracing::Span::current().record("mode", mode);
-        ControlPlane::new(self.confluent, self.secrets, admin_secret, own_key).await
+        let created = ControlPlane::new(self.confluent, self.secrets, admin_secret, own_key).await;
+        created.map_err(|error| error.with_other_keys(value))
     }
 
     fn verifier(&self) -> Verifier<'_> {

@@ -1,321 +1,693 @@
-//! Copies of the key: the fields that hold it, their formats, and the replacement of the key in them.
+//! Copies of the key: finds a key by its characters in the strings of a value, under any name, and replaces it.
+//!
+//! The raw strings are searched, because a string may contain JSON in turn. A copy in a spelling that the table does not
+//! cover leaves a trace of the API secret, which is an error.
 
-use std::cmp::Reverse;
 use std::ops::Range;
 
-use crate::confluent::ApiKey;
+use aws_smithy_types::base64;
 
-/// Fields whose keys are replaced together or not at all.
-pub(super) type FieldGroup = &'static [(&'static str, KeyFormat)];
+use super::strings::{Edit, Span, decode};
+use crate::confluent::{ApiKey, ApiKeyId};
 
-/// The fields that may hold the key, in the layouts that clients read.
-pub(super) const KEY_FIELDS: [FieldGroup; 6] = [
-    &[("apiKey", KeyFormat::Id), ("apiSecret", KeyFormat::Secret)],
-    &[
-        ("username", KeyFormat::Id),
-        ("user", KeyFormat::Id),
-        ("password", KeyFormat::Secret),
-    ],
-    &[
-        ("sasl.username", KeyFormat::Id),
-        ("sasl.password", KeyFormat::Secret),
-    ],
-    &[("sasl.jaas.config", KeyFormat::Jaas)],
-    &[("basic.auth.user.info", KeyFormat::UserInfo)],
-    &[("schema.registry.basic.auth.user.info", KeyFormat::UserInfo)],
-];
+/// The placeholders for an initial key: its ID and its API secret.
+pub(super) const PLACEHOLDERS: [&str; 2] = ["${apiKey}", "${apiSecret}"];
 
-/// The format in which a field holds the key.
-#[derive(Clone, Copy)]
-pub(super) enum KeyFormat {
-    /// The ID.
-    Id,
-    /// The API secret.
-    Secret,
-    /// `ID:SECRET`.
-    ///
-    /// <https://docs.confluent.io/platform/current/schema-registry/sr-client-configs.html>
-    UserInfo,
-    /// ID and API secret, each in quotes: `… required username="ID" password="SECRET";`.
-    ///
-    /// <https://kafka.apache.org/documentation/#security_sasl_plain_clientconfig>
-    Jaas,
+/// The largest number of backslashes in front of a character. JSON in a string of JSON doubles them at every level.
+const MAX_BACKSLASHES: usize = 8;
+/// The shortest run of letters and digits that identifies an API secret. Four secrets in a million have only shorter ones.
+const MIN_RUN: usize = 10;
+/// The shortest piece of base64 that identifies a word.
+const MIN_BASE64: usize = 8;
+/// The characters that end a URL.
+const URL_END: &[u8] = b" \t\r\n\"'<>,;|`";
+
+/// A word found in a string.
+struct Match {
+    range: Range<usize>,
+    /// The index of the word.
+    word: usize,
+    is_in_url: bool,
 }
 
-impl KeyFormat {
-    /// Returns `value` with `replacement` in place of `current`, or `None` if it does not hold `current`. Without a current
-    /// key, `value` must be blank.
-    pub(super) fn replace_key(
-        self,
-        value: &str,
-        current: Option<&ApiKey>,
-        replacement: &ApiKey,
-    ) -> Option<String> {
-        let format: fn(&ApiKey) -> String = match self {
-            Self::Id => |key| key.id.to_string(),
-            Self::Secret => |key| key.secret.expose().to_owned(),
-            Self::UserInfo => |key| format!("{}:{}", key.id, key.secret.expose()),
-            Self::Jaas => return replace_in_jaas(value, current?, replacement),
+/// The words of a key, and the words that replace them.
+pub(super) struct Replacement {
+    old: Vec<String>,
+    new: Vec<String>,
+    /// Whether a word is replaced only where it is a complete string.
+    is_complete: bool,
+}
+
+impl Replacement {
+    /// Replaces `current`, or the placeholders if there is no current key.
+    pub(super) fn new(current: Option<&ApiKey>, key: &ApiKey) -> Self {
+        let [id, secret] = PLACEHOLDERS.map(str::to_owned);
+        let (mut old, mut new) = (current.map_or(vec![secret, id], words), words(key));
+        let is_complete = current.is_some_and(|key| !key.is_well_formed());
+        // With another length, the padding would be wrong.
+        let is_of_length = |other: &&ApiKey| pair(other).len() % 3 == pair(key).len() % 3;
+        if let Some(current) = current.filter(|_| !is_complete).filter(is_of_length) {
+            old.insert(0, pair_in_base64(current));
+            new.insert(0, pair_in_base64(key));
+        }
+        Self {
+            old,
+            new,
+            is_complete,
+        }
+    }
+
+    /// Returns the edits of the string at `span`.
+    pub(super) fn edits(&self, json: &str, span: &Span) -> Vec<Edit> {
+        let raw = json.get(span.clone()).unwrap_or_default();
+        let edit = |found: Match| {
+            let Range { start, end } = found.range;
+            let is_complete = raw.trim() == raw.get(start..end)?;
+            let new = self
+                .new
+                .get(found.word)
+                .filter(|_| is_complete || !self.is_complete)?;
+            let is_encoded = is_percent_encoded(raw, &found);
+            let new = if is_encoded {
+                percent_encode(new)
+            } else {
+                new.clone()
+            };
+            Some((span.start + start..span.start + end, new))
         };
-        let expected = current.map(format).unwrap_or_default();
-        (value.trim() == expected).then(|| format(replacement))
+        find_words(raw, &self.old)
+            .into_iter()
+            .filter_map(edit)
+            .collect()
     }
 }
 
-fn replace_in_jaas(config: &str, current: &ApiKey, replacement: &ApiKey) -> Option<String> {
-    let id = find_quoted(config, current.id.as_str())?;
-    let secret = find_quoted(config, current.secret.expose())?;
-    let are_disjoint = id.end < secret.start || secret.end < id.start;
-    are_disjoint.then(|| {
-        let new_id = escape_jaas(replacement.id.as_str());
-        let new_secret = escape_jaas(replacement.secret.expose());
-        splice(config, vec![(id, new_id), (secret, new_secret)])
+/// The words that show that a string contains a key in another encoding.
+pub(super) struct Traces {
+    words: Vec<String>,
+    /// Whether only all words together are a trace.
+    all: bool,
+}
+
+impl Traces {
+    pub(super) fn of_key(key: &ApiKey) -> Self {
+        if !key.is_well_formed() {
+            return Self {
+                words: words(key),
+                all: true,
+            };
+        }
+        let secret = key.secret.expose();
+        let runs = secret.split(|c: char| !c.is_ascii_alphanumeric());
+        // Every encoding of text leaves letters and digits unchanged.
+        let run = runs
+            .max_by_key(|run| run.len())
+            .filter(|run| run.len() >= MIN_RUN);
+        let run = run.unwrap_or(secret);
+        let words = [run.to_owned()].into_iter().chain(in_base64(run));
+        Self {
+            words: words.chain(in_base64(key.id.as_str())).collect(),
+            all: false,
+        }
+    }
+
+    /// Finds the ID itself, too.
+    pub(super) fn of_id(id: &ApiKeyId) -> Self {
+        let words = in_base64(id.as_str()).chain([id.to_string()]);
+        Self {
+            words: words.collect(),
+            all: false,
+        }
+    }
+
+    pub(super) fn are_in(&self, json: &str, span: &Span) -> bool {
+        let found = find_words(json.get(span.clone()).unwrap_or_default(), &self.words);
+        let is_found = |word| found.iter().any(|found| found.word == word);
+        !found.is_empty() && (!self.all || (0..self.words.len()).all(is_found))
+    }
+}
+
+/// Returns whether a string contains what may be the ID or the API secret of a key.
+pub(super) fn has_shape_of_key(json: &str, span: &Span) -> bool {
+    let string = decode(json, span).unwrap_or_default();
+    let has = |run: &str, is: fn(&u8) -> bool| run.bytes().any(|byte| is(&byte));
+    let is_id = |run: &str| {
+        let is_allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        [16, 18].contains(&run.len()) && run.bytes().all(is_allowed) && has(run, u8::is_ascii_digit)
+    };
+    // Hexadecimal digits are of one case.
+    let is_secret = |run: &str| {
+        run.len() == 64 && has(run, u8::is_ascii_uppercase) && has(run, u8::is_ascii_lowercase)
+    };
+    string
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .any(is_id)
+        || string
+            .split(|c: char| !c.is_ascii_alphanumeric() && !"+/".contains(c))
+            .any(is_secret)
+}
+
+/// Returns whether a JAAS configuration contains the API secret without quotation marks. Kafka ends such a word at `+` and `/`.
+///
+/// <https://github.com/apache/kafka/blob/trunk/clients/src/main/java/org/apache/kafka/common/security/JaasConfig.java>
+pub(super) fn has_unquoted_jaas(raw: &str, key: &ApiKey) -> bool {
+    let is_unquoted = |found: Match| {
+        let (_, options) = raw.get(..found.range.start)?.rsplit_once("LoginModule")?;
+        let is_option = !options.contains(';') && options.trim_end().ends_with('=');
+        (is_option && found.word == 0).then_some(())
+    };
+    let found = find_words(raw, &words(key));
+    found.into_iter().find_map(is_unquoted).is_some()
+}
+
+/// Returns the words of a key, the API secret first: it may contain the ID.
+fn words(key: &ApiKey) -> Vec<String> {
+    vec![key.secret.expose().to_owned(), key.id.to_string()]
+}
+
+fn pair(key: &ApiKey) -> String {
+    format!("{}:{}", key.id, key.secret.expose())
+}
+
+/// Returns `ID:SECRET` in base64 without padding. It contains neither `+` nor `/`, so it is base64url, too.
+fn pair_in_base64(key: &ApiKey) -> String {
+    base64::encode(pair(key)).trim_end_matches('=').to_owned()
+}
+
+/// Returns the characters that base64 yields for `word` wherever it begins in the encoded text.
+fn in_base64(word: &str) -> impl Iterator<Item = String> {
+    (0..3).filter_map(move |offset| {
+        let bytes = [vec![0; offset], word.into()].concat();
+        let complete = bytes.len() / 3 * 4;
+        let encoded = base64::encode(bytes);
+        let piece = encoded.get(if offset == 0 { 0 } else { 4 }..complete)?;
+        (piece.len() >= MIN_BASE64).then(|| piece.to_owned())
     })
 }
 
-/// Returns the position of `word` in quotes, or `None` unless it appears exactly once.
-fn find_quoted(config: &str, word: &str) -> Option<Range<usize>> {
-    let word = escape_jaas(word);
-    let quoted = [format!("\"{word}\""), format!("'{word}'")];
-    let mut matches = quoted
-        .iter()
-        .flat_map(|quoted| config.match_indices(quoted));
-    let (quote, _) = matches.next()?;
-    let start = quote + 1;
-    matches.next().is_none().then(|| start..start + word.len())
-}
-
-/// Escapes quotes and backslashes. Kafka parses JAAS with Java's `StreamTokenizer`, which accepts these escapes in quotes of
-/// both types.
+/// Returns whether a word has to be percent-encoded: it lies in a URL, or characters in it or beside it are percent-encoded.
+/// Apache Camel does not decode a value in `RAW(…)` or `RAW{…}`.
 ///
-/// <https://github.com/apache/kafka/blob/trunk/clients/src/main/java/org/apache/kafka/common/security/JaasConfig.java>
-fn escape_jaas(word: &str) -> String {
-    word.replace('\\', r"\\")
-        .replace('"', r#"\""#)
-        .replace('\'', r"\'")
+/// <https://camel.apache.org/manual/faq/how-do-i-configure-endpoints.html>
+fn is_percent_encoded(raw: &str, found: &Match) -> bool {
+    let Range { start, end } = found.range;
+    let is_raw = |before: &str| ["RAW(", "RAW{"].iter().any(|raw| before.ends_with(raw));
+    let is_code = |code: &str| {
+        let digits = code.strip_prefix('%').unwrap_or_default();
+        digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    };
+    let beside = [
+        raw.get(start.saturating_sub(3)..start),
+        raw.get(end..end + 3),
+    ];
+    let is_encoded = raw.get(start..end).is_some_and(|word| word.contains('%'))
+        || beside.into_iter().flatten().any(is_code);
+    (found.is_in_url || is_encoded) && !raw.get(..start).is_some_and(is_raw)
 }
 
-/// A range of bytes and the string that replaces it.
-pub(super) type Edit = (Range<usize>, String);
+/// Encodes the characters of keys that have another meaning in a URL.
+fn percent_encode(word: &str) -> String {
+    word.replace('+', "%2B")
+        .replace('/', "%2F")
+        .replace('=', "%3D")
+}
 
-/// Returns `string` with all `edits` applied.
-pub(super) fn splice(string: &str, mut edits: Vec<Edit>) -> String {
-    let mut string = string.to_owned();
-    // From the end, so that the ranges of the remaining edits stay valid.
-    edits.sort_by_key(|(range, _)| Reverse(range.start));
-    for (range, replacement) in edits {
-        string.replace_range(range, &replacement);
+/// Finds all `words` in the content of a JSON string. If several match, the first counts.
+fn find_words(raw: &str, words: &[String]) -> Vec<Match> {
+    // How many of the characters of `://` were found.
+    let (mut matches, mut position, mut url) = (Vec::new(), 0, 0);
+    while let Some(rest @ [_, ..]) = raw.as_bytes().get(position..) {
+        let mut words = words.iter().enumerate();
+        let found = words.find_map(|(nth, word)| Some((nth, word_length(rest, word)?)));
+        let is_in_url = url == 3;
+        if let Some((word, length)) = found {
+            let range = position..position + length;
+            position = range.end;
+            matches.push(Match {
+                range,
+                word,
+                is_in_url,
+            });
+            continue;
+        }
+        let [colon, slash] = [b':', b'/'].map(|character| spelling_length(rest, character));
+        url = match url {
+            1 | 2 if slash.is_some() => url + 1,
+            0..3 => usize::from(colon.is_some()),
+            _ if colon.or(slash).is_none() && ends_url(rest) => 0,
+            _ => url,
+        };
+        // A word does not begin within an escape.
+        let length = match rest {
+            [b'\\', b'u', ..] => 6,
+            [b'\\', ..] => 2,
+            _ => 1,
+        };
+        position += colon.or(slash).unwrap_or(length);
     }
-    string
+    matches
+}
+
+/// Returns whether a URL ends before `raw`. An escape of another character than a letter or digit does not end it.
+fn ends_url(raw: &[u8]) -> bool {
+    let mut characters = raw.iter().take(MAX_BACKSLASHES + 1);
+    let character = characters.find(|byte| **byte != b'\\');
+    let is_escape = raw.first() == Some(&b'\\');
+    character.is_none_or(|byte| URL_END.contains(byte) || is_escape && byte.is_ascii_alphanumeric())
+}
+
+/// Returns the length of `word` at the start of `raw`, or `None` if `raw` starts with something else.
+fn word_length(raw: &[u8], word: &str) -> Option<usize> {
+    let length = word.bytes().try_fold(0, |length, character| {
+        Some(length + spelling_length(raw.get(length..)?, character)?)
+    });
+    length.filter(|length| *length > 0)
+}
+
+/// Returns the length of `character` at the start of `raw`, in any spelling of JSON strings, nested or not, and of URLs.
+///
+/// | spelling | example | written by |
+/// | --- | --- | --- |
+/// | itself | `+` | |
+/// | backslashes and the character, unless it is a letter or digit | `\/`, `\\/` | PHP; JSON in JSON; properties |
+/// | backslashes and its code | `\u002B`, `\\u002b` | .NET, Gson |
+/// | its code in percent-encoding | `%2B`, `%2b` | URLs, forms |
+fn spelling_length(raw: &[u8], character: u8) -> Option<usize> {
+    let is_backslash = |byte: &&u8| **byte == b'\\';
+    let backslashes = raw
+        .iter()
+        .take(MAX_BACKSLASHES + 1)
+        .take_while(is_backslash)
+        .count();
+    let code = |digits: &[u8]| {
+        let digits = str::from_utf8(digits.get(..2)?).ok()?;
+        u8::from_str_radix(digits, 16)
+            .ok()
+            .filter(|code| *code == character)
+    };
+    match (backslashes, raw.get(backslashes..)?) {
+        (0, [first, ..]) if *first == character => Some(1),
+        (0, [b'%', digits @ ..]) => code(digits).map(|_| 3),
+        (1..=MAX_BACKSLASHES, [first, ..])
+            if *first == character && !character.is_ascii_alphanumeric() =>
+        {
+            Some(backslashes + 1)
+        }
+        (1..=MAX_BACKSLASHES, [b'u', b'0', b'0', digits @ ..]) => {
+            code(digits).map(|_| backslashes + 5)
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::secret::SecretValue;
-    use crate::secret::value::{
-        JAAS_OPTIONS, current_key, jaas, json_with, key, parse, replaced, replaced_part, value_with,
-    };
+    use super::*;
+    use crate::secret::value::{Error, key, parse, replaced, replaced_part, value_with};
 
-    fn not_replaced(names: &str) -> String {
-        format!(
-            "the key is not replaced in {names}: a group of fields is unchanged if one of them does not hold the current \
-             key or appears more than once. If clients read the key from these fields, store the current key in each of \
-             them, once"
-        )
+    /// A form of the current key: a name, the JSON that contains it, and the JSON after the replacement.
+    const SPELLINGS: [(&str, &str, &str); 19] = [
+        ("a complete string", r#""x":"{id}""#, r#""x":"{new id}""#),
+        (
+            "a part of a word",
+            r#""x":"a{id}b{secret}c""#,
+            r#""x":"a{new id}b{new secret}c""#,
+        ),
+        (
+            "several times",
+            r#""x":"{id}{id} {secret}{secret}""#,
+            r#""x":"{new id}{new id} {new secret}{new secret}""#,
+        ),
+        (
+            "a name",
+            r#""{id}":{"{secret}":1}"#,
+            r#""{new id}":{"{new secret}":1}"#,
+        ),
+        (
+            "an escaped letter",
+            r#""x":"\u0043URRENT123456789""#,
+            r#""x":"{new id}""#,
+        ),
+        (
+            "an escaped slash",
+            r#""x":"current\/secret0123456789abcdefghij""#,
+            r#""x":"{new secret}""#,
+        ),
+        (
+            "a nested escaped slash",
+            r#""x":"{\"x\":\"current\\\/secret0123456789abcdefghij\"}""#,
+            r#""x":"{\"x\":\"{new secret}\"}""#,
+        ),
+        (
+            "eight backslashes",
+            r#""x":"current\\\\\\\\/secret0123456789abcdefghij""#,
+            r#""x":"{new secret}""#,
+        ),
+        (
+            "an escaped code",
+            r#""x":"current\u002Fsecret0123456789abcdefghij""#,
+            r#""x":"{new secret}""#,
+        ),
+        (
+            "a nested escaped code",
+            r#""x":"current\\u002fsecret0123456789abcdefghij""#,
+            r#""x":"{new secret}""#,
+        ),
+        (
+            "percent-encoding",
+            r#""x":"current%2Fsecret0123456789abcdefghij""#,
+            r#""x":"pending%2Bsecret9876543210jihgfedcba""#,
+        ),
+        (
+            "percent-encoding in lower case",
+            r#""x":"current%2fsecret0123456789abcdefghij""#,
+            r#""x":"pending%2Bsecret9876543210jihgfedcba""#,
+        ),
+        (
+            "a line break before the ID",
+            r#""x":"\n{id}\u000A{id}""#,
+            r#""x":"\n{new id}\u000A{new id}""#,
+        ),
+        (
+            "percent-encoding beside the secret",
+            r#""x":"{id}%3A{secret}""#,
+            r#""x":"{new id}%3Apending%2Bsecret9876543210jihgfedcba""#,
+        ),
+        (
+            "user info of a URL",
+            r#""x":"https://{id}:{secret}@host""#,
+            r#""x":"https://{new id}:pending%2Bsecret9876543210jihgfedcba@host""#,
+        ),
+        (
+            "user info with escaped slashes",
+            r#""x":"https:\\/\\/{id}:{secret}@host""#,
+            r#""x":"https:\\/\\/{new id}:pending%2Bsecret9876543210jihgfedcba@host""#,
+        ),
+        (
+            "user info in a properties file",
+            r#""x":"https\\://{id}\\:{secret}@host""#,
+            r#""x":"https\\://{new id}\\:pending%2Bsecret9876543210jihgfedcba@host""#,
+        ),
+        (
+            "the line after a URL",
+            r#""x":"https://host\n{secret}\\n{secret}""#,
+            r#""x":"https://host\n{new secret}\\n{new secret}""#,
+        ),
+        (
+            "RAW of Camel in a URI",
+            r#""x":"kafka://a?password=RAW({secret})""#,
+            r#""x":"kafka://a?password=RAW({new secret})""#,
+        ),
+    ];
+
+    fn fill(json: &str) -> String {
+        json.replace("{id}", "CURRENT123456789")
+            .replace("{secret}", "current/secret0123456789abcdefghij")
+            .replace("{new id}", "PENDING987654321")
+            .replace("{new secret}", "pending+secret9876543210jihgfedcba")
     }
 
     #[test]
-    fn copies_of_the_current_key_are_replaced() {
-        for (before, after) in [
-            (r#""username":"CURRENTID""#, r#""username":"PENDINGID""#),
-            (r#""user":"CURRENTID""#, r#""user":"PENDINGID""#),
-            (
-                r#""password":"current/secret""#,
-                r#""password":"pending+secret""#,
-            ),
-            (
-                r#""password":"current\/secret""#,
-                r#""password":"pending+secret""#,
-            ),
-            (
-                r#""password":"current/secret","x":1,"user":"CURRENTID","username":"CURRENTID""#,
-                r#""password":"pending+secret","x":1,"user":"PENDINGID","username":"PENDINGID""#,
-            ),
-            (
-                r#""sasl.username":"CURRENTID","sasl.password":"current/secret""#,
-                r#""sasl.username":"PENDINGID","sasl.password":"pending+secret""#,
-            ),
-            (
-                r#""basic.auth.user.info":"CURRENTID:current/secret""#,
-                r#""basic.auth.user.info":"PENDINGID:pending+secret""#,
-            ),
-            (
-                r#""schema.registry.basic.auth.user.info":"CURRENTID:current/secret""#,
-                r#""schema.registry.basic.auth.user.info":"PENDINGID:pending+secret""#,
-            ),
-        ] {
-            assert_eq!(replaced_part(before), after);
-            assert_eq!(value_with(before).warnings(), [""; 0], "{before}");
+    fn the_key_is_replaced_in_every_spelling() {
+        for (case, before, after) in SPELLINGS {
+            let (before, after) = (fill(before), fill(after));
+            assert_eq!(replaced_part(&before), after, "{case}");
+            assert_eq!(value_with(&before).check_replaceable(), Ok(()), "{case}");
         }
     }
 
-    /// Fields that do not hold the current key: a name for the case, the fields, and the fields that the warning names.
-    const NOT_HELD: [(&str, &str, &str); 13] = [
-        ("another ID", r#""username":"hunter2""#, "`username`"),
-        ("lower case", r#""username":"currentid""#, "`username`"),
-        ("null", r#""user":null"#, "`user`"),
-        ("an array", r#""password":["current/secret"]"#, "`password`"),
-        ("a number", r#""password":1e400"#, "`password`"),
+    #[test]
+    fn the_pair_is_replaced_in_base64_with_its_padding() {
+        let encode =
+            |id: &str, secret: &str, rest: &str| base64::encode(format!("{id}:{secret}{rest}"));
+        for rest in ["", "\n"] {
+            let before = encode(
+                "CURRENT123456789",
+                "current/secret0123456789abcdefghij",
+                rest,
+            );
+            let after = encode(
+                "PENDING987654321",
+                "pending+secret9876543210jihgfedcba",
+                rest,
+            );
+            let before = format!(r#""x":"Basic {before}""#);
+
+            assert_eq!(replaced_part(&before), format!(r#""x":"Basic {after}""#));
+        }
+    }
+
+    #[test]
+    fn a_new_secret_that_contains_the_current_id_is_stored_unchanged() {
+        let pending = key("PENDING987654321", "CURRENT123456789/0123456789abcdefghij");
+
+        let json = value_with(r#""x":"CURRENT123456789""#)
+            .with_api_key(&pending)
+            .unwrap();
+
+        let expected = r#""apiSecret":"CURRENT123456789/0123456789abcdefghij","serviceAccountId":"sa-1","x":"PENDING987654321"}"#;
+        assert!(json.expose().ends_with(expected), "{}", json.expose());
+    }
+
+    /// Strings that contain no form of the current key: a name, and the JSON.
+    const NOT_THE_KEY: [(&str, &str); 6] = [
+        ("another ID", r#""username":"CURRENT123456788""#),
+        ("lower case", r#""username":"current123456789""#),
+        ("nine backslashes", r#""x":"CURRENT\\\\\\\\\u0031""#),
+        ("a number", r#""x":1e400"#),
+        ("a lone surrogate", r#""x":"\ud800""#),
         (
-            "the ID with another secret",
-            r#""password":"hunter2","username":"CURRENTID""#,
-            "`username`, `password`",
-        ),
-        (
-            "another ID with the secret",
-            r#""user":"CURRENTID","username":"hunter2","password":"current/secret""#,
-            "`username`, `user`, `password`",
-        ),
-        (
-            "a field twice",
-            r#""user":"CURRENTID","user":"CURRENTID""#,
-            "`user`",
-        ),
-        (
-            "a field twice with different values",
-            r#""user":"CURRENTID","user":"hunter2","password":"current/secret""#,
-            "`user`, `password`",
-        ),
-        (
-            "the ID as the password",
-            r#""sasl.username":"CURRENTID","sasl.password":"CURRENTID""#,
-            "`sasl.username`, `sasl.password`",
-        ),
-        (
-            "user info with another secret",
-            r#""basic.auth.user.info":"CURRENTID:hunter2""#,
-            "`basic.auth.user.info`",
-        ),
-        (
-            "user info with a space",
-            r#""basic.auth.user.info":"CURRENTID: current/secret""#,
-            "`basic.auth.user.info`",
-        ),
-        (
-            "user info in the wrong order",
-            r#""schema.registry.basic.auth.user.info":"current/secret:CURRENTID""#,
-            "`schema.registry.basic.auth.user.info`",
+            "another key",
+            r#""sasl.username":"OTHERKEY00000000","sasl.password":"another-keys-secret""#,
         ),
     ];
 
     #[test]
-    fn a_group_of_fields_that_does_not_hold_the_current_key_is_unchanged_with_a_warning() {
-        for (case, fields, names) in NOT_HELD {
-            assert_eq!(replaced_part(fields), fields, "{case}");
+    fn strings_without_the_key_are_unchanged() {
+        for (case, json) in NOT_THE_KEY {
+            assert_eq!(replaced_part(json), json, "{case}");
+            assert_eq!(value_with(json).copies(), None, "{case}");
+        }
+    }
+
+    #[test]
+    fn the_key_does_not_begin_within_an_escape() {
+        let json = |escaped| {
+            let secret = "current/secret0123456789abcdefghij";
+            format!(
+                r#"{{"apiKey":"ABCDEFGH12345678","apiSecret":"{secret}","serviceAccountId":"sa-1","x":"{escaped}"}}"#
+            )
+        };
+
+        let replaced = replaced(&json(r"\uAfABCDEFGH12345678"));
+
+        assert!(
+            replaced.ends_with(r#""x":"\uAfABCDEFGH12345678"}"#),
+            "{replaced}"
+        );
+    }
+
+    /// Encodings in which the key cannot be replaced: a name, the JSON, and the path.
+    const TRACES: [(&str, &str, &str); 8] = [
+        (
+            "double percent-encoding",
+            r#""kube":{"password":"current%252Fsecret0123456789abcdefghij"}"#,
+            "`kube/password`",
+        ),
+        (
+            "HTML",
+            r#""x":["","current&#47;secret0123456789abcdefghij"]"#,
+            "`x/1`",
+        ),
+        (
+            "nine backslashes",
+            r#""x":"current\\\\\\\\\/secret0123456789abcdefghij""#,
+            "`x`",
+        ),
+        (
+            "a part of the secret",
+            r#""x":"secret0123456789abcdefghij""#,
+            "`x`",
+        ),
+        (
+            "a name",
+            r#""x":{"current%252Fsecret0123456789abcdefghij":1}"#,
+            "`x/…`",
+        ),
+        (
+            "a setting",
+            r#""endpoint":"https://x:current/secret0123456789abcdefghij@host""#,
+            "`endpoint`",
+        ),
+        (
+            "the ID in base64",
+            r#""x":"Q1VSUkVOVDEyMzQ1Njc4OQ==""#,
+            "`x`",
+        ),
+        (
+            "the secret in base64",
+            r#""x":"Y3VycmVudC9zZWNyZXQwMTIzNDU2Nzg5YWJjZGVmZ2hpag==""#,
+            "`x`",
+        ),
+    ];
+
+    #[test]
+    fn an_encoding_in_which_the_key_cannot_be_replaced_is_an_error_that_names_the_path() {
+        for (case, json, path) in TRACES {
+            let error = value_with(json).check_replaceable();
+            assert_eq!(error, Err(Error::NotReplaceable(path.to_owned())), "{case}");
+        }
+    }
+
+    #[test]
+    fn the_key_in_base64_at_any_position_is_an_error() {
+        for (word, offset) in ["CURRENT123456789", "current/secret0123456789abcdefghij"]
+            .into_iter()
+            .flat_map(|word| [(word, 0), (word, 1), (word, 2)])
+        {
+            let encoded = base64::encode(format!("{}{word}=\n", "x".repeat(offset)));
+
+            let error = value_with(&format!(r#""x":"{encoded}""#)).check_replaceable();
+
             assert_eq!(
-                value_with(fields).warnings(),
-                [not_replaced(names)],
+                error,
+                Err(Error::NotReplaceable("`x`".to_owned())),
+                "{word}, {offset}"
+            );
+        }
+    }
+
+    /// The form of the result depends on the length of the new key, so it is checked again.
+    #[test]
+    fn a_created_key_of_another_length_cannot_replace_the_pair_in_base64() {
+        let pair = base64::encode("CURRENT123456789:current/secret0123456789abcdefghij");
+        let value = value_with(&format!(r#""x":"{pair}""#));
+        let longer = key("PENDING98765432100", "pending+secret9876543210jihgfedcba");
+
+        assert_eq!(value.check_replaceable(), Ok(()));
+        let error = Err(Error::NotReplaceable("`x`".to_owned()));
+        assert_eq!(value.with_api_key(&longer), error);
+    }
+
+    #[test]
+    fn settings_are_unchanged_with_a_warning() {
+        let arn = r#""adminSecretArn":"arn:x:secretsmanager:CURRENT123456789""#;
+
+        let value = value_with(arn);
+
+        assert_eq!(replaced_part(arn), arn);
+        let warning = "the ID of the current key is not replaced in `adminSecretArn`, which the function reads";
+        assert_eq!(value.warnings(), [warning]);
+    }
+
+    #[test]
+    fn jaas_without_quotation_marks_is_replaced_with_a_warning() {
+        for (case, options, is_warned) in [
+            (
+                "no quotation marks",
+                "username={id} password={secret};",
+                true,
+            ),
+            ("whitespace", r"username={id}\n  password = {secret};", true),
+            (
+                "quotation marks",
+                r#"username=\"{id}\" password=\"{secret}\";"#,
+                false,
+            ),
+            ("apostrophes", "username='{id}' password='{secret}';", false),
+            (
+                "another option",
+                r"username='x';\nsasl.password={secret}",
+                false,
+            ),
+        ] {
+            let json = format!(
+                r#""x":"org.apache.kafka.common.security.plain.PlainLoginModule required {options}""#
+            );
+
+            let value = value_with(&fill(&json));
+
+            assert_eq!(value.check_replaceable(), Ok(()), "{case}");
+            assert_eq!(!value.copy_warnings().is_empty(), is_warned, "{case}");
+        }
+    }
+
+    #[test]
+    fn another_key_is_listed_by_its_form() {
+        for (case, json, other_keys) in [
+            (
+                "user info",
+                r#""sr":"SRKEY00000000000:the-registrys-own-secret""#,
+                Some("`sr`"),
+            ),
+            (
+                "a secret",
+                r#""x":["cfltT8d8RzkNseTMEDKcjNM1BZTFPHqRn/dQm9q7w6SjzZ12wZfwjaJdipHZtDjw"]"#,
+                Some("`x/0`"),
+            ),
+            (
+                "a line of a file",
+                r#""x":"a\nSRKEY0000000000018""#,
+                Some("`x`"),
+            ),
+            (
+                "the current key",
+                r#""x":"CURRENT123456789:current/secret0123456789abcdefghij""#,
+                None,
+            ),
+            ("a longer word", r#""x":"ASRKEY00000000000""#, None),
+            (
+                "a hash",
+                r#""x":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08""#,
+                None,
+            ),
+            (
+                "an account and a UUID",
+                r#""x":"123456789012 123e4567-e89b-12d3-a456-426614174000""#,
+                None,
+            ),
+        ] {
+            assert_eq!(
+                value_with(json).other_keys(None).as_deref(),
+                other_keys,
                 "{case}"
             );
         }
     }
 
     #[test]
-    fn a_group_that_does_not_hold_the_current_key_does_not_affect_another() {
-        let fields = r#""username":"app","sasl.username":"CURRENTID","password":"hunter2""#;
+    fn placeholders_are_replaced_by_an_initial_key() {
+        let before = r#"{"apiKey":"${apiKey}","apiSecret":"${apiSecret}","serviceAccountId":"sa-1","username":"","x":["https://${apiKey}:${apiSecret}@host","username=\"${apiKey}\" password=\"${apiSecret}\";"]}"#;
+        let after = r#"{"apiKey":"{new id}","apiSecret":"{new secret}","serviceAccountId":"sa-1","username":"","x":["https://{new id}:pending%2Bsecret9876543210jihgfedcba@host","username=\"{new id}\" password=\"{new secret}\";"]}"#;
 
-        let expected = fields.replace("CURRENTID", "PENDINGID");
-        assert_eq!(replaced_part(fields), expected);
+        assert_eq!(parse(before).unwrap().api_key(), None);
+        assert_eq!(replaced(before), fill(after));
+        let (before, after) = (parse(before).unwrap(), parse(&fill(after)).unwrap());
+        assert!(after.differs_only_in_key_from(&before));
     }
 
     #[test]
-    fn an_initial_key_is_stored_only_in_groups_that_are_empty() {
-        let before = r#"{"apiKey":"","apiSecret":"","serviceAccountId":"sa-1","username":"","password":null,"sasl.username":"","sasl.password":"hunter2","basic.auth.user.info":"","sasl.jaas.config":""}"#;
-        let after = r#"{"apiKey":"PENDINGID","apiSecret":"pending+secret","serviceAccountId":"sa-1","username":"PENDINGID","password":"pending+secret","sasl.username":"","sasl.password":"hunter2","basic.auth.user.info":"PENDINGID:pending+secret","sasl.jaas.config":""}"#;
-
-        assert_eq!(replaced(before), after);
-        let warning = not_replaced("`sasl.username`, `sasl.password`, `sasl.jaas.config`");
-        assert_eq!(parse(before).unwrap().warnings(), [warning]);
-    }
-
-    #[test]
-    fn a_key_that_jaas_quotes_once_is_replaced() {
-        for (before, after) in [
+    fn a_placeholder_beside_a_part_of_a_key_counts_as_missing() {
+        for (json, field) in [
             (
-                JAAS_OPTIONS,
-                r#"username="PENDINGID" password="pending+secret";"#,
+                r#"{"apiKey":"CURRENT123456789","apiSecret":"${apiSecret}","serviceAccountId":"sa-1"}"#,
+                "apiSecret",
             ),
             (
-                r#" password='current/secret'  x="CURRENTIDs" y=CURRENTID username="CURRENTID" ; "#,
-                r#" password='pending+secret'  x="CURRENTIDs" y=CURRENTID username="PENDINGID" ; "#,
+                r#"{"apiKey":" ${apiKey}","apiSecret":"x","serviceAccountId":"sa-1"}"#,
+                "apiKey",
             ),
         ] {
-            assert_eq!(replaced_part(&jaas(before)), jaas(after));
-            assert_eq!(value_with(&jaas(before)).warnings(), [""; 0], "{before}");
+            assert_eq!(parse(json).err(), Some(Error::Missing(field)));
         }
     }
 
     #[test]
-    fn jaas_that_does_not_quote_the_current_key_exactly_once_is_unchanged_with_a_warning() {
-        for (case, options) in [
-            (
-                "another secret",
-                r#"username="CURRENTID" password="hunter2";"#,
-            ),
-            (
-                "another ID",
-                r#"username="hunter2" password="current/secret";"#,
-            ),
-            ("no quotes", r"username=CURRENTID password=current/secret;"),
-            (
-                "different quotes",
-                r#"username="CURRENTID' password="current/secret";"#,
-            ),
-            (
-                "whitespace in quotes",
-                r#"username=" CURRENTID" password="current/secret";"#,
-            ),
-            (
-                "the ID twice",
-                r#"username="CURRENTID" password="current/secret" user="CURRENTID";"#,
-            ),
-            (
-                "the ID twice in different quotes",
-                r#"username="CURRENTID" password="current/secret" user='CURRENTID';"#,
-            ),
-            (
-                "the secret twice",
-                r#"username="CURRENTID" password="current/secret" again="current/secret";"#,
-            ),
-        ] {
-            let field = jaas(options);
-            assert_eq!(replaced_part(&field), field, "{case}");
-            let warning = not_replaced("`sasl.jaas.config`");
-            assert_eq!(value_with(&field).warnings(), [warning], "{case}");
-        }
-    }
+    fn placeholders_are_unchanged_if_there_is_a_current_key() {
+        let json = r#""x":"${apiKey}","${apiSecret}":1"#;
 
-    #[test]
-    fn quotes_and_backslashes_of_a_key_are_escaped_in_jaas() {
-        let odd = key(r"i'd\", r#"s"c"#);
-        let options = jaas(JAAS_OPTIONS);
-
-        let replaced = value_with(&options).with_api_key(&odd).unwrap();
-        let parsed = SecretValue::parse(replaced.clone()).unwrap();
-        let restored = parsed.with_api_key(&current_key()).unwrap();
-
-        let escaped = jaas(r#"username="i\'d\\" password="s\"c";"#);
-        assert!(replaced.expose().ends_with(&format!("{escaped}}}")));
-        assert_eq!(restored.expose(), json_with(&options));
-    }
-
-    #[test]
-    fn a_string_that_is_both_the_id_and_the_secret_is_not_replaced_in_jaas() {
-        let field = jaas(r#"username="CURRENTID";"#);
-        let json = json_with(&field).replace("current/secret", "CURRENTID");
-
-        let replaced = replaced(&json);
-
-        assert!(replaced.ends_with(&format!("{field}}}")), "{replaced}");
+        assert_eq!(replaced_part(json), json);
+        let placeholders = value_with(json).placeholders();
+        assert_eq!(placeholders.as_deref(), Some("`x`, `${apiSecret}`"));
     }
 }

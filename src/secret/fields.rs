@@ -6,14 +6,18 @@ use std::ops::Range;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::copies::KEY_FIELDS;
+use super::copies::{PLACEHOLDERS, has_shape_of_key};
+use super::strings::{Edit, Span, paths, strings};
 use super::value::Error;
 use crate::config::is_secret_arn;
 use crate::confluent::{ApiKey, ApiKeyId, MAX_ID_LENGTH};
 use crate::http::Redacted;
 
+/// The fields of the key.
+pub(super) const KEY_FIELDS: [&str; 2] = ["apiKey", "apiSecret"];
+
 /// The fields that are read and never replaced.
-const SETTINGS: [&str; 6] = [
+pub(super) const SETTINGS: [&str; 6] = [
     "serviceAccountId",
     "resourceId",
     "environmentId",
@@ -23,12 +27,12 @@ const SETTINGS: [&str; 6] = [
 ];
 
 /// A field in [`KEY_FIELDS`] or [`SETTINGS`].
-pub(super) struct Field {
+struct Field {
     name: &'static str,
     /// The position of the value in the JSON, in bytes.
-    pub(super) span: Range<usize>,
+    span: Range<usize>,
     /// The string: empty for `null`, `None` if the value is neither `null` nor a valid string.
-    pub(super) string: Option<String>,
+    string: Option<String>,
 }
 
 /// The fields of an object, in the order of the JSON.
@@ -50,8 +54,7 @@ impl Fields {
     pub(super) fn whitespace_warnings(&self) -> Vec<String> {
         let is_padded = |field: &&Field| {
             let string = field.string.as_deref().unwrap_or_default();
-            // In a JAAS configuration, whitespace is kept.
-            string != string.trim() && field.name != "sasl.jaas.config"
+            string != string.trim()
         };
         let names = self.0.iter().filter(is_padded).map(|field| field.name);
         let warning =
@@ -59,11 +62,40 @@ impl Fields {
         names.map(warning).collect()
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|field| field.name == name)
+    /// Returns whether a string is the value of one of the fields with `names`, or in it.
+    pub(super) fn contain(&self, names: &[&str], string: &Span) -> bool {
+        let mut fields = self.0.iter().filter(|field| names.contains(&field.name));
+        fields.any(|field| field.span.contains(&string.start))
     }
 
-    pub(super) fn find(&self, name: &'static str) -> Result<Option<&Field>, Error> {
+    /// Returns the edits that store an initial key in `apiKey` and `apiSecret`, where they are blank or absent.
+    pub(super) fn with_initial_key(&self, json: &str, key: &ApiKey) -> Vec<Edit> {
+        let (mut edits, mut absent) = (Vec::new(), Vec::new());
+        for (name, word) in KEY_FIELDS
+            .into_iter()
+            .zip([key.id.as_str(), key.secret.expose()])
+        {
+            match self.0.iter().find(|field| field.name == name) {
+                None => absent.push(format!(r#","{name}":"{word}""#)),
+                Some(Field { span, string, .. })
+                    if string
+                        .as_ref()
+                        .is_some_and(|string| string.trim().is_empty()) =>
+                {
+                    edits.push((span.clone(), format!(r#""{word}""#)));
+                }
+                Some(_) => {}
+            }
+        }
+        // The comma is valid, because the object has at least one field: the owner is required.
+        let end = json
+            .rsplit_once('}')
+            .map_or(0, |(object, _)| object.trim_end().len());
+        edits.push((end..end, absent.concat()));
+        edits
+    }
+
+    fn find(&self, name: &'static str) -> Result<Option<&Field>, Error> {
         let mut fields = self.0.iter().filter(|field| field.name == name);
         match (fields.next(), fields.next()) {
             (field, None) => Ok(field),
@@ -117,12 +149,17 @@ impl Fields {
         Ok(admin_secret_arn.or(masterarn))
     }
 
-    /// Returns the key, or `None` if `apiKey` and `apiSecret` are both absent or empty.
+    /// Returns the key, or `None` if `apiKey` and `apiSecret` are both absent, empty or placeholders.
     pub(super) fn api_key(&self) -> Result<Option<ApiKey>, Error> {
         // The ID appears in messages, so an API secret in the wrong field must not be accepted.
         let is_valid = |id: &str| id.len() <= MAX_ID_LENGTH;
         let id = self.valid("apiKey", "the ID of an API key", is_valid)?;
-        let secret = self.optional("apiSecret")?.map(Redacted::new);
+        let secret = self.optional("apiSecret")?;
+        let [id_placeholder, secret_placeholder] = PLACEHOLDERS;
+        let id = id.filter(|id| id != id_placeholder);
+        let secret = secret
+            .filter(|secret| secret != secret_placeholder)
+            .map(Redacted::new);
         match (id.map(ApiKeyId::new), secret) {
             (None, None) => Ok(None),
             (None, Some(_)) => Err(Error::Missing("apiKey")),
@@ -135,7 +172,11 @@ impl Fields {
 /// Returns the key in the value of an admin secret, which requires no other field, and warnings about the value.
 pub fn api_key(json: &Redacted) -> Result<(ApiKey, Vec<String>), Error> {
     let fields = Fields::parse(json.expose())?;
-    let key = fields.api_key()?.ok_or(Error::Missing("apiKey"))?;
+    let key = fields.api_key()?.ok_or_else(|| {
+        let json = json.expose();
+        let other_keys = strings(json).filter(|span| has_shape_of_key(json, span));
+        paths(json, other_keys, |_| false).map_or(Error::Missing("apiKey"), Error::KeyInOtherFields)
+    })?;
     Ok((key, fields.whitespace_warnings()))
 }
 
@@ -157,8 +198,8 @@ impl<'j> Visitor<'j> for FieldsVisitor<'j> {
     fn visit_map<A: MapAccess<'j>>(self, mut object: A) -> Result<Vec<Field>, A::Error> {
         let mut fields = Vec::new();
         while let Some((name, value)) = object.next_entry::<String, &RawValue>()? {
-            let key_fields = KEY_FIELDS.into_iter().flatten().map(|(name, _)| *name);
-            let Some(name) = key_fields.chain(SETTINGS).find(|known| *known == name) else {
+            let mut known = KEY_FIELDS.into_iter().chain(SETTINGS);
+            let Some(name) = known.find(|known| *known == name) else {
                 continue;
             };
             let value = value.get();
@@ -189,9 +230,9 @@ mod tests {
 
     #[test]
     fn whitespace_around_a_known_field_is_ignored_with_a_warning() {
-        let json = "{\"apiKey\":\" CURRENTID\\n\",\"apiSecret\":\"current/secret\\u00a0\",\"serviceAccountId\":\"\\tsa-1\",\
+        let json = "{\"apiKey\":\" CURRENT123456789\\n\",\"apiSecret\":\"current/secret0123456789abcdefghij\\u00a0\",\"serviceAccountId\":\"\\tsa-1\",\
              \"resourceId\":\"lkc-1 \",\"environmentId\":\" env-1\",\"masterarn\":\"arn:x:secretsmanager:1\\r\\n\",\
-             \"endpoint\":\" https://a \",\"user\":\"CURRENTID \",\"other\":\" x \"}";
+             \"endpoint\":\" https://a \",\"other\":\" x \"}";
 
         let value = parse(json).unwrap();
 
@@ -203,8 +244,7 @@ mod tests {
         assert_eq!(value.endpoint(), Some("https://a"));
         let warning =
             |name| format!("the whitespace around the value of `{name}` is ignored: remove it");
-        let names =
-            "apiKey apiSecret serviceAccountId resourceId environmentId masterarn endpoint user";
+        let names = "apiKey apiSecret serviceAccountId resourceId environmentId masterarn endpoint";
         assert_eq!(
             value.warnings(),
             names.split(' ').map(warning).collect::<Vec<_>>()
@@ -237,7 +277,8 @@ mod tests {
 
     #[test]
     fn invalid_json_is_rejected_with_its_position() {
-        let error = parse_error("{\n  \"apiKey\": \"CURRENTID\",\n  \"apiSecret\": hunter2\n}");
+        let error =
+            parse_error("{\n  \"apiKey\": \"CURRENT123456789\",\n  \"apiSecret\": hunter2\n}");
 
         let message = "it is not a JSON object (line 3, column 16)";
         assert_eq!(error.to_string(), message);
@@ -282,8 +323,8 @@ mod tests {
             ("a surrogate", r#""hunter2\ud800""#),
         ] {
             for (field, valid) in [
-                ("apiKey", "CURRENTID"),
-                ("apiSecret", "current/secret"),
+                ("apiKey", "CURRENT123456789"),
+                ("apiSecret", "current/secret0123456789abcdefghij"),
                 ("serviceAccountId", "sa-1"),
             ] {
                 let json = json_with("").replace(&format!("\"{valid}\""), value);
@@ -307,6 +348,16 @@ mod tests {
         assert_eq!(parse_error(&escaped), Error::Repeated("apiKey"));
     }
 
+    #[test]
+    fn an_admin_secret_with_a_key_under_other_names_is_rejected_with_these_names() {
+        let json = r#"{"username":"CURRENT123456789","password":"hunter2"}"#;
+
+        let error = api_key(&Redacted::new(json.to_owned()));
+
+        let paths = "`username`".to_owned();
+        assert_eq!(error.err(), Some(Error::KeyInOtherFields(paths)));
+    }
+
     /// Checks that `field` is malformed, and that the error names it.
     fn assert_malformed(field: &str, json: &str) {
         let message = parse_error(json).to_string();
@@ -319,7 +370,7 @@ mod tests {
     #[test]
     fn an_api_key_id_of_the_length_of_an_api_secret_is_rejected_by_name() {
         let secret = CANARY.repeat(9);
-        let json = json_with("").replace("CURRENTID", &secret);
+        let json = json_with("").replace("CURRENT123456789", &secret);
         assert_malformed("apiKey", &json);
     }
 

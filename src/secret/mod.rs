@@ -5,6 +5,7 @@ mod copies;
 mod fields;
 mod replication;
 mod staging_labels;
+mod strings;
 pub mod value;
 
 pub use client::{Client, Error, Limits, SecretVersion, sdk_client};

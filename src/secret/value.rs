@@ -1,7 +1,7 @@
 //! The secret value: finds the key, replaces it, and leaves every other byte unchanged.
 //!
-//! Other applications own the other fields. Serializing a parsed value would change how its numbers, escapes and repeated names
-//! are written, so the replacement is spliced into the JSON.
+//! Applications read the key from other fields, too, in any layout. The key is therefore replaced wherever it is. Serializing a
+//! parsed value would change how its numbers, escapes and repeated names are written, so the new key is spliced into the JSON.
 //!
 //! No error, warning or `Debug` output quotes the value. They only name fields.
 //!
@@ -12,8 +12,9 @@ use std::fmt;
 use crate::confluent::{ApiKey, ApiKeyId};
 use crate::http::Redacted;
 
-use super::copies::{Edit, FieldGroup, KEY_FIELDS, KeyFormat, splice};
-use super::fields::Fields;
+use super::copies::{Replacement, Traces, has_shape_of_key, has_unquoted_jaas};
+use super::fields::{Fields, KEY_FIELDS, SETTINGS};
+use super::strings::{Edit, Span, normalize, paths, splice, strings};
 
 /// "Secret value size", in bytes.
 ///
@@ -43,6 +44,10 @@ pub enum Error {
         field: &'static str,
         form: &'static str,
     },
+    #[error("`apiKey` and `apiSecret` are missing or empty, but there is an API key in {0}")]
+    KeyInOtherFields(String),
+    #[error("the current key is also in {0}, in an encoding in which it cannot be replaced")]
+    NotReplaceable(String),
     #[error("`adminSecretArn` and `masterarn` name different secrets")]
     TwoAdminSecrets,
     #[error("with the pending key it would be {bytes} bytes, more than the limit of {limit}")]
@@ -86,19 +91,6 @@ impl SecretValue {
         self.api_key.as_ref()
     }
 
-    /// Returns whether a string in the value, under any name, contains `id`.
-    pub fn contains(&self, id: &ApiKeyId) -> bool {
-        let mut parts = self.json.expose().split("\\u");
-        let mut unescaped = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            let (digits, rest) = part.split_at_checked(4).unwrap_or(("", part));
-            let code = u32::from_str_radix(digits, 16).ok();
-            unescaped.extend(code.and_then(char::from_u32));
-            unescaped += rest;
-        }
-        unescaped.contains(id.as_str())
-    }
-
     /// Returns `serviceAccountId`: the service account (`sa-…`) or user (`u-…`) that owns the key.
     pub fn owner(&self) -> &str {
         &self.owner
@@ -127,14 +119,7 @@ impl SecretValue {
     /// Returns the problems that do not stop a rotation.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.whitespace_warnings();
-        let unchanged = self.key_copies(false).join("`, `");
-        if !unchanged.is_empty() {
-            warnings.push(format!(
-                "the key is not replaced in `{unchanged}`: a group of fields is unchanged if one of them does not hold the \
-                 current key or appears more than once. If clients read the key from these fields, store the current key \
-                 in each of them, once"
-            ));
-        }
+        warnings.extend(self.copy_warnings());
         warnings
     }
 
@@ -143,64 +128,152 @@ impl SecretValue {
         self.fields.whitespace_warnings()
     }
 
-    /// Returns the other fields for the key: those in which a rotation replaces it, or those that it leaves unchanged.
-    pub fn key_copies(&self, are_replaced: bool) -> Vec<&'static str> {
-        let placeholder = ApiKey {
-            id: ApiKeyId::new(String::new()),
-            secret: Redacted::new(String::new()),
+    /// Returns the problems of the copies of the key that do not stop a rotation.
+    pub fn copy_warnings(&self) -> Vec<String> {
+        let Some(key) = self.api_key() else {
+            return Vec::new();
         };
-        let key = self.api_key().unwrap_or(&placeholder);
-        let groups = KEY_FIELDS.into_iter().skip(1);
-        let groups = groups.filter(|group| self.edits(group, key).is_some() == are_replaced);
-        let names = groups.flatten().map(|(name, _)| *name);
-        names.filter(|name| self.fields.has(name)).collect()
+        let mut warnings = Vec::new();
+        if !key.is_well_formed() {
+            let warning = "the current key does not have the form of an API key of Confluent Cloud, so it is replaced only in \
+                           strings that contain nothing else";
+            warnings.push(warning.to_owned());
+        }
+        let traces = Traces::of_id(&key.id);
+        let is_id = |span: &Span| self.is_setting(span) && traces.are_in(self.json.expose(), span);
+        warnings.extend(self.paths(is_id).map(|paths| {
+            format!(
+                "the ID of the current key is not replaced in {paths}, which the function reads"
+            )
+        }));
+        let is_unquoted = |span: &Span| {
+            let raw = self.json.expose().get(span.clone()).unwrap_or_default();
+            has_unquoted_jaas(raw, key)
+        };
+        warnings.extend(self.paths(is_unquoted).map(|paths| {
+            format!("Kafka cannot parse an API secret with `+` or `/` in {paths}: put user name and password in quotation marks")
+        }));
+        warnings
+    }
+
+    /// Returns the paths of the strings in which a rotation replaces the key, except `apiKey` and `apiSecret`.
+    pub fn copies(&self) -> Option<String> {
+        let replacement = Replacement::new(self.api_key(), &self.stand_in());
+        self.paths(|span| {
+            let is_copy = !self.is_setting(span) && !self.fields.contain(&KEY_FIELDS, span);
+            is_copy && !replacement.edits(self.json.expose(), span).is_empty()
+        })
+    }
+
+    /// Returns the paths of the strings that contain `id` or seem to contain another key than the current one.
+    pub fn other_keys(&self, id: Option<&ApiKeyId>) -> Option<String> {
+        let replaced = self.replaced(&self.stand_in());
+        let traces = id.map(Traces::of_id);
+        let is_key = |span: &Span| {
+            let has_id = traces
+                .as_ref()
+                .is_some_and(|traces| traces.are_in(&replaced, span));
+            has_id || has_shape_of_key(&replaced, span)
+        };
+        let mut are_keys = strings(&replaced).map(|span| is_key(&span));
+        self.paths(|span| are_keys.next() == Some(true) && !self.is_setting(span))
+    }
+
+    /// Returns the paths of the strings that contain a placeholder for an initial key.
+    pub fn placeholders(&self) -> Option<String> {
+        let key = self.stand_in();
+        self.paths(|span| {
+            !Replacement::new(None, &key)
+                .edits(self.json.expose(), span)
+                .is_empty()
+        })
+    }
+
+    /// Returns the paths of the strings that contain `id`, or `None` if there are none.
+    pub fn paths_with(&self, id: &ApiKeyId) -> Option<String> {
+        let traces = Traces::of_id(id);
+        self.paths(|span| traces.are_in(self.json.expose(), span))
+    }
+
+    /// Returns the paths of the strings that `is_listed` selects, or `None` if there are none.
+    fn paths(&self, is_listed: impl FnMut(&Span) -> bool) -> Option<String> {
+        let traces = self.api_key().map(Traces::of_key);
+        let json = self.json.expose();
+        paths(json, strings(json).filter(is_listed), |name| {
+            traces
+                .as_ref()
+                .is_some_and(|traces| traces.are_in(json, name))
+        })
+    }
+
+    fn is_setting(&self, span: &Span) -> bool {
+        self.fields.contain(&SETTINGS, span)
+    }
+
+    /// Checks that the key can be replaced in every copy, except for the size of the value.
+    pub fn check_replaceable(&self) -> Result<(), Error> {
+        match self.with_api_key(&self.stand_in()) {
+            Ok(_) | Err(Error::TooLarge { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns the JSON with `key` in place of [`api_key`](Self::api_key). If there is no current key, `key` is stored in the
-    /// empty fields of the groups that hold no other value, and `apiKey` and `apiSecret` are added if they are absent.
+    /// placeholders and in `apiKey` and `apiSecret`.
+    ///
+    /// # Errors
+    /// Returns [`Error::NotReplaceable`] if a trace of the current key would remain, and [`Error::TooLarge`].
     pub fn with_api_key(&self, key: &ApiKey) -> Result<Redacted, Error> {
-        let edits = KEY_FIELDS.iter().filter_map(|group| self.edits(group, key));
-        let mut edits: Vec<Edit> = edits.flatten().collect();
-        edits.extend(self.missing_fields(key));
-        let json = splice(self.json.expose(), edits);
-        let (bytes, limit) = (json.len(), SIZE_LIMIT);
+        let json = Redacted::new(self.replaced(key));
+        let traces = self.api_key().map(Traces::of_key);
+        let is_trace = |span: Span| {
+            traces
+                .as_ref()
+                .is_some_and(|traces| traces.are_in(json.expose(), &span))
+        };
+        if let Some(nth) = strings(json.expose()).position(is_trace) {
+            let mut position = 0..;
+            let path = self.paths(|_| position.next() == Some(nth));
+            return Err(Error::NotReplaceable(path.unwrap_or_default()));
+        }
+        // An ID may equal the API secret or the name of a field.
+        let value = Self::parse(json.clone()).ok();
+        if value.is_none_or(|value| {
+            value.api_key() != Some(key) || value.has_same_scope_as(self).is_err()
+        }) {
+            let (field, form) = ("apiKey", "the ID of an API key");
+            return Err(Error::Malformed { field, form });
+        }
+        let (bytes, limit) = (json.expose().len(), SIZE_LIMIT);
         if bytes > limit {
             return Err(Error::TooLarge { bytes, limit });
         }
-        Ok(Redacted::new(json))
+        Ok(json)
     }
 
-    /// Returns the edits that replace the key in a group, or `None` if the group does not hold the current key.
-    fn edits(&self, group: FieldGroup, key: &ApiKey) -> Option<Vec<Edit>> {
-        let mut edits = Vec::new();
-        for (name, format) in group {
-            let Some(field) = self.fields.find(name).ok()? else {
-                continue;
-            };
-            let string = field.string.as_deref()?;
-            let replaced = format.replace_key(string, self.api_key(), key)?;
-            // An unchanged string keeps its spelling: it may be written with `\/` for `/`.
-            if replaced != string {
-                let json = serde_json::Value::from(replaced).to_string();
-                edits.push((field.span.clone(), json));
-            }
+    fn replaced(&self, key: &ApiKey) -> String {
+        let json = self.json.expose();
+        let replacement = Replacement::new(self.api_key(), key);
+        let replaced = strings(json).filter(|span| !self.is_setting(span));
+        let mut edits: Vec<Edit> = replaced
+            .flat_map(|span| replacement.edits(json, &span))
+            .collect();
+        if self.api_key().is_none() {
+            edits.extend(self.fields.with_initial_key(json, key));
         }
-        Some(edits)
+        splice(json, edits)
     }
 
-    /// Returns the edit that adds those of `apiKey` and `apiSecret` that are absent, or `None` if both are present.
-    fn missing_fields(&self, key: &ApiKey) -> Option<Edit> {
-        let [group, ..] = KEY_FIELDS;
-        let absent = group.iter().filter(|(name, _)| !self.fields.has(name));
-        let member = |(name, format): &(&str, KeyFormat)| {
-            let value = serde_json::Value::from(format.replace_key("", None, key)?);
-            Some(format!(r#","{name}":{value}"#))
-        };
-        let members: String = absent.filter_map(member).collect();
-        // The comma is valid, because the object has at least one field: the owner is required.
-        let (object, _) = self.json.expose().rsplit_once('}')?;
-        let end = object.trim_end().len();
-        (!members.is_empty()).then_some((end..end, members))
+    /// Returns a key of the length of the current one. A replacement by it shows where the key is replaced.
+    fn stand_in(&self) -> ApiKey {
+        let current = self.api_key().filter(|key| key.is_well_formed());
+        let lengths = current.map(|key| (key.id.as_str().len(), key.secret.expose().len()));
+        let (id, secret) = lengths.unwrap_or((16, 64));
+        let fill = |word: &str, length| word.chars().cycle().take(length).collect();
+        ApiKey {
+            id: ApiKeyId::new(fill("STANDIN", id)),
+            secret: Redacted::new(fill("standin", secret)),
+        }
     }
 
     /// Checks that both values have the same owner, resource and environment. The error names the first one that differs.
@@ -216,16 +289,13 @@ impl SecretValue {
         mismatch.map_or(Ok(()), |(field, _)| Err(Error::ScopeMismatch(field)))
     }
 
-    /// Returns whether this value is `current` with another key and no other difference. Whitespace, the order of fields and
-    /// the spelling of strings are no difference: another version of the function may have written the value.
+    /// Returns whether this value is `current` with another key and no other difference. Whitespace and the spelling of strings
+    /// are no difference: another version of the function may have written the value.
     pub fn differs_only_in_key_from(&self, current: &Self) -> bool {
-        let replaced = self.api_key().map(|key| current.with_api_key(key));
-        let Some(Ok(replaced)) = replaced else {
-            return false;
-        };
-        let parse = |json: &Redacted| serde_json::from_str::<serde_json::Value>(json.expose()).ok();
-        replaced == self.json
-            || parse(&replaced).is_some_and(|json| parse(&self.json) == Some(json))
+        let stand_in = current.stand_in();
+        let is_another = self.api_key().is_some() && self.api_key() != current.api_key();
+        is_another
+            && normalize(&self.replaced(&stand_in)) == normalize(&current.replaced(&stand_in))
     }
 
     /// Returns the resource and its environment in a normalized spelling.
@@ -253,8 +323,7 @@ impl fmt::Debug for SecretValue {
 
 #[cfg(test)]
 pub(super) use tests::{
-    CANARY, JAAS_OPTIONS, current_key, jaas, json_with, key, parse, replaced, replaced_part,
-    value_with,
+    CANARY, current_key, json_with, key, parse, replaced, replaced_part, value_with,
 };
 
 #[cfg(test)]
@@ -272,7 +341,7 @@ mod tests {
     }
 
     pub(crate) fn current_key() -> ApiKey {
-        key("CURRENTID", "current/secret")
+        key("CURRENT123456789", "current/secret0123456789abcdefghij")
     }
 
     pub(crate) fn parse(json: &str) -> Result<SecretValue, Error> {
@@ -283,7 +352,7 @@ mod tests {
     pub(crate) fn json_with(more: &str) -> String {
         let comma = if more.is_empty() { "" } else { "," };
         format!(
-            r#"{{"apiKey":"CURRENTID","apiSecret":"current/secret","serviceAccountId":"sa-1"{comma}{more}}}"#
+            r#"{{"apiKey":"CURRENT123456789","apiSecret":"current/secret0123456789abcdefghij","serviceAccountId":"sa-1"{comma}{more}}}"#
         )
     }
 
@@ -293,7 +362,7 @@ mod tests {
 
     /// Returns `json` with the pending key.
     pub(crate) fn replaced(json: &str) -> String {
-        let pending = key("PENDINGID", "pending+secret");
+        let pending = key("PENDING987654321", "pending+secret9876543210jihgfedcba");
         let json = parse(json).unwrap().with_api_key(&pending).unwrap();
         json.expose().to_owned()
     }
@@ -301,20 +370,9 @@ mod tests {
     /// Returns what becomes of `more` if the key of `json_with(more)` is replaced.
     pub(crate) fn replaced_part(more: &str) -> String {
         let json = replaced(&json_with(more));
-        let start =
-            r#"{"apiKey":"PENDINGID","apiSecret":"pending+secret","serviceAccountId":"sa-1","#;
+        let start = r#"{"apiKey":"PENDING987654321","apiSecret":"pending+secret9876543210jihgfedcba","serviceAccountId":"sa-1","#;
         let part = json.strip_prefix(start).unwrap().strip_suffix('}').unwrap();
         part.to_owned()
-    }
-
-    /// The options of a JAAS configuration, as in Kafka's documentation.
-    pub(crate) const JAAS_OPTIONS: &str = r#"username="CURRENTID" password="current/secret";"#;
-
-    /// Returns the field `sasl.jaas.config` with `options`.
-    pub(crate) fn jaas(options: &str) -> String {
-        let module = "org.apache.kafka.common.security.plain.PlainLoginModule";
-        let config = format!("{module} required {options}\n");
-        format!(r#""sasl.jaas.config":{}"#, serde_json::json!(config))
     }
 
     #[test]
@@ -353,68 +411,108 @@ mod tests {
                 "\r\n {\t\"n\" : [1.0,1e400 , 12345678901234567890123,-0],\r\n",
                 &format!("\"apiSecret\"  :\r\n {secret} ,\"same\":1,\"same\": 2,"),
                 r#""esc\u0061ped":"\u00e9\/\ud800 é 🔑", "z":null,"a":true,"#,
-                r#""deep":{"apiKey":"CURRENTID","apiSecret":["current/secret"]},"API_KEY":"CURRENTID","#,
+                &format!(r#""deep":{{"api_key":{id},"apiSecret":["current-secret"]}},"#),
                 &format!(r#""api\u004bey":{id}, "serviceAccountId":"u-1" }}"#),
                 "  \n",
             ]
             .concat()
         };
 
-        let replaced = replaced(&json(r#""CURRENTID""#, r#""current\/s\u0065cret""#));
+        let replaced = replaced(&json(r#""CURRENT123456789""#, r#""current\/s\u0065cret""#));
 
-        assert_eq!(replaced, json(r#""PENDINGID""#, r#""pending+secret""#));
+        assert_eq!(
+            replaced,
+            json(
+                r#""PENDING987654321""#,
+                r#""pending+secret9876543210jihgfedcba""#
+            )
+        );
     }
 
     #[test]
-    fn a_deeply_nested_field_of_another_application_is_unchanged() {
+    fn the_key_is_replaced_at_any_depth() {
         let (open, close) = ("[".repeat(30_000), "]".repeat(30_000));
-        let deep = format!(r#""deep":{open}1{close}"#);
+        let deep = |id| format!(r#""deep":{open}"{id}"{close}"#);
 
-        assert_eq!(replaced_part(&deep), deep);
+        assert_eq!(
+            replaced_part(&deep("CURRENT123456789")),
+            deep("PENDING987654321")
+        );
+    }
+
+    /// A key of Confluent Cloud replaces it, so the form of the new one is known.
+    #[test]
+    fn a_key_that_is_not_well_formed_is_replaced_only_where_it_is_a_complete_string() {
+        let json = r#"{"apiKey":"short","apiSecret":"with \"quotes\"","serviceAccountId":"sa-1","user":" short ","shorts":["short-lived","x with \"quotes\""]}"#;
+
+        let value = parse(json).unwrap();
+
+        assert_eq!(
+            replaced(json),
+            json.replace("\"short\"", "\"PENDING987654321\"")
+                .replace("\" short \"", "\" PENDING987654321 \"")
+                .replacen(
+                    r#"with \"quotes\""#,
+                    "pending+secret9876543210jihgfedcba",
+                    1
+                )
+        );
+        let warning = "the current key does not have the form of an API key of Confluent Cloud, so it is replaced only in \
+                       strings that contain nothing else";
+        assert_eq!(value.warnings(), [warning]);
     }
 
     #[test]
-    fn replacing_the_key_with_itself_changes_no_byte() {
-        let json = json_with(&format!(
-            r#""password":"current\/secr\u0065t","user":"CURRENTID","basic.auth.user.info":"CURRENTID:current\/secret",{}"#,
-            jaas(JAAS_OPTIONS)
-        ));
+    fn a_string_with_both_parts_of_a_key_that_is_not_well_formed_is_an_error() {
+        let json =
+            r#"{"apiKey":"short","apiSecret":"weak","serviceAccountId":"sa-1","x":["short:weak"]}"#;
 
-        let same = parse(&json).unwrap().with_api_key(&current_key()).unwrap();
+        let error = parse(json).unwrap().check_replaceable();
 
-        assert_eq!(same.expose(), json);
+        assert_eq!(error, Err(Error::NotReplaceable("`x/0`".to_owned())));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_replaced_in_its_own_fields_is_an_error() {
+        for (id, secret) in [
+            ("same", "same"),
+            ("serviceAccountId", "of-another-field-0123456789abcdefghij"),
+            ("apiSecret", "x"),
+        ] {
+            let json =
+                format!(r#"{{"apiKey":"{id}","apiSecret":"{secret}","serviceAccountId":"sa-1"}}"#);
+
+            let error = parse(&json).unwrap().check_replaceable();
+
+            let (field, form) = ("apiKey", "the ID of an API key");
+            assert_eq!(error, Err(Error::Malformed { field, form }), "{id}");
+        }
     }
 
     #[test]
     fn replacing_the_key_and_restoring_it_changes_no_byte() {
-        let json = json_with(&format!(r#""user":"CURRENTID",{}"#, jaas(JAAS_OPTIONS)));
+        let json = json_with(
+            r#""user":"CURRENT123456789","jaas":"password=\"current/secret0123456789abcdefghij\";""#,
+        );
         let pending = parse(&replaced(&json)).unwrap();
 
         let restored = pending.with_api_key(&current_key()).unwrap();
 
-        let pending_key = key("PENDINGID", "pending+secret");
+        let pending_key = key("PENDING987654321", "pending+secret9876543210jihgfedcba");
         assert_eq!(pending.api_key(), Some(&pending_key));
         assert_eq!(restored.expose(), json);
     }
 
     #[test]
-    fn a_key_is_escaped_as_json_and_parsed_back_unchanged() {
-        let odd = key("a\"b\\c\n\u{1}", "é\u{2028}'\"\\");
-        let copies = r#""username":"CURRENTID","basic.auth.user.info":"CURRENTID:current/secret""#;
+    fn replacing_the_key_keeps_the_whitespace_around_it() {
+        let json = r#"{"apiKey":" CURRENT123456789\n","apiSecret":"current/secret0123456789abcdefghij ","serviceAccountId":" sa-1 "}"#;
 
-        let json = value_with(copies).with_api_key(&odd).unwrap();
-
-        assert_eq!(SecretValue::parse(json).unwrap().api_key(), Some(&odd));
-    }
-
-    #[test]
-    fn replacing_the_key_removes_only_the_whitespace_around_the_key() {
-        let json = r#"{"apiKey":" CURRENTID\n","apiSecret":"current/secret ","serviceAccountId":" sa-1 ","user":" CURRENTID"}"#;
-
-        assert_eq!(
-            replaced(json),
-            r#"{"apiKey":"PENDINGID","apiSecret":"pending+secret","serviceAccountId":" sa-1 ","user":"PENDINGID"}"#
+        let expected = json.replace("CURRENT123456789", "PENDING987654321");
+        let expected = expected.replace(
+            "current/secret0123456789abcdefghij",
+            "pending+secret9876543210jihgfedcba",
         );
+        assert_eq!(replaced(json), expected);
     }
 
     #[test]
@@ -423,23 +521,23 @@ mod tests {
             (
                 "only the owner",
                 r#"{"serviceAccountId":"sa-1"}"#,
-                r#"{"serviceAccountId":"sa-1","apiKey":"PENDINGID","apiSecret":"pending+secret"}"#,
+                r#"{"serviceAccountId":"sa-1","apiKey":"PENDING987654321","apiSecret":"pending+secret9876543210jihgfedcba"}"#,
             ),
             (
                 "several lines, the last field nested",
                 "{\n  \"serviceAccountId\": \"sa-1\",\n  \"n\": {\"}\": 1.0}\n}\n",
                 "{\n  \"serviceAccountId\": \"sa-1\",\n  \"n\": {\"}\": 1.0},\
-                 \"apiKey\":\"PENDINGID\",\"apiSecret\":\"pending+secret\"\n}\n",
+                 \"apiKey\":\"PENDING987654321\",\"apiSecret\":\"pending+secret9876543210jihgfedcba\"\n}\n",
             ),
             (
                 "blank and null",
                 r#"{"apiSecret":" ","serviceAccountId":"sa-1","apiKey":null}"#,
-                r#"{"apiSecret":"pending+secret","serviceAccountId":"sa-1","apiKey":"PENDINGID"}"#,
+                r#"{"apiSecret":"pending+secret9876543210jihgfedcba","serviceAccountId":"sa-1","apiKey":"PENDING987654321"}"#,
             ),
             (
                 "empty ID, absent secret",
                 r#"{"apiKey":"","serviceAccountId":"sa-1"}"#,
-                r#"{"apiKey":"PENDINGID","serviceAccountId":"sa-1","apiSecret":"pending+secret"}"#,
+                r#"{"apiKey":"PENDING987654321","serviceAccountId":"sa-1","apiSecret":"pending+secret9876543210jihgfedcba"}"#,
             ),
         ] {
             assert_eq!(replaced(before), after, "{case}");
@@ -453,20 +551,28 @@ mod tests {
 
     #[test]
     fn a_value_larger_than_secrets_manager_stores_is_rejected() {
-        let longer = key("PENDINGID", "a\"longer/secret");
+        let longer = key("PENDING98765432100", "a-longer/secret9876543210jihgfedcba");
         let of_size = |bytes: usize| {
             // A letter of two bytes, because the limit is in bytes.
             let smallest = value_with(r#""x":"é""#).with_api_key(&longer).unwrap();
             let filling = "x".repeat(bytes - smallest.expose().len());
-            value_with(&format!(r#""x":"é{filling}""#)).with_api_key(&longer)
+            value_with(&format!(r#""x":"é{filling}""#))
         };
 
-        let largest = of_size(65_536);
+        let largest = of_size(65_536).with_api_key(&longer);
         let too_large = of_size(65_537);
 
         assert_eq!(largest.unwrap().expose().len(), 65_536);
         let (bytes, limit) = (65_537, 65_536);
-        assert_eq!(too_large, Err(Error::TooLarge { bytes, limit }));
+        assert_eq!(
+            too_large.check_replaceable(),
+            Ok(()),
+            "the size is checked with the created key"
+        );
+        assert_eq!(
+            too_large.with_api_key(&longer),
+            Err(Error::TooLarge { bytes, limit })
+        );
     }
 
     #[test]

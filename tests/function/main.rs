@@ -47,3 +47,6 @@ use simulator::{
 use clients::*;
 use confluent::key_types::{self, KEY_TYPES};
 use world::*;
+
+pub(crate) const POLICIES: [OldKeyPolicy; 2] =
+    [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation];

@@ -1,6 +1,6 @@
 //! Copies and replicas of a secret.
 
-use super::deletion::{POLICIES, world};
+use super::deletion::world;
 use super::*;
 
 #[tokio::test]

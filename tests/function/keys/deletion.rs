@@ -8,9 +8,6 @@ use simulator::SecretValue;
 use super::*;
 use crate::telemetry::logs::logged;
 
-pub(super) const POLICIES: [OldKeyPolicy; 2] =
-    [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation];
-
 pub(super) async fn world(policy: OldKeyPolicy) -> World {
     World::new(Setting {
         policy,

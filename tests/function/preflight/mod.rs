@@ -98,8 +98,8 @@ fn every_check_has_a_case_for_each_of_its_outcomes() {
     for check in CHECKS {
         let outcomes = match check {
             "key-type" | "management-credentials" => &[Fine, Failed][..],
-            "key-copies" | "orphaned-keys" => &[Fine, Warning],
-            "rotation" | "labels" | "value" => &[Fine, Warning, Failed],
+            "orphaned-keys" => &[Fine, Warning],
+            "rotation" | "labels" | "value" | "key-copies" => &[Fine, Warning, Failed],
             "secret" | "control-plane-access" => &[Fine, Failed, Unknown],
             "create-permission" => &[Unknown],
             _ => &[Fine, Warning, Failed, Unknown],
@@ -211,7 +211,7 @@ async fn a_test_of_the_configuration_logs_the_preflight_report() {
             ..Setting::default()
         })
         .await;
-        world.change_value(|value| value["username"] = json!("another"));
+        world.change_value(|value| value["resourceId"] = json!("lkc-orders "));
         let invoke = async |event| {
             let outcome = world.invoke(event).await;
             outcome.map_err(|error| format!("{error:?}"))
@@ -227,11 +227,11 @@ async fn a_test_of_the_configuration_logs_the_preflight_report() {
             report["verdict"] == "warning" || mode == Mode::InitialKey,
             "{report}"
         );
-        let mut warnings = lines.iter().filter(|line| line["check"] == "key-copies");
+        let mut warnings = lines.iter().filter(|line| line["check"] == "value");
         let warning = warnings.next().unwrap_or_else(|| panic!("{lines:#?}"));
         assert_eq!(warning["check_outcome"], "warning", "{mode:?}");
         let observed = warning["observed"].as_str().unwrap();
-        assert!(observed.contains("username"), "{mode:?}: {observed}");
+        assert!(observed.contains("resourceId"), "{mode:?}: {observed}");
         assert_eq!(warnings.count(), 0, "{mode:?}: {lines:#?}");
     }
 }

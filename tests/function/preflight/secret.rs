@@ -110,24 +110,78 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "no copies of the key",
         check: "key-copies",
-        observed: "no copies",
+        observed: "the key is replaced in no other field",
         ..CASE
     },
     Case {
         name: "a copy of the key",
         check: "key-copies",
-        observed: "are updated: username",
+        observed: "the key is replaced in `username`",
         arrange: |world| {
             world.change_value(|value| value["username"] = value["apiKey"].clone());
         },
         ..CASE
     },
     Case {
-        name: "a field for a copy that contains something else",
+        name: "the ID in a setting",
         check: "key-copies",
         outcome: Warning,
-        observed: "are not updated: username. A group",
-        arrange: |world| world.change_value(|value| value["username"] = json!("another")),
+        observed: "is not replaced in `endpoint`",
+        arrange: |world| {
+            world.change_value(|value| {
+                let endpoint = format!("https://{}.example", value["apiKey"].as_str().unwrap());
+                value["endpoint"] = json!(endpoint);
+            });
+        },
+        ..CASE
+    },
+    Case {
+        name: "JAAS without quotation marks",
+        check: "key-copies",
+        outcome: Warning,
+        observed: "with `+` or `/` in `jaas`",
+        arrange: |world| {
+            world.change_value(|value| {
+                let (id, secret) = (
+                    value["apiKey"].as_str().unwrap(),
+                    value["apiSecret"].as_str().unwrap(),
+                );
+                value["jaas"] = json!(format!(
+                    "PlainLoginModule required username={id} password={secret};"
+                ));
+            });
+        },
+        ..CASE
+    },
+    Case {
+        name: "a placeholder beside a key",
+        check: "key-copies",
+        observed: "placeholders, which are not replaced: `jaas`",
+        arrange: |world| {
+            world.change_value(|value| value["jaas"] = json!("username=\"${apiKey}\""));
+        },
+        ..CASE
+    },
+    Case {
+        name: "more copies than are listed",
+        check: "key-copies",
+        observed: "`copies/19`, and 5 more",
+        arrange: |world| {
+            world.change_value(|value| value["copies"] = vec![value["apiKey"].clone(); 25].into());
+        },
+        ..CASE
+    },
+    Case {
+        name: "a copy in an encoding in which it cannot be replaced",
+        check: "key-copies",
+        outcome: Failed,
+        observed: "also in `html`",
+        arrange: |world| {
+            world.change_value(|value| {
+                let secret = value["apiSecret"].as_str().unwrap().replace('/', "&#47;");
+                value["html"] = json!(secret);
+            });
+        },
         ..CASE
     },
     Case {

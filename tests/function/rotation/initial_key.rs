@@ -4,7 +4,8 @@ use std::ops::Add;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use simulator::Permission;
+use confluent_key_rotation::preflight::{Check, Outcome as Checked};
+use simulator::{CurrentKeyGuarantee, Permission};
 
 use super::*;
 
@@ -19,8 +20,8 @@ async fn the_first_rotation_of_a_secret_without_a_key_creates_one_and_changes_no
     let world = World::new(INITIAL_KEY).await;
     let admin = world.value("AWSCURRENT")["adminSecretArn"].clone();
     let string = format!(
-        "{{\r\n \"serviceAccountId\": \"{OWNER}\",\t\"resourceId\":\"lkc-orders\", \"password\": \"\", \"username\": null,\n \
-         \"adminSecretArn\": {admin}, \"big\": 12345678901234567890123 \n}}\n"
+        "{{\r\n \"serviceAccountId\": \"{OWNER}\",\t\"resourceId\":\"lkc-orders\", \"password\": \"${{apiSecret}}\",\n \
+         \"uri\": \"https://${{apiKey}}:${{apiSecret}}@psrc\", \"username\": null, \"adminSecretArn\": {admin}, \"big\": 12345678901234567890123 \n}}\n"
     );
     world.simulator.store_manually(&world.arn, &string);
 
@@ -34,9 +35,10 @@ async fn the_first_rotation_of_a_secret_without_a_key_creates_one_and_changes_no
         (key.owner.as_deref(), key.resource.as_str()),
         (Some(OWNER), "lkc-orders")
     );
+    let encoded = secret.replace('+', "%2B").replace('/', "%2F");
     let expected = string
-        .replace(r#""password": """#, &format!(r#""password": "{secret}""#))
-        .replace(r#""username": null"#, &format!(r#""username": "{id}""#))
+        .replace("${apiKey}:${apiSecret}@", &format!("{id}:{encoded}@"))
+        .replace("${apiSecret}", secret)
         .replace(
             " \n}",
             &format!(r#","apiKey":"{id}","apiSecret":"{secret}""#).add(" \n}"),
@@ -198,6 +200,105 @@ async fn an_initial_key_that_reads_do_not_return_yet_is_read_again() {
             let outcome = world.rotate().await;
 
             assert_eq!(outcome, Outcome::Succeeded, "{key_type:?}, {lag}");
+        }
+    }
+}
+
+/// Names under which applications read a key, with the key.
+fn other_fields(id: &str, secret: &str) -> [(&'static str, Value); 7] {
+    [
+        (
+            "`username`, `password`",
+            json!({"username": id, "password": secret}),
+        ),
+        (
+            "`api_key`, `api_secret`",
+            json!({"api_key": id, "api_secret": secret}),
+        ),
+        (
+            "`CONFLUENT_CLOUD_API_KEY`, `CONFLUENT_CLOUD_API_SECRET`",
+            json!({"CONFLUENT_CLOUD_API_KEY": id, "CONFLUENT_CLOUD_API_SECRET": secret}),
+        ),
+        (
+            "`kafka/key`, `kafka/secrets/0`",
+            json!({"kafka": {"key": id, "secrets": [secret]}}),
+        ),
+        (
+            "`sasl.jaas.config`",
+            json!({"sasl.jaas.config": format!("username=\"{id}\" password=\"{secret}\";")}),
+        ),
+        (
+            "`basic.auth.user.info`",
+            json!({"basic.auth.user.info": format!("{id}:{secret}")}),
+        ),
+        ("`users/", json!({"users": {id: secret}})),
+    ]
+}
+
+/// Moves the current key to other fields.
+fn move_key(world: &World, fields: &Value) {
+    world.set_current_key_guarantee(CurrentKeyGuarantee::Off);
+    world.change_value(|value| {
+        let value = value.as_object_mut().unwrap();
+        value.remove("apiKey");
+        value.remove("apiSecret");
+        value.extend(fields.as_object().unwrap().clone());
+    });
+}
+
+#[tokio::test]
+async fn a_key_under_other_names_is_reported_with_these_names() {
+    for mode in [Mode::Admin, Mode::SelfRotation] {
+        for initial_key in ["off", "allow"] {
+            let key_type = if mode == Mode::Admin {
+                KeyType::Kafka
+            } else {
+                KeyType::Cloud
+            };
+            let setting = Setting {
+                key_type,
+                mode,
+                policy: OldKeyPolicy::Delete,
+            };
+            let cases = other_fields("", "").len();
+            for nth in 0..cases {
+                let mut world = World::new(setting).await;
+                world.set_variable("INITIAL_KEY", initial_key);
+                let (id, secret) = world
+                    .simulator
+                    .state()
+                    .secret(&world.arn)
+                    .key("AWSCURRENT")
+                    .unwrap();
+                let (names, fields) = other_fields(&id, &secret)[nth].clone();
+                move_key(&world, &fields);
+                let keys = world.all_keys();
+
+                let report = world.preflight().await;
+                let error = world.step_error("createSecret", names).await;
+
+                let case = format!("{mode:?}, {initial_key}, {names}");
+                assert_eq!(world.all_keys(), keys, "{case}");
+                assert_eq!(error.error_type, "InvalidSecretValue", "{case}");
+                let message = &error.error_message;
+                let mut others = names.split(", ");
+                let are_named = others.all(|name| message.contains(name));
+                assert!(are_named, "{case}: {message}");
+                assert!(
+                    message.contains("Rename") && !message.contains("INITIAL_KEY"),
+                    "{case}: {message}"
+                );
+                assert!(!message.contains(&secret), "{case}");
+                let is_reported =
+                    |check: &&Check| check.finding.observed.contains("there is an API key");
+                let failed: Vec<&Check> = report.checks.iter().filter(is_reported).collect();
+                assert!(
+                    failed
+                        .iter()
+                        .any(|check| check.finding.outcome == Checked::Failed),
+                    "{case}: {report:#?}"
+                );
+            }
         }
     }
 }

@@ -1,8 +1,6 @@
 //! The pending value: testSecret and finishSecret read it, and finishSecret checks before the promotion that it can replace
 //! the current value.
 
-use std::collections::BTreeMap;
-
 use super::*;
 
 /// The steps that read the pending value.
@@ -107,20 +105,12 @@ async fn a_pending_version_without_a_value_is_an_error() {
 #[tokio::test]
 async fn a_pending_value_in_another_spelling_is_promoted() {
     type Respell = fn(&str) -> String;
-    let spellings: [(&str, Respell); 4] = [
+    let spellings: [(&str, Respell); 3] = [
         ("whitespace", |json| json.replace("\":", "\" :\n  ")),
         ("escapes", |json| {
             json.replace("sa-orders", "sa\\u002dorders")
         }),
         ("a solidus", |json| json.replace('/', "\\/")),
-        ("the order of fields", |json| {
-            let value: BTreeMap<String, Value> = serde_json::from_str(json).unwrap();
-            let fields = value.iter().rev();
-            let fields: Vec<String> = fields
-                .map(|(name, value)| format!("{}:{value}", json!(name)))
-                .collect();
-            format!("{{{}}}", fields.join(","))
-        }),
     ];
     for (name, respell) in spellings {
         let world = with_pending_key().await;

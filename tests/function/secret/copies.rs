@@ -1,6 +1,8 @@
 //! Copies of the key in other fields, and fields of other applications.
 
+use super::layouts::Layout;
 use super::*;
+use crate::generated::key;
 
 /// Returns a value as another application may write it: unusual whitespace, order, numbers and escapes, and a repeated name.
 fn value_of_another_application(world: &World, (id, secret): (&str, &str)) -> String {
@@ -43,25 +45,155 @@ async fn a_rotation_replaces_every_copy_of_the_key_and_changes_no_other_byte() {
     );
 }
 
+/// Adds a layout with the current key to the current value. Returns the value.
+fn add_layout(world: &World, layout: &Layout) -> String {
+    let (id, secret) = world
+        .simulator
+        .state()
+        .secret(&world.arn)
+        .key("AWSCURRENT")
+        .unwrap();
+    let json = world.value("AWSCURRENT").to_string();
+    let members = layout.with(&key(id, secret));
+    let json = format!("{},{members}}}", json.strip_suffix('}').unwrap());
+    world.simulator.store_manually(&world.arn, &json);
+    json
+}
+
 #[tokio::test]
-async fn fields_that_do_not_hold_the_current_key_are_unchanged_with_a_warning() {
+async fn rotations_replace_the_key_in_a_layout_under_every_policy() {
+    let layouts = Layout::all();
+    let names = [
+        "environment names, as ECS and External Secrets inject them",
+        "a whole client.properties in one string",
+        "Airflow connection URI",
+        "JSON written by PHP, in a string of JSON",
+        "HTTP header with the pair in base64",
+        "the ID as a member name, beside another key",
+    ];
+    for (name, policy) in names
+        .into_iter()
+        .flat_map(|name| POLICIES.map(|policy| (name, policy)))
+    {
+        let layout = layouts.iter().find(|layout| layout.name == name).unwrap();
+        let world = World::new(Setting {
+            policy,
+            ..Setting::default()
+        })
+        .await;
+        let before = add_layout(&world, layout);
+        let (first_id, first_secret) = world
+            .simulator
+            .state()
+            .secret(&world.arn)
+            .key("AWSCURRENT")
+            .unwrap();
+        let filled = layout.with(&key(first_id.clone(), first_secret.clone()));
+
+        for _ in 0..3 {
+            assert_eq!(
+                world.rotate().await,
+                Outcome::Succeeded,
+                "{name}, {policy:?}"
+            );
+        }
+
+        let state = world.simulator.state();
+        let secret = state.secret(&world.arn);
+        let (id, api_secret) = secret.key("AWSCURRENT").unwrap();
+        let members = layout.replaced_by(&key(id.clone(), api_secret.clone()));
+        let expected = before
+            .replace(&filled, &members)
+            .replace(&first_id, &id)
+            .replace(&first_secret, &api_secret);
+        assert_eq!(
+            secret.value("AWSCURRENT"),
+            Some(expected.as_str()),
+            "{name}, {policy:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_cannot_be_replaced_fails_before_any_request_to_confluent() {
+    for policy in POLICIES {
+        let world = World::new(Setting {
+            policy,
+            ..Setting::default()
+        })
+        .await;
+        world.change_value(|value| {
+            let secret = value["apiSecret"].as_str().unwrap().replace('+', "&#43;");
+            value["kube"] = json!({"user": value["apiKey"], "password": secret});
+        });
+
+        let error = world
+            .step_error("createSecret", "a trace of the secret")
+            .await;
+
+        assert_eq!(error.error_type, "InvalidSecretValue");
+        let message = error.error_message;
+        assert!(
+            message.contains("`kube/password`") && message.contains("base64"),
+            "{message}"
+        );
+        assert_eq!(
+            world.count(|request| request.service != Service::SecretsManager),
+            0
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_second_key_in_the_secret_is_unchanged_and_reported_without_a_remedy() {
     let world = World::new(Setting::default()).await;
+    let (id, secret) = world
+        .simulator
+        .add_key(OWNER, Some("lsrc-orders"), Some(ENVIRONMENT));
     world.change_value(|value| {
-        value["username"] = json!("another user");
-        value["password"] = json!("another password");
-        value["sasl.username"] = value["apiKey"].clone();
-        value["sasl.password"] = json!("another password");
+        value["schema.registry.basic.auth.user.info"] = json!(format!("{id}:{secret}"));
     });
-    let before = world.value("AWSCURRENT");
 
-    let (outcome, lines) = telemetry::logs::logged(world.rotate()).await;
+    let report = world.preflight().await;
+    assert_eq!(world.rotate().await, Outcome::Succeeded);
 
-    assert_eq!(outcome, Outcome::Succeeded);
-    let after = world.value("AWSCURRENT");
-    for field in ["username", "password", "sasl.username", "sasl.password"] {
-        assert_eq!(after[field], before[field], "{field}");
-        let is_warning =
-            |line: &Value| line["level"] == "WARN" && line["message"].to_string().contains(field);
-        assert!(lines.iter().any(is_warning), "{field}: {lines:#?}");
+    let mut checks = report.checks.iter();
+    let finding = &checks
+        .find(|check| check.name == "key-copies")
+        .unwrap()
+        .finding;
+    assert!(
+        finding
+            .observed
+            .contains("another key: `schema.registry.basic.auth.user.info`"),
+        "{finding:?}"
+    );
+    assert_eq!(finding.remedy, None);
+    let value = world.value("AWSCURRENT");
+    assert_eq!(
+        value["schema.registry.basic.auth.user.info"],
+        json!(format!("{id}:{secret}"))
+    );
+    assert!(world.all_keys().contains(&id));
+}
+
+/// A response that is not Confluent Cloud's may contain any string.
+#[tokio::test]
+async fn a_created_key_that_is_malformed_is_deleted_and_not_stored() {
+    for secret in [
+        "short",
+        "with a space, 0123456789012345678901",
+        "with \"quotes\", 0123456789012345678901",
+        "ümlauts-0123456789012345678901234567890",
+    ] {
+        let world = World::new(Setting::default()).await;
+        world.simulator.state().controls.issued_secret = Some(secret.to_owned());
+
+        let error = world.step_error("createSecret", secret).await;
+
+        assert_eq!(error.error_type, "ConfluentInvalidResponse", "{secret}");
+        assert!(!error.error_message.contains(secret), "{error:?}");
+        assert_eq!(world.key("AWSPENDING"), None, "{secret}");
+        world.assert_keys(std::slice::from_ref(&world.initial_key), &secret);
     }
 }

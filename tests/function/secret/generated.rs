@@ -1,5 +1,9 @@
 //! Generated secret values: parsed or rejected, never quoted, and changed only in the key.
 
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+use aws_smithy_types::base64;
 use confluent_key_rotation::confluent::ApiKey;
 use confluent_key_rotation::http::Redacted;
 use confluent_key_rotation::secret::{self, SecretValue};
@@ -11,100 +15,195 @@ use simulator::CANARY;
 use super::*;
 use crate::generated::{assert_no_canary, for_each, key};
 
-/// A key of the length of Confluent's keys, or with any characters in its secret.
+/// A key with the characters and plausible lengths of Confluent's keys.
 fn api_key(prefix: &'static str) -> impl Strategy<Value = ApiKey> {
     let secret = prop_oneof![
-        "[A-Za-z0-9+/]{16,64}",
-        "\\PC{0,20}",
-        "[\"'\\\\:/\n\u{1f511} ]{0,8}"
+        "[A-Za-z0-9+/]{51}",
+        "[A-Za-z0-9]{51}",
+        "[A-Za-z0-9+/=_.-]{24,70}"
     ];
-    ("[A-Z0-9]{8,16}", secret).prop_map(move |(id, secret)| {
-        key(
-            format!("{prefix}{id}"),
-            format!("{CANARY}{prefix}{secret}."),
-        )
+    ("[A-Z0-9]{9}", secret).prop_map(move |(id, secret)| {
+        key(format!("{prefix}{id}"), format!("{CANARY}{prefix}{secret}"))
     })
 }
 
-/// A part of a secret value: JSON that a rotation does not change, or a string that holds the key.
+/// A part of the JSON: text that a rotation does not change, or a form of the key.
 #[derive(Clone, Debug)]
 enum Part {
-    Unchanged(String),
-    Id,
-    Secret,
-    UserInfo,
-    Jaas,
-}
-
-/// How the strings that hold the key are written before the rotation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spelling {
-    /// As a JSON library writes them.
-    Usual,
-    /// With every character escaped.
-    Escaped,
-    /// With whitespace around them.
-    Padded,
+    Text(String),
+    /// The ID, with a choice of spelling for each character.
+    Id(Vec<u8>),
+    /// The API secret, in the same way.
+    Secret(Vec<u8>),
+    /// The API secret in the user info of a URL.
+    InUrl,
+    /// ID and API secret in base64.
+    Base64,
 }
 
 impl Part {
-    fn json(&self, key: &ApiKey, spelling: Spelling) -> String {
+    fn text(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+
+    /// Returns the JSON before a rotation.
+    fn json(&self, key: &ApiKey) -> String {
         let (id, secret) = (key.id.as_str(), key.secret.expose());
-        let escaped = |string: &str| {
-            string
-                .replace('\\', "\\\\")
-                .replace('"', "\\\"")
-                .replace('\'', "\\'")
-        };
-        let string = match self {
-            Self::Unchanged(json) => return json.clone(),
-            Self::Id => id.to_owned(),
-            Self::Secret => secret.to_owned(),
-            Self::UserInfo => format!("{id}:{secret}"),
-            Self::Jaas => format!(
-                "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"{}\" password='{}';",
-                escaped(id),
-                escaped(secret)
-            ),
-        };
-        match spelling {
-            Spelling::Usual => json!(string).to_string(),
-            Spelling::Escaped => {
-                let units = string.encode_utf16();
-                let units: Vec<_> = units.map(|unit| format!("\\u{unit:04X}")).collect();
-                format!("\"{}\"", units.concat())
-            }
-            Spelling::Padded if matches!(self, Self::Jaas) => json!(string).to_string(),
-            Spelling::Padded => json!(format!(" \t{string}\n")).to_string(),
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Id(choices) => spell(id, choices),
+            Self::Secret(choices) => spell(secret, choices),
+            Self::InUrl => percent_encode(secret),
+            Self::Base64 => pair_in_base64(key),
+        }
+    }
+
+    /// Returns the JSON after a rotation of `current`.
+    fn replaced_json(&self, current: &ApiKey, key: &ApiKey) -> String {
+        match self {
+            Self::Id(_) => key.id.to_string(),
+            Self::Secret(_) if !self.json(current).contains('%') => key.secret.expose().to_owned(),
+            Self::Secret(_) => percent_encode(key.secret.expose()),
+            other => other.json(key),
         }
     }
 }
 
-/// A secret value, and the rule that a rotation follows.
+/// Spells each character of a word as the next of `choices` says.
+fn spell(word: &str, choices: &[u8]) -> String {
+    let spell = |(character, choice): (char, &u8)| {
+        let code = u32::from(character);
+        // JSON allows one backslash in front of `/`, and any even number of them in front of every character.
+        let backslashes = |count: u8| "\\".repeat(usize::from(count));
+        match choice {
+            0..4 if !character.is_ascii_alphanumeric() => {
+                format!("{}{character}", backslashes(choice * 2 + 2))
+            }
+            4 if character == '/' => "\\/".to_owned(),
+            5 => format!("{}u{code:04x}", backslashes(1)),
+            6 => format!("{}u{code:04X}", backslashes(2)),
+            7 => format!("%{code:02X}"),
+            8 => format!("%{code:02x}"),
+            _ => character.to_string(),
+        }
+    };
+    word.chars()
+        .zip(choices.iter().cycle())
+        .map(spell)
+        .collect()
+}
+
+fn percent_encode(secret: &str) -> String {
+    secret
+        .replace('+', "%2B")
+        .replace('/', "%2F")
+        .replace('=', "%3D")
+}
+
+fn pair_in_base64(key: &ApiKey) -> String {
+    let pair = format!("{}:{}", key.id, key.secret.expose());
+    base64::encode(pair).trim_end_matches('=').to_owned()
+}
+
+/// A secret value, and its current key and another one.
 #[derive(Clone, Debug)]
 struct Template {
     parts: Vec<Part>,
     current: ApiKey,
     pending: ApiKey,
-    spelling: Spelling,
 }
 
 impl Template {
-    fn with(&self, key: &ApiKey, spelling: Spelling) -> String {
-        self.parts
-            .iter()
-            .map(|part| part.json(key, spelling))
+    fn current_json(&self) -> String {
+        let parts = self.parts.iter().filter(|part| self.is_kept(part));
+        parts.map(|part| part.json(&self.current)).collect()
+    }
+
+    fn replaced_json(&self, key: &ApiKey) -> String {
+        let parts = self.parts.iter().filter(|part| self.is_kept(part));
+        parts
+            .map(|part| part.replaced_json(&self.current, key))
             .collect()
     }
 
-    fn current_json(&self) -> String {
-        self.with(&self.current, self.spelling)
+    /// The pair in base64 can be replaced only by a pair of the same length, modulo 3.
+    fn is_kept(&self, part: &Part) -> bool {
+        let length = |key: &ApiKey| (key.id.as_str().len() + 1 + key.secret.expose().len()) % 3;
+        !matches!(part, Part::Base64) || length(&self.current) == length(&self.pending)
     }
 }
 
 /// Returns everything that is printed of a value. It may only name fields.
 fn output(value: &SecretValue) -> String {
-    format!("{value:?} {:?}", value.warnings())
+    format!(
+        "{value:?} {:?} {:?} {:?} {:?} {:?}",
+        value.warnings(),
+        value.copies(),
+        value.other_keys(None),
+        value.placeholders(),
+        value.check_replaceable()
+    )
+}
+
+/// A string that may contain the key in several forms. Text separates them, so that a form does not depend on its neighbor.
+fn string() -> impl Strategy<Value = Vec<Part>> {
+    let choices = vec(0..40_u8, 1..80);
+    let separator = select(
+        &[
+            " ",
+            ";",
+            "x",
+            "\\n",
+            "\\\"",
+            "\\u00e9",
+            "\u{1f511}",
+            "=",
+            "Z9",
+            "\\ud800",
+        ][..],
+    );
+    let form = prop_oneof![
+        4 => choices.clone().prop_map(|choices| vec![Part::Id(choices)]),
+        4 => choices.prop_map(|choices| vec![Part::Secret(choices)]),
+        1 => Just(vec![Part::text("https://"), Part::Id(vec![9]), Part::text(":"), Part::InUrl, Part::text("@host ")]),
+        1 => Just(vec![Part::Base64]),
+        4 => "[a-z0-9 .,_-]{0,8}".prop_map(|text| vec![Part::Text(text)]),
+    ];
+    vec((form, separator), 0..4).prop_map(|forms| {
+        let mut parts = vec![Part::text("\"")];
+        for (form, separator) in forms {
+            parts.extend(form);
+            parts.push(Part::text(separator));
+        }
+        parts.push(Part::text("\""));
+        parts
+    })
+}
+
+/// Any JSON with the key planted in it, in names and at any depth.
+fn planted_json() -> impl Strategy<Value = Vec<Part>> {
+    let leaf = prop_oneof![2 => string(), 1 => any_json().prop_map(|json| vec![Part::Text(json)])];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        let members = vec((string(), inner.clone()), 0..3);
+        let array = vec(inner, 0..3).prop_map(|items| join("[", items, "]"));
+        let object = members.prop_map(|members| {
+            let members = members.into_iter();
+            let members =
+                members.map(|(name, value)| [name, vec![Part::text(" :")], value].concat());
+            join("{", members.collect(), "}")
+        });
+        prop_oneof![array, object]
+    })
+}
+
+fn join(open: &str, items: Vec<Vec<Part>>, close: &str) -> Vec<Part> {
+    let mut parts = vec![Part::text(open)];
+    for (nth, item) in items.into_iter().enumerate() {
+        parts.push(Part::text(if nth == 0 { "" } else { " ," }));
+        parts.extend(item);
+    }
+    parts.push(Part::text(close));
+    parts
 }
 
 /// The value of another application's field: any JSON, in any spelling.
@@ -149,128 +248,74 @@ fn any_json() -> impl Strategy<Value = String> {
     })
 }
 
-/// A group of fields that may hold the key: absent, with the key, with another key, or with a number in the first field.
-fn group(fields: &'static [(&'static str, Part)]) -> impl Strategy<Value = Vec<(String, Part)>> {
-    (0..4_u8).prop_map(move |state| {
-        let another = Part::Unchanged(format!("\"{CANARY} of another application\""));
-        let with = |value: &dyn Fn(usize, &Part) -> Part| {
-            let fields = fields.iter().enumerate();
-            let fields = fields.map(|(nth, (name, part))| ((*name).to_owned(), value(nth, part)));
-            fields.collect()
-        };
-        match state {
-            0 => Vec::new(),
-            1 => with(&|_, part| part.clone()),
-            2 => with(&|_, _| another.clone()),
-            _ => with(&|nth, _| match nth {
-                0 => Part::Unchanged("1".to_owned()),
-                _ => another.clone(),
-            }),
-        }
-    })
-}
-
-fn fields() -> impl Strategy<Value = Vec<(String, Part)>> {
+fn fields() -> impl Strategy<Value = Vec<Vec<Part>>> {
     let owner = select(&["\"sa-1\"", "\" u-a\"", "\"sa-\\u0041b-c\""][..]);
-    let other = vec(("[A-Za-z_.\u{e9}]{1,12}", any_json()), 0..5);
-    let required = owner.prop_map(|owner| {
+    let key = (vec(0..40_u8, 1..80), select(&["", " ", "\\n\\t"][..]));
+    let required = (owner, key).prop_map(|(owner, (choices, space))| {
+        // The key is read from these fields, so only JSON escapes are possible.
+        let choices: Vec<u8> = choices
+            .into_iter()
+            .map(|choice| if matches!(choice, 4 | 5) { choice } else { 9 })
+            .collect();
+        let field = |name: &str, part: Part| {
+            let open = format!("\"{name}\":\"{space}");
+            vec![Part::Text(open), part, Part::Text(format!("{space}\""))]
+        };
         vec![
-            ("apiKey".to_owned(), Part::Id),
-            ("apiSecret".to_owned(), Part::Secret),
-            (
-                "serviceAccountId".to_owned(),
-                Part::Unchanged(owner.to_owned()),
-            ),
+            field("apiKey", Part::Id(choices.clone())),
+            field("apiSecret", Part::Secret(choices)),
+            vec![Part::Text(format!("\"serviceAccountId\": {owner}"))],
         ]
     });
     // The prefix keeps these names different from the names of known fields.
-    let other = other.prop_map(|fields| {
-        let fields = fields.into_iter();
-        fields
-            .map(|(name, value)| (format!("_{name}"), Part::Unchanged(value)))
-            .collect::<Vec<_>>()
+    let other = ("[A-Za-z_.\u{e9}]{0,12}", planted_json()).prop_map(|(name, value)| {
+        let name = Part::Text(format!("{}:", json!(format!("_{name}"))));
+        [vec![name], value].concat()
     });
-    let groups = (
-        group(&[
-            ("username", Part::Id),
-            ("user", Part::Id),
-            ("password", Part::Secret),
-        ]),
-        group(&[("sasl.username", Part::Id), ("sasl.password", Part::Secret)]),
-        group(&[("sasl.jaas.config", Part::Jaas)]),
-        group(&[("basic.auth.user.info", Part::UserInfo)]),
-        group(&[("schema.registry.basic.auth.user.info", Part::UserInfo)]),
-    );
-    (required, other, groups)
-        .prop_map(|(required, other, (a, b, c, d, e))| [required, other, a, b, c, d, e].concat())
+    (required, vec(other, 0..5))
+        .prop_map(|(required, other)| [required, other].concat())
         .prop_shuffle()
 }
 
 fn template() -> impl Strategy<Value = Template> {
-    let spelling = select(
-        &[
-            Spelling::Usual,
-            Spelling::Usual,
-            Spelling::Escaped,
-            Spelling::Padded,
-        ][..],
-    );
     let space = select(&["", " ", "\r\n\t", "  "][..]);
-    (
-        fields(),
-        space,
-        api_key("CURRENT"),
-        api_key("PENDING"),
-        spelling,
-    )
-        .prop_map(|(fields, space, current, pending, spelling)| {
-            let mut parts = vec![Part::Unchanged(format!("{space}{{"))];
-            for (nth, (name, value)) in fields.into_iter().enumerate() {
-                let comma = if nth == 0 { "" } else { "," };
-                parts.push(Part::Unchanged(format!(
-                    "{comma}{space}{}{space}:{space}",
-                    json!(name)
-                )));
-                parts.push(value);
-            }
-            parts.push(Part::Unchanged(format!("{space}}}{space}")));
+    (fields(), space, api_key("CURRENT"), api_key("PENDING")).prop_map(
+        |(fields, space, current, pending)| {
+            let object = join("{", fields, &format!("{space}}}{space}"));
+            let parts = [vec![Part::text(space)], object].concat();
             Template {
                 parts,
                 current,
                 pending,
-                spelling,
             }
-        })
+        },
+    )
 }
 
 #[test]
 fn replacing_the_key_changes_only_the_key() {
     for_each(template(), |template| {
         let (current, pending) = (&template.current, &template.pending);
-        let json = template.current_json();
-        let value = SecretValue::parse(Redacted::new(json.clone())).expect("a secret value");
+        let value =
+            SecretValue::parse(Redacted::new(template.current_json())).expect("a secret value");
         assert_eq!(value.api_key(), Some(current));
-        assert_eq!(
-            secret::api_key(&Redacted::new(json.clone()))
-                .as_ref()
-                .map(|(key, _)| key),
-            Ok(current)
-        );
         assert_no_canary(&output(&value), &template);
+        assert_eq!(value.check_replaceable(), Ok(()));
 
         let rotated = value.with_api_key(pending).unwrap();
 
-        assert_eq!(rotated.expose(), template.with(pending, Spelling::Usual));
+        assert_eq!(rotated.expose(), template.replaced_json(pending));
         let rotated = SecretValue::parse(rotated).expect("a rotated value");
         assert_eq!(rotated.api_key(), Some(pending));
         assert!(rotated.differs_only_in_key_from(&value));
         assert_eq!(rotated.has_same_scope_as(&value), Ok(()));
         assert_no_canary(&output(&rotated), &template);
-        let restored = rotated.with_api_key(current).unwrap();
-        assert_eq!(restored.expose(), template.with(current, Spelling::Usual));
-        // Replacing the key with itself keeps its spelling, and removes only the whitespace around it.
-        let same = value.with_api_key(current).unwrap();
-        assert!(same.expose() == json || template.spelling == Spelling::Padded);
+        let restored = SecretValue::parse(rotated.with_api_key(current).unwrap());
+        assert!(
+            restored
+                .expect("a restored value")
+                .differs_only_in_key_from(&rotated)
+        );
     });
 }
 
@@ -328,6 +373,47 @@ fn damage() -> impl Strategy<Value = Damage> {
     )
 }
 
+/// Returns whether the values are equal apart from the case of hexadecimal digits, in which a copy of the key may be written.
+fn has_same_meaning(json: &str, other: &str) -> bool {
+    let parse = |json: &str| serde_json::from_str::<Value>(&json.to_lowercase()).ok();
+    let parsed = parse(json);
+    parsed.is_none() || parsed == parse(other)
+}
+
+#[test]
+fn every_change_of_a_pending_value_is_noticed() {
+    let noticed = AtomicUsize::new(0);
+    let edit = (
+        any::<Index>(),
+        0..3_usize,
+        select(
+            &[
+                "", "a", "A", "0", "+", "/", " ", "\\n", "\\", "%", "{}", "[", ",",
+            ][..],
+        ),
+    );
+    let edit = edit.prop_map(|(from, length, replacement)| Damage {
+        from,
+        length,
+        replacement,
+    });
+    for_each((template(), edit), |(template, damage)| {
+        let current =
+            SecretValue::parse(Redacted::new(template.current_json())).expect("a secret value");
+        let pending = template.replaced_json(&template.pending);
+        let damaged = damage.apply(&pending);
+        let Ok(value) = SecretValue::parse(Redacted::new(damaged.clone())) else {
+            return;
+        };
+        if has_same_meaning(&damaged, &pending) || value.api_key() != Some(&template.pending) {
+            return;
+        }
+        noticed.fetch_add(1, Relaxed);
+        assert!(!value.differs_only_in_key_from(&current), "{damaged}");
+    });
+    assert!(noticed.into_inner() > 1_000);
+}
+
 #[test]
 fn a_damaged_secret_value_is_parsed_or_rejected_and_never_quoted() {
     let damaged = (template(), vec(damage(), 1..4));
@@ -349,9 +435,13 @@ fn a_damaged_secret_value_is_parsed_or_rejected_and_never_quoted() {
             match SecretValue::parse(input) {
                 Err(error) => assert_no_canary(&format!("{error} {error:?}"), &json),
                 Ok(value) => {
-                    assert_no_canary(&output(&value), &json);
-                    let rotated = value.with_api_key(&pending).expect("a small value");
-                    let rotated = SecretValue::parse(rotated).expect("a rotated value");
+                    // A path shows a damaged name.
+                    let output = format!("{value:?} {:?}", value.whitespace_warnings());
+                    assert_no_canary(&output, &json);
+                    let rotated = match value.with_api_key(&pending) {
+                        Ok(rotated) => SecretValue::parse(rotated).expect("a rotated value"),
+                        Err(_) => return,
+                    };
                     assert_eq!(rotated.api_key(), Some(&pending), "{json}");
                     assert_eq!(rotated.has_same_scope_as(&value), Ok(()), "{json}");
                     assert!(rotated.differs_only_in_key_from(&value), "{json}");

@@ -3,5 +3,6 @@
 mod client;
 mod copies;
 mod generated;
+mod layouts;
 
 use super::*;

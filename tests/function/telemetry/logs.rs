@@ -246,7 +246,10 @@ fn deletions_and_warnings(lines: &[Value]) -> Vec<&Value> {
 #[tokio::test]
 async fn the_table_of_deletions_and_warnings_contains_nothing_else() {
     let world = World::new(Setting::default()).await;
-    world.change_value(|value| value["username"] = json!("another"));
+    world.change_value(|value| {
+        let secret = value["apiSecret"].as_str().unwrap();
+        value["jaas"] = json!(format!("PlainLoginModule required password={secret};"));
+    });
     let admin = world.value("AWSCURRENT")["adminSecretArn"].clone();
     let admin = admin.as_str().unwrap();
     let rotating_admin_secret = async || {

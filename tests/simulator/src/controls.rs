@@ -14,6 +14,8 @@ pub struct Controls {
     pub latency: Duration,
     /// Rate limit of the control plane; `None` if there is none.
     pub rate_limit: Option<RateLimit>,
+    /// The API secret of each new key instead of a generated one.
+    pub issued_secret: Option<String>,
     /// Statuses that the first node of a data plane returns for each new key, in turn, before it returns the actual one:
     /// `[401, 401]` for a key that has not propagated yet, `[200, 401, 200]` for one that flaps.
     pub propagation_statuses: Vec<u16>,

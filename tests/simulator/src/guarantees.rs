@@ -27,6 +27,9 @@ pub enum Guarantee {
     /// A version with a staging label that cannot be read or parsed may hold any key, and a replica that is not in sync may
     /// serve an earlier value.
     AmbiguousStateKept,
+    /// A pending value differs from the value that it replaces only in the key, which it contains wherever the other contains
+    /// its own.
+    CopiesReplaced,
     /// A secret value may appear only in the header `Authorization` and in the body of `PutSecretValue`.
     SecretsNotLogged,
     /// A key is sent only to its resource and to the control plane.
@@ -44,6 +47,7 @@ impl fmt::Display for Guarantee {
             }
             Self::WorkingKeyKept => "a key is deleted only while the current key works",
             Self::AmbiguousStateKept => "no key is deleted in an ambiguous state",
+            Self::CopiesReplaced => "every copy of the key is replaced, and nothing else",
             Self::SecretsNotLogged => "no secret value appears where it may be logged",
             Self::CredentialDestination => "a credential is sent only to its own service",
         })

@@ -23,6 +23,7 @@
 mod arrange;
 mod confluent;
 mod controls;
+mod copies;
 mod deletion;
 mod generate;
 pub mod guarantees;

@@ -112,7 +112,7 @@ impl HeldKey {
     /// Reads the fields of AWS's managed type.
     ///
     /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/mes-partner-ConfluentCloudApiKey.html>
-    fn of(value: &str) -> Option<Self> {
+    pub(crate) fn of(value: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(value).ok()?;
         let field = |name: &str| {
             value

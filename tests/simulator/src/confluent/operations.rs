@@ -181,6 +181,8 @@ fn create(state: &mut State, request: &HttpRequest, principal: &str) -> Result<R
         return Err(Response::confluent_forbidden());
     }
     check_quota(state, &new.owner)?;
+    let issued_secret = state.controls.issued_secret.clone();
+    key.secret = issued_secret.unwrap_or(key.secret);
     key.created_at = state.next_created_at();
     key.display_name = new.display_name;
     key.description = new.description;

@@ -8,6 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::{Secret, SecretValue};
+use crate::copies::replaces_every_copy;
+use crate::guarantees::Guarantee;
 use crate::http::request::HttpRequest;
 use crate::http::response::Response;
 use crate::state::State;
@@ -226,6 +228,11 @@ fn put_secret_value(state: &mut State, arn: &str, body: &Body) -> Result<Respons
         let message = "1 validation error detected: Value at 'secretString' failed to satisfy constraint: \
                        Member must have length less than or equal to 65536";
         return Err(error("ValidationException", message));
+    }
+    if !replaces_every_copy(&state.secrets[arn], value) {
+        let message =
+            format!("the pending value of {arn} is not a version's value with another key");
+        state.record_broken(Guarantee::CopiesReplaced, &message);
     }
     let value = SecretValue::String(value.to_owned());
     match state.secrets[arn]
