@@ -156,6 +156,10 @@ impl Demo {
         let mut value = json!({
             "apiKey": original_key, "apiSecret": secret, "serviceAccountId": OWNER, "resourceId": options.resource,
             "environmentId": environment, "adminSecretArn": (!options.self_rotation).then_some(admin_secret),
+            "spring.kafka.properties.basic.auth.user.info": format!("{original_key}:{secret}"),
+            "sasl.jaas.config": format!(
+                r#"org.apache.kafka.common.security.plain.PlainLoginModule required username="{original_key}" password="{secret}";"#
+            ),
             "team": "another field, which does not change",
         });
         if let Value::Object(fields) = &mut value {
