@@ -47,6 +47,59 @@ fn replace_key_in_value(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| black_box(&value).with_api_key(&key).expect("a value"));
 }
 
+/// The worst cases of the replacement, each of about the 64 KiB that Secrets Manager stores.
+const WORST_CASES: [&str; 6] = [
+    "nested arrays",
+    "nested objects",
+    "one word of secrets",
+    "a repetitive secret",
+    "backslashes",
+    "copies",
+];
+
+/// Returns a current key and the JSON of a field.
+fn worst_case(name: &str) -> (ApiKey, String) {
+    let secret = "cflt+/exampleexampleexampleexampleexampleexampleexampleexample01";
+    let mut key = ApiKey {
+        id: ApiKeyId::new("ABCDEFGH12345678".to_owned()),
+        secret: Redacted::new(secret.to_owned()),
+    };
+    let json = match name {
+        "nested arrays" => format!("{}{}", "[".repeat(32_000), "]".repeat(32_000)),
+        "nested objects" => format!("{}1{}", r#"{"a":"#.repeat(10_000), "}".repeat(10_000)),
+        "one word of secrets" => format!(r#""https://{}""#, secret.repeat(1_000)),
+        "a repetitive secret" => {
+            key.secret = Redacted::new(format!("{}b", "a".repeat(254)));
+            format!(r#""{}""#, "a".repeat(64_000))
+        }
+        "backslashes" => format!(r#""{}""#, "\\".repeat(64_000)),
+        _ => format!("[{}]", vec![r#""ABCDEFGH12345678""#; 3_300].join(",")),
+    };
+    (key, json)
+}
+
+#[divan::bench(args = WORST_CASES)]
+fn check_and_replace_key(bencher: Bencher<'_, '_>, name: &str) {
+    let (key, json) = worst_case(name);
+    let (id, secret) = (&key.id, key.secret.expose());
+    let json = format!(
+        r#"{{"apiKey":"{id}","apiSecret":"{secret}","serviceAccountId":"sa-orders","x":{json}}}"#
+    );
+    let pending = ApiKey {
+        id: ApiKeyId::new("K".repeat(16)),
+        secret: Redacted::new("S".repeat(64)),
+    };
+    bencher.bench_local(|| {
+        let value = SecretValue::parse(Redacted::new(json.clone())).expect("a value");
+        let copies = value.copies();
+        (
+            value.check_replaceable(),
+            value.with_api_key(&pending),
+            copies,
+        )
+    });
+}
+
 #[divan::bench]
 fn create_ownership_tag() -> String {
     OwnershipTag::new(black_box(ARN), VERSION, "request").description()
