@@ -11,7 +11,7 @@ use crate::http::Redacted;
 pub const MAX_ID_LENGTH: usize = 40;
 
 /// The lengths of a well-formed key, in bytes. Today's API secrets have 64 characters.
-const ID_LENGTHS: RangeInclusive<usize> = 12..=255;
+const ID_LENGTHS: RangeInclusive<usize> = 12..=MAX_ID_LENGTH;
 const SECRET_LENGTHS: RangeInclusive<usize> = 32..=255;
 
 /// The ID of an API key. It is not secret.
@@ -51,8 +51,10 @@ impl ApiKey {
         (self.id.as_str(), &self.secret)
     }
 
-    /// Returns whether ID and secret have the characters and plausible lengths of Confluent Cloud's keys. Such a key needs no
-    /// escape in any format, and a string contains it only on purpose.
+    /// Returns whether the ID and the API secret have the characters and plausible lengths of Confluent Cloud's keys. Such a key
+    /// needs no escape, except in URLs, and no other string contains it by chance.
+    ///
+    /// <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/service-accounts/api-keys/overview.html>
     pub fn is_well_formed(&self) -> bool {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=-_.".contains(&byte);
         let (id, secret) = (self.id.as_str(), self.secret.expose());

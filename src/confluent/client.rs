@@ -82,7 +82,7 @@ impl Error {
 
     /// Creates the error for a `POST` whose response contains a key that cannot be stored.
     pub fn malformed_key_returned() -> Self {
-        let problem = "contains a key with unknown characters or of an implausible length";
+        let problem = "contains a key that is not in the format of a Confluent Cloud API key";
         Self::invalid_response(CREATE, problem)
     }
 

@@ -173,23 +173,27 @@ impl Error {
         Self::CurrentKeyNotOfOwner { key, owner, source }
     }
 
-    /// Names the fields of `value` that seem to contain a key, if this error says that `value` contains none.
+    /// Names the fields of `value` that seem to contain a key, if this error says that `value` contains none. Otherwise returns
+    /// the same error.
     #[must_use]
     pub fn with_other_keys(self, value: &SecretValue) -> Self {
         match self {
-            Self::InitialKeyNotAllowed | Self::InitialKeyRequiresAdminSecret => value
-                .other_keys(None)
-                .map_or(self, Self::key_in_other_fields),
+            Self::InitialKeyNotAllowed | Self::InitialKeyRequiresAdminSecret => {
+                value.other_keys().map_or(self, Self::key_in_other_fields)
+            }
             error => error,
         }
     }
 
-    /// Checks that `value`, which is to receive its initial key, contains none of `keys`.
-    pub fn ensure_no_other_key(value: &SecretValue, keys: &[ApiKeyMetadata]) -> Result<(), Self> {
+    /// Checks that `value`, which is to receive its initial key, contains the ID of none of `keys`.
+    pub fn ensure_no_listed_key(value: &SecretValue, keys: &[ApiKeyMetadata]) -> Result<(), Self> {
         let mut ids = keys.iter().map(|key| ApiKeyId::new(key.id.clone()));
-        let listed = ids.find(|id| value.paths_with(id).is_some());
-        let paths = listed.and_then(|id| value.other_keys(Some(&id)));
-        paths.map_or(Ok(()), |paths| Err(Self::key_in_other_fields(paths)))
+        let Some(paths) = ids.find_map(|id| value.paths_containing(&id)) else {
+            return Ok(());
+        };
+        // The API secret is in another field.
+        let other_keys = value.other_keys().filter(|other| other.contains(&paths));
+        Err(Self::key_in_other_fields(other_keys.unwrap_or(paths)))
     }
 
     fn key_in_other_fields(paths: String) -> Self {

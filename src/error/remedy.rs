@@ -62,8 +62,8 @@ impl Error {
 
 const STORE_OR_ALLOW_KEY: &str =
     "Add apiKey and apiSecret, or set INITIAL_KEY=allow to let the first rotation create a key";
-const RENAME_FIELDS: &str =
-    "Rename these fields to apiKey and apiSecret, or add apiKey and apiSecret with the same values";
+const RENAME_FIELDS: &str = "Add apiKey and apiSecret with this key: a rotation replaces it in these fields, too. Or rename \
+                             the fields, if no client reads them";
 const NAME_ADMIN_SECRET: &str =
     "Name an admin secret with a Cloud API key: adminSecretArn in the secret, or ADMIN_SECRET_ARN";
 const RESUME_ROTATION: &str = "The next attempt resumes the rotation. After a rollback, remove AWSPENDING, or that version is \
@@ -104,7 +104,8 @@ fn for_value(label: &str, error: &value::Error) -> &'static str {
         value::Error::ScopeMismatch(_) => HEALED,
         value::Error::KeyInOtherFields(_) => RENAME_FIELDS,
         value::Error::NotReplaceable(_) => {
-            "Store it there as plain text or as base64 of ID:SECRET, or remove it"
+            "Store the complete ID and API secret there as plain text or as base64 of ID:SECRET, or remove them. Remove them \
+             from settings such as endpoint"
         }
         _ if label == PENDING => HEALED,
         value::Error::Binary => "Store the value as a string (SecretString)",

@@ -299,7 +299,7 @@ impl<'a> Deletion<'a> {
         let id = ApiKeyId::new(id.to_owned());
         let mut values = self.values.iter();
         values.any(|(version, value)| {
-            Some(version.as_str()) != removable && value.paths_with(&id).is_some()
+            Some(version.as_str()) != removable && value.paths_containing(&id).is_some()
         })
     }
 

@@ -118,7 +118,7 @@ impl Context<'_> {
             InitialKey::Off => Error::InitialKeyNotAllowed
                 .with_other_keys(self.value)
                 .into(),
-            InitialKey::Allow => match Error::ensure_no_other_key(self.value, self.keys) {
+            InitialKey::Allow => match Error::ensure_no_listed_key(self.value, self.keys) {
                 Ok(()) => Finding::ok("the secret contains no key; the first rotation creates it"),
                 Err(error) => error.into(),
             },

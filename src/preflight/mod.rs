@@ -7,7 +7,7 @@ mod data_plane;
 mod keys;
 mod report;
 
-use crate::config::{Config, InitialKey};
+use crate::config::Config;
 use crate::confluent::{self, ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::http::Deadline;
@@ -72,10 +72,7 @@ impl Preflight<'_> {
     ) -> Option<()> {
         let version = labels.version_with(CURRENT)?;
         let value = report.add_result("value", self.check_value(labels, version).await)?;
-        report.add(
-            "key-copies",
-            check_key_copies(&value, self.config.initial_key),
-        );
+        report.add("key-copies", check_key_copies(&value));
         let resource = report.add_result("key-type", check_key_type(&value))?;
         let control_plane = self.check_credentials(labels, &value).await;
         let control_plane = report.add_result("management-credentials", control_plane)?;
@@ -205,10 +202,7 @@ fn check_labels(labels: &StagingLabels, tested: Option<&str>) -> Finding {
     }
 }
 
-fn check_key_copies(value: &SecretValue, initial_key: InitialKey) -> Finding {
-    if value.api_key().is_none() && initial_key == InitialKey::Off {
-        return Error::InitialKeyNotAllowed.with_other_keys(value).into();
-    }
+fn check_key_copies(value: &SecretValue) -> Finding {
     if let Err(source) = value.check_replaceable() {
         return Error::InvalidSecretValue {
             label: CURRENT,
@@ -218,24 +212,29 @@ fn check_key_copies(value: &SecretValue, initial_key: InitialKey) -> Finding {
     }
     let copies = value
         .copies()
-        .unwrap_or_else(|| "no other field".to_owned());
+        .map_or_else(String::new, |paths| format!(", {paths}"));
     let mut observed = vec![format!(
-        "apart from apiKey and apiSecret, the key is replaced in {copies}"
+        "a rotation stores the key in apiKey, apiSecret{copies}"
     )];
-    let other_keys = value.other_keys(None).filter(|_| value.api_key().is_some());
-    observed.extend(other_keys.map(|paths| format!("another key: {paths}")));
-    let placeholders = value.placeholders().filter(|_| value.api_key().is_some());
-    observed
-        .extend(placeholders.map(|paths| format!("placeholders, which are not replaced: {paths}")));
+    if value.api_key().is_some() {
+        let other_keys = value.other_keys();
+        observed.extend(
+            other_keys.map(|paths| format!("another key, which is not replaced, in {paths}")),
+        );
+        let placeholders = value.placeholders();
+        observed.extend(
+            placeholders.map(|paths| {
+                format!("placeholders, which only an initial key replaces, in {paths}")
+            }),
+        );
+    }
     let warnings = value.copy_warnings();
     if warnings.is_empty() {
         return Finding::ok(observed.join("; "));
     }
     observed.extend(warnings);
-    Finding::warning(
-        observed.join("; "),
-        "Correct these fields, unless no client reads the key from them",
-    )
+    let remedy = "If a client reads the key from these fields, correct them";
+    Finding::warning(observed.join("; "), remedy)
 }
 
 fn check_key_type(value: &SecretValue) -> CheckResult<Resource> {

@@ -80,7 +80,7 @@ impl Rotation<'_> {
         if !matches!(pending, Ok(None)) {
             return self.keep_pending(labels, pending, value).await;
         }
-        check_copies(value)?;
+        check_value(value)?;
         let mut resource = resource(value)?;
         let control_plane = &self.control_plane(labels, value, value.api_key()).await?;
         let keys = &match control_plane.list(value.owner()).await {
@@ -92,7 +92,7 @@ impl Rotation<'_> {
         };
         match value.api_key() {
             Some(key) => control_plane.ensure_not_admin_key(&key.id).await?,
-            None => Error::ensure_no_other_key(value, keys)?,
+            None => Error::ensure_no_listed_key(value, keys)?,
         }
         let mut current = Current {
             labels,
@@ -337,7 +337,9 @@ impl Rotation<'_> {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric())
         {
-            tracing::warn!("kept the created key: its ID is malformed");
+            tracing::warn!(
+                "did not delete the created key, which was not stored: its ID is invalid"
+            );
             return;
         }
         let (owner, expected) = (current.owner(), current.key_id());
@@ -399,14 +401,20 @@ fn is_quota_exceeded(error: &Error) -> bool {
     source.kind() == Some(ErrorKind::QuotaExceeded)
 }
 
-/// Checks that the key can be replaced wherever the current value contains it, and logs the value's problems.
-fn check_copies(value: &SecretValue) -> Result<(), Error> {
-    for warning in value.warnings() {
+/// Logs the warnings about the value, and checks that every copy of the key can be replaced.
+fn check_value(value: &SecretValue) -> Result<(), Error> {
+    for warning in value
+        .whitespace_warnings()
+        .into_iter()
+        .chain(value.copy_warnings())
+    {
         tracing::warn!("{warning}");
     }
-    let label = CURRENT;
     let checked = value.check_replaceable();
-    checked.map_err(|source| Error::InvalidSecretValue { label, source })
+    checked.map_err(|source| Error::InvalidSecretValue {
+        label: CURRENT,
+        source,
+    })
 }
 
 /// Sets the environment from the current key if the secret value omits it and a `POST` requires it.

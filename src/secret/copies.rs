@@ -1,4 +1,4 @@
-//! Copies of the key: finds a key by its characters in the strings of a value, under any name, and replaces it.
+//! Copies of the key: finds them by the key's value, not by the field's name, and replaces them.
 //!
 //! The raw strings are searched, because a string may contain JSON in turn. A copy in a spelling that the table does not
 //! cover leaves a trace of the API secret, which is an error.
@@ -17,164 +17,173 @@ pub(super) const PLACEHOLDERS: [&str; 2] = ["${apiKey}", "${apiSecret}"];
 const MAX_BACKSLASHES: usize = 8;
 /// The shortest run of letters and digits that identifies an API secret. Four secrets in a million have only shorter ones.
 const MIN_RUN: usize = 10;
-/// The shortest piece of base64 that identifies a word.
+/// The shortest piece of base64 that identifies a form.
 const MIN_BASE64: usize = 8;
 /// The characters that end a URL.
 const URL_END: &[u8] = b" \t\r\n\"'<>,;|`";
 
-/// A word found in a string.
+/// A form of a key, found in a string.
 struct Match {
     range: Range<usize>,
-    /// The index of the word.
-    word: usize,
+    /// The index of the form.
+    form: usize,
     is_in_url: bool,
 }
 
-/// The words of a key, and the words that replace them.
+/// The forms of a key, and the forms of the key that replaces it.
 pub(super) struct Replacement {
-    old: Vec<String>,
-    new: Vec<String>,
-    /// Whether a word is replaced only where it is a complete string.
-    is_complete: bool,
+    old: [String; 3],
+    new: [String; 3],
+    /// Whether a form is replaced only where it is a complete string.
+    complete_strings_only: bool,
 }
 
 impl Replacement {
     /// Replaces `current`, or the placeholders if there is no current key.
     pub(super) fn new(current: Option<&ApiKey>, key: &ApiKey) -> Self {
         let [id, secret] = PLACEHOLDERS.map(str::to_owned);
-        let (mut old, mut new) = (current.map_or(vec![secret, id], words), words(key));
-        let is_complete = current.is_some_and(|key| !key.is_well_formed());
+        let (mut old, new) = (
+            current.map_or([String::new(), secret, id], forms),
+            forms(key),
+        );
+        let [old_pair, ..] = &mut old;
         // With another length, the padding would be wrong.
-        let is_of_length = |other: &&ApiKey| pair(other).len() % 3 == pair(key).len() % 3;
-        if let Some(current) = current.filter(|_| !is_complete).filter(is_of_length) {
-            old.insert(0, pair_in_base64(current));
-            new.insert(0, pair_in_base64(key));
+        if old_pair.len() % 4 != new[0].len() % 4 {
+            old_pair.clear();
         }
+        let complete_strings_only = current.is_some_and(|key| !key.is_well_formed());
         Self {
             old,
             new,
-            is_complete,
+            complete_strings_only,
         }
     }
 
     /// Returns the edits of the string at `span`.
     pub(super) fn edits(&self, json: &str, span: &Span) -> Vec<Edit> {
+        if self.complete_strings_only {
+            let string = decode(json, span).unwrap_or_default();
+            let mut forms = self.old.iter().zip(&self.new);
+            let form = forms.find(|(old, _)| *old == string.trim() && !old.is_empty());
+            return form
+                .map(|(_, new)| (span.clone(), new.clone()))
+                .into_iter()
+                .collect();
+        }
         let raw = json.get(span.clone()).unwrap_or_default();
         let edit = |found: Match| {
-            let Range { start, end } = found.range;
-            let is_complete = raw.trim() == raw.get(start..end)?;
-            let new = self
-                .new
-                .get(found.word)
-                .filter(|_| is_complete || !self.is_complete)?;
-            let is_encoded = is_percent_encoded(raw, &found);
+            let new = self.new.get(found.form)?;
+            let is_encoded = needs_percent_encoding(raw, &found);
             let new = if is_encoded {
                 percent_encode(new)
             } else {
                 new.clone()
             };
-            Some((span.start + start..span.start + end, new))
+            Some((
+                span.start + found.range.start..span.start + found.range.end,
+                new,
+            ))
         };
-        find_words(raw, &self.old)
+        find_forms(raw, &self.old)
             .into_iter()
             .filter_map(edit)
             .collect()
     }
 }
 
-/// The words that show that a string contains a key in another encoding.
+/// The forms that show that a string contains a key in another encoding.
+#[derive(Default)]
 pub(super) struct Traces {
-    words: Vec<String>,
-    /// Whether only all words together are a trace.
-    all: bool,
+    forms: Vec<String>,
+    /// Whether only all forms together are a trace.
+    requires_all: bool,
 }
 
 impl Traces {
     pub(super) fn of_key(key: &ApiKey) -> Self {
         if !key.is_well_formed() {
+            let [_, secret, id] = forms(key);
             return Self {
-                words: words(key),
-                all: true,
+                forms: vec![secret, id],
+                requires_all: true,
             };
         }
         let secret = key.secret.expose();
         let runs = secret.split(|c: char| !c.is_ascii_alphanumeric());
-        // Every encoding of text leaves letters and digits unchanged.
         let run = runs
             .max_by_key(|run| run.len())
             .filter(|run| run.len() >= MIN_RUN);
+        // Every encoding of text leaves letters and digits unchanged.
         let run = run.unwrap_or(secret);
-        let words = [run.to_owned()].into_iter().chain(in_base64(run));
+        let in_base64 = in_base64(run).chain(in_base64(key.id.as_str()));
         Self {
-            words: words.chain(in_base64(key.id.as_str())).collect(),
-            all: false,
+            forms: in_base64.chain([run.to_owned()]).collect(),
+            requires_all: false,
         }
     }
 
     /// Finds the ID itself, too.
     pub(super) fn of_id(id: &ApiKeyId) -> Self {
-        let words = in_base64(id.as_str()).chain([id.to_string()]);
+        let forms = in_base64(id.as_str()).chain([id.to_string()]);
         Self {
-            words: words.collect(),
-            all: false,
+            forms: forms.collect(),
+            requires_all: false,
         }
     }
 
     pub(super) fn are_in(&self, json: &str, span: &Span) -> bool {
-        let found = find_words(json.get(span.clone()).unwrap_or_default(), &self.words);
-        let is_found = |word| found.iter().any(|found| found.word == word);
-        !found.is_empty() && (!self.all || (0..self.words.len()).all(is_found))
+        let found = find_forms(json.get(span.clone()).unwrap_or_default(), &self.forms);
+        let is_found = |form| found.iter().any(|found| found.form == form);
+        !found.is_empty() && (!self.requires_all || (0..self.forms.len()).all(is_found))
     }
 }
 
-/// Returns whether a string contains what may be the ID or the API secret of a key.
-pub(super) fn has_shape_of_key(json: &str, span: &Span) -> bool {
-    let string = decode(json, span).unwrap_or_default();
+/// Returns whether a string contains what may be the ID or the API secret of another key than `current`.
+pub(super) fn may_contain_key(json: &str, span: &Span, current: Option<&ApiKey>) -> bool {
+    let mut string = decode(json, span).unwrap_or_default();
+    if let Some(current) = current.filter(|key| key.is_well_formed()) {
+        string = string
+            .replace(current.secret.expose(), " ")
+            .replace(current.id.as_str(), " ");
+    }
     let has = |run: &str, is: fn(&u8) -> bool| run.bytes().any(|byte| is(&byte));
+    let has_lowercase = |run: &str| has(run, u8::is_ascii_lowercase);
     let is_id = |run: &str| {
-        let is_allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
-        [16, 18].contains(&run.len()) && run.bytes().all(is_allowed) && has(run, u8::is_ascii_digit)
+        [16, 18].contains(&run.len()) && has(run, u8::is_ascii_digit) && !has_lowercase(run)
     };
     // Hexadecimal digits are of one case.
-    let is_secret = |run: &str| {
-        run.len() == 64 && has(run, u8::is_ascii_uppercase) && has(run, u8::is_ascii_lowercase)
-    };
-    string
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .any(is_id)
-        || string
-            .split(|c: char| !c.is_ascii_alphanumeric() && !"+/".contains(c))
-            .any(is_secret)
+    let is_secret =
+        |run: &str| run.len() == 64 && has(run, u8::is_ascii_uppercase) && has_lowercase(run);
+    let mut ids = string.split(|c: char| !c.is_ascii_alphanumeric());
+    let mut secrets = string.split(|c: char| !c.is_ascii_alphanumeric() && !"+/".contains(c));
+    ids.any(is_id) || secrets.any(is_secret)
 }
 
 /// Returns whether a JAAS configuration contains the API secret without quotation marks. Kafka ends such a word at `+` and `/`.
 ///
 /// <https://github.com/apache/kafka/blob/trunk/clients/src/main/java/org/apache/kafka/common/security/JaasConfig.java>
-pub(super) fn has_unquoted_jaas(raw: &str, key: &ApiKey) -> bool {
-    let is_unquoted = |found: Match| {
-        let (_, options) = raw.get(..found.range.start)?.rsplit_once("LoginModule")?;
-        let is_option = !options.contains(';') && options.trim_end().ends_with('=');
-        (is_option && found.word == 0).then_some(())
-    };
-    let found = find_words(raw, &words(key));
-    found.into_iter().find_map(is_unquoted).is_some()
+pub(super) fn has_unquoted_jaas(json: &str, span: &Span, key: &ApiKey) -> bool {
+    let raw = json.get(span.clone()).unwrap_or_default();
+    find_forms(raw, &[key.secret.expose().to_owned()])
+        .iter()
+        .any(|found| {
+            let before = raw.get(..found.range.start);
+            let options = before.and_then(|before| before.rsplit_once("LoginModule"));
+            options.is_some_and(|(_, options)| {
+                !options.contains(';') && options.trim_end().ends_with('=')
+            })
+        })
 }
 
-/// Returns the words of a key, the API secret first: it may contain the ID.
-fn words(key: &ApiKey) -> Vec<String> {
-    vec![key.secret.expose().to_owned(), key.id.to_string()]
+/// Returns the forms in which a key is replaced: `ID:SECRET` in base64 without padding, the API secret, and the ID. The first
+/// contains neither `+` nor `/`, so it is base64url, too. The API secret may contain the ID.
+fn forms(key: &ApiKey) -> [String; 3] {
+    let (id, secret) = (key.id.to_string(), key.secret.expose().to_owned());
+    let pair = base64::encode(format!("{id}:{secret}"));
+    [pair.trim_end_matches('=').to_owned(), secret, id]
 }
 
-fn pair(key: &ApiKey) -> String {
-    format!("{}:{}", key.id, key.secret.expose())
-}
-
-/// Returns `ID:SECRET` in base64 without padding. It contains neither `+` nor `/`, so it is base64url, too.
-fn pair_in_base64(key: &ApiKey) -> String {
-    base64::encode(pair(key)).trim_end_matches('=').to_owned()
-}
-
-/// Returns the characters that base64 yields for `word` wherever it begins in the encoded text.
+/// Returns the characters that base64 yields for `word`, wherever it begins in the encoded text.
 fn in_base64(word: &str) -> impl Iterator<Item = String> {
     (0..3).filter_map(move |offset| {
         let bytes = [vec![0; offset], word.into()].concat();
@@ -185,24 +194,19 @@ fn in_base64(word: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// Returns whether a word has to be percent-encoded: it lies in a URL, or characters in it or beside it are percent-encoded.
+/// Returns whether a form has to be percent-encoded: it lies in a URL, or characters in it or beside it are percent-encoded.
 /// Apache Camel does not decode a value in `RAW(…)` or `RAW{…}`.
 ///
 /// <https://camel.apache.org/manual/faq/how-do-i-configure-endpoints.html>
-fn is_percent_encoded(raw: &str, found: &Match) -> bool {
+fn needs_percent_encoding(raw: &str, found: &Match) -> bool {
+    let part = |range: Range<usize>| raw.get(range).unwrap_or_default();
     let Range { start, end } = found.range;
-    let is_raw = |before: &str| ["RAW(", "RAW{"].iter().any(|raw| before.ends_with(raw));
-    let is_code = |code: &str| {
-        let digits = code.strip_prefix('%').unwrap_or_default();
-        digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
-    };
-    let beside = [
-        raw.get(start.saturating_sub(3)..start),
-        raw.get(end..end + 3),
-    ];
-    let is_encoded = raw.get(start..end).is_some_and(|word| word.contains('%'))
-        || beside.into_iter().flatten().any(is_code);
-    (found.is_in_url || is_encoded) && !raw.get(..start).is_some_and(is_raw)
+    let (before, form, after) = (part(0..start), part(start..end), part(end..raw.len()));
+    let is_code = |string: &str| matches!(string.as_bytes(), [b'%', digits @ ..] if hex_code(digits).is_some());
+    let is_encoded =
+        form.contains('%') || is_code(after) || is_code(part(start.saturating_sub(3)..start));
+    let is_raw = before.ends_with("RAW(") || before.ends_with("RAW{");
+    !is_raw && (found.is_in_url || is_encoded)
 }
 
 /// Encodes the characters of keys that have another meaning in a URL.
@@ -212,38 +216,32 @@ fn percent_encode(word: &str) -> String {
         .replace('=', "%3D")
 }
 
-/// Finds all `words` in the content of a JSON string. If several match, the first counts.
-fn find_words(raw: &str, words: &[String]) -> Vec<Match> {
-    // How many of the characters of `://` were found.
-    let (mut matches, mut position, mut url) = (Vec::new(), 0, 0);
+/// Finds all `forms` in the content of a JSON string. If several match, the first counts.
+fn find_forms(raw: &str, forms: &[String]) -> Vec<Match> {
+    let (mut matches, mut position, mut is_in_url) = (Vec::new(), 0, false);
     while let Some(rest @ [_, ..]) = raw.as_bytes().get(position..) {
-        let mut words = words.iter().enumerate();
-        let found = words.find_map(|(nth, word)| Some((nth, word_length(rest, word)?)));
-        let is_in_url = url == 3;
-        if let Some((word, length)) = found {
+        let mut forms = forms.iter().enumerate();
+        let found = forms.find_map(|(nth, form)| Some((nth, form_length(rest, form)?)));
+        if let Some((form, length)) = found {
             let range = position..position + length;
             position = range.end;
             matches.push(Match {
                 range,
-                word,
+                form,
                 is_in_url,
             });
             continue;
         }
-        let [colon, slash] = [b':', b'/'].map(|character| spelling_length(rest, character));
-        url = match url {
-            1 | 2 if slash.is_some() => url + 1,
-            0..3 => usize::from(colon.is_some()),
-            _ if colon.or(slash).is_none() && ends_url(rest) => 0,
-            _ => url,
-        };
-        // A word does not begin within an escape.
+        let scheme = form_length(rest, "://");
+        let separator = [":", "/"].iter().find_map(|form| form_length(rest, form));
+        is_in_url = scheme.is_some() || is_in_url && (separator.is_some() || !ends_url(rest));
+        // A form does not begin within an escape.
         let length = match rest {
             [b'\\', b'u', ..] => 6,
             [b'\\', ..] => 2,
             _ => 1,
         };
-        position += colon.or(slash).unwrap_or(length);
+        position += scheme.or(separator).unwrap_or(length);
     }
     matches
 }
@@ -256,9 +254,9 @@ fn ends_url(raw: &[u8]) -> bool {
     character.is_none_or(|byte| URL_END.contains(byte) || is_escape && byte.is_ascii_alphanumeric())
 }
 
-/// Returns the length of `word` at the start of `raw`, or `None` if `raw` starts with something else.
-fn word_length(raw: &[u8], word: &str) -> Option<usize> {
-    let length = word.bytes().try_fold(0, |length, character| {
+/// Returns the length of `form` at the start of `raw`, or `None` if `raw` starts with something else.
+fn form_length(raw: &[u8], form: &str) -> Option<usize> {
+    let length = form.bytes().try_fold(0, |length, character| {
         Some(length + spelling_length(raw.get(length..)?, character)?)
     });
     length.filter(|length| *length > 0)
@@ -273,31 +271,29 @@ fn word_length(raw: &[u8], word: &str) -> Option<usize> {
 /// | backslashes and its code | `\u002B`, `\\u002b` | .NET, Gson |
 /// | its code in percent-encoding | `%2B`, `%2b` | URLs, forms |
 fn spelling_length(raw: &[u8], character: u8) -> Option<usize> {
-    let is_backslash = |byte: &&u8| **byte == b'\\';
     let backslashes = raw
         .iter()
         .take(MAX_BACKSLASHES + 1)
-        .take_while(is_backslash)
+        .take_while(|byte| **byte == b'\\')
         .count();
-    let code = |digits: &[u8]| {
-        let digits = str::from_utf8(digits.get(..2)?).ok()?;
-        u8::from_str_radix(digits, 16)
-            .ok()
-            .filter(|code| *code == character)
-    };
-    match (backslashes, raw.get(backslashes..)?) {
-        (0, [first, ..]) if *first == character => Some(1),
-        (0, [b'%', digits @ ..]) => code(digits).map(|_| 3),
-        (1..=MAX_BACKSLASHES, [first, ..])
-            if *first == character && !character.is_ascii_alphanumeric() =>
-        {
+    let rest = raw.get(backslashes..)?;
+    let is_itself = rest.first() == Some(&character);
+    let is_code = |digits: &[u8]| hex_code(digits) == Some(character);
+    match (backslashes, rest) {
+        (0, _) if is_itself => Some(1),
+        (0, [b'%', digits @ ..]) if is_code(digits) => Some(3),
+        (1..=MAX_BACKSLASHES, _) if is_itself && !character.is_ascii_alphanumeric() => {
             Some(backslashes + 1)
         }
-        (1..=MAX_BACKSLASHES, [b'u', b'0', b'0', digits @ ..]) => {
-            code(digits).map(|_| backslashes + 5)
+        (1..=MAX_BACKSLASHES, [b'u', b'0', b'0', digits @ ..]) if is_code(digits) => {
+            Some(backslashes + 5)
         }
         _ => None,
     }
+}
+
+fn hex_code(digits: &[u8]) -> Option<u8> {
+    u8::from_str_radix(str::from_utf8(digits.get(..2)?).ok()?, 16).ok()
 }
 
 #[cfg(test)]
@@ -570,14 +566,14 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_unchanged_with_a_warning() {
+    fn the_id_in_a_setting_is_unchanged_with_a_warning() {
         let arn = r#""adminSecretArn":"arn:x:secretsmanager:CURRENT123456789""#;
 
         let value = value_with(arn);
 
         assert_eq!(replaced_part(arn), arn);
-        let warning = "the ID of the current key is not replaced in `adminSecretArn`, which the function reads";
-        assert_eq!(value.warnings(), [warning]);
+        let warning = "the ID of the current key is not replaced in `adminSecretArn`, because the function reads this setting";
+        assert_eq!(value.copy_warnings(), [warning]);
     }
 
     #[test]
@@ -613,7 +609,7 @@ mod tests {
     }
 
     #[test]
-    fn another_key_is_listed_by_its_form() {
+    fn another_key_is_recognized_by_its_format() {
         for (case, json, other_keys) in [
             (
                 "user info",
@@ -648,7 +644,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                value_with(json).other_keys(None).as_deref(),
+                value_with(json).other_keys().as_deref(),
                 other_keys,
                 "{case}"
             );
@@ -667,7 +663,7 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_beside_a_part_of_a_key_counts_as_missing() {
+    fn a_placeholder_with_half_of_a_key_counts_as_missing() {
         for (json, field) in [
             (
                 r#"{"apiKey":"CURRENT123456789","apiSecret":"${apiSecret}","serviceAccountId":"sa-1"}"#,

@@ -1,12 +1,11 @@
 //! The fields of a secret value that the function reads or replaces, with their positions in the JSON.
 
 use std::fmt;
-use std::ops::Range;
 
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::copies::{PLACEHOLDERS, has_shape_of_key};
+use super::copies::{PLACEHOLDERS, may_contain_key};
 use super::strings::{Edit, Span, paths, strings};
 use super::value::Error;
 use crate::config::is_secret_arn;
@@ -30,7 +29,7 @@ pub(super) const SETTINGS: [&str; 6] = [
 struct Field {
     name: &'static str,
     /// The position of the value in the JSON, in bytes.
-    span: Range<usize>,
+    span: Span,
     /// The string: empty for `null`, `None` if the value is neither `null` nor a valid string.
     string: Option<String>,
 }
@@ -62,14 +61,20 @@ impl Fields {
         names.map(warning).collect()
     }
 
-    /// Returns whether a string is the value of one of the fields with `names`, or in it.
-    pub(super) fn contain(&self, names: &[&str], string: &Span) -> bool {
+    /// Returns whether a string is in the value of a field with one of `names`.
+    pub(super) fn are_around(&self, names: &[&str], string: &Span) -> bool {
         let mut fields = self.0.iter().filter(|field| names.contains(&field.name));
         fields.any(|field| field.span.contains(&string.start))
     }
 
     /// Returns the edits that store an initial key in `apiKey` and `apiSecret`, where they are blank or absent.
-    pub(super) fn with_initial_key(&self, json: &str, key: &ApiKey) -> Vec<Edit> {
+    pub(super) fn initial_key_edits(&self, json: &str, key: &ApiKey) -> Vec<Edit> {
+        let is_blank = |field: &Field| {
+            field
+                .string
+                .as_deref()
+                .is_some_and(|string| string.trim().is_empty())
+        };
         let (mut edits, mut absent) = (Vec::new(), Vec::new());
         for (name, word) in KEY_FIELDS
             .into_iter()
@@ -77,12 +82,8 @@ impl Fields {
         {
             match self.0.iter().find(|field| field.name == name) {
                 None => absent.push(format!(r#","{name}":"{word}""#)),
-                Some(Field { span, string, .. })
-                    if string
-                        .as_ref()
-                        .is_some_and(|string| string.trim().is_empty()) =>
-                {
-                    edits.push((span.clone(), format!(r#""{word}""#)));
+                Some(field) if is_blank(field) => {
+                    edits.push((field.span.clone(), format!(r#""{word}""#)));
                 }
                 Some(_) => {}
             }
@@ -154,13 +155,10 @@ impl Fields {
         // The ID appears in messages, so an API secret in the wrong field must not be accepted.
         let is_valid = |id: &str| id.len() <= MAX_ID_LENGTH;
         let id = self.valid("apiKey", "the ID of an API key", is_valid)?;
-        let secret = self.optional("apiSecret")?;
-        let [id_placeholder, secret_placeholder] = PLACEHOLDERS;
-        let id = id.filter(|id| id != id_placeholder);
-        let secret = secret
-            .filter(|secret| secret != secret_placeholder)
-            .map(Redacted::new);
-        match (id.map(ApiKeyId::new), secret) {
+        let is_value = |string: &String| !PLACEHOLDERS.contains(&string.as_str());
+        let id = id.filter(is_value).map(ApiKeyId::new);
+        let secret = self.optional("apiSecret")?.filter(is_value);
+        match (id, secret.map(Redacted::new)) {
             (None, None) => Ok(None),
             (None, Some(_)) => Err(Error::Missing("apiKey")),
             (Some(_), None) => Err(Error::Missing("apiSecret")),
@@ -174,7 +172,7 @@ pub fn api_key(json: &Redacted) -> Result<(ApiKey, Vec<String>), Error> {
     let fields = Fields::parse(json.expose())?;
     let key = fields.api_key()?.ok_or_else(|| {
         let json = json.expose();
-        let other_keys = strings(json).filter(|span| has_shape_of_key(json, span));
+        let other_keys = strings(json).filter(|span| may_contain_key(json, span, None));
         paths(json, other_keys, |_| false).map_or(Error::Missing("apiKey"), Error::KeyInOtherFields)
     })?;
     Ok((key, fields.whitespace_warnings()))
@@ -246,7 +244,7 @@ mod tests {
             |name| format!("the whitespace around the value of `{name}` is ignored: remove it");
         let names = "apiKey apiSecret serviceAccountId resourceId environmentId masterarn endpoint";
         assert_eq!(
-            value.warnings(),
+            value.whitespace_warnings(),
             names.split(' ').map(warning).collect::<Vec<_>>()
         );
     }

@@ -5,12 +5,13 @@
 use std::iter::successors;
 use std::ops::Range;
 
-/// A list has at most this many paths.
+/// The largest number of paths in a list.
 const MAX_PATHS: usize = 20;
-/// A path has at most this many names and indexes.
+/// The largest number of names and indexes in a path.
 const MAX_STEPS: usize = 8;
-/// A name that is longer, or that has a longer run of the characters of API secrets, is not shown: it may contain a secret.
+/// The longest name that is shown. A longer one may contain a secret.
 const MAX_NAME_BYTES: usize = 100;
+/// The longest run of the characters of API secrets in a name that is shown. The shortest API secret has 32 characters.
 const MAX_NAME_RUN: usize = 31;
 
 /// The position of a string without its quotes, in bytes.
@@ -76,15 +77,15 @@ pub(super) fn paths(
     listed: impl Iterator<Item = Span>,
     is_secret: impl Fn(&Span) -> bool,
 ) -> Option<String> {
-    let mut listed = listed.fuse();
+    let mut listed = listed;
     let first = listed.by_ref().take(MAX_PATHS);
     let mut paths: Vec<String> = first
         .map(|span| format!("`{}`", path(json, &span, &is_secret)))
         .collect();
     paths.dedup();
-    match listed.count() {
-        0 => {}
-        more => paths.push(format!("and {more} more")),
+    let more = listed.count();
+    if more > 0 {
+        paths.push(format!("and {more} more"));
     }
     (!paths.is_empty()).then(|| paths.join(", "))
 }

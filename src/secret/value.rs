@@ -12,7 +12,7 @@ use std::fmt;
 use crate::confluent::{ApiKey, ApiKeyId};
 use crate::http::Redacted;
 
-use super::copies::{Replacement, Traces, has_shape_of_key, has_unquoted_jaas};
+use super::copies::{Replacement, Traces, has_unquoted_jaas, may_contain_key};
 use super::fields::{Fields, KEY_FIELDS, SETTINGS};
 use super::strings::{Edit, Span, normalize, paths, splice, strings};
 
@@ -44,9 +44,11 @@ pub enum Error {
         field: &'static str,
         form: &'static str,
     },
-    #[error("`apiKey` and `apiSecret` are missing or empty, but there is an API key in {0}")]
+    #[error(
+        "`apiKey` and `apiSecret` are missing or empty, but there seems to be an API key in {0}"
+    )]
     KeyInOtherFields(String),
-    #[error("the current key is also in {0}, in an encoding in which it cannot be replaced")]
+    #[error("the function cannot replace the current key in {0}")]
     NotReplaceable(String),
     #[error("`adminSecretArn` and `masterarn` name different secrets")]
     TwoAdminSecrets,
@@ -72,6 +74,9 @@ pub struct SecretValue {
 
 impl SecretValue {
     /// Parses a secret value.
+    ///
+    /// # Errors
+    /// Returns an error that names the first invalid field.
     pub fn parse(json: Redacted) -> Result<Self, Error> {
         let fields = Fields::parse(json.expose())?;
         Ok(Self {
@@ -86,7 +91,7 @@ impl SecretValue {
         })
     }
 
-    /// Returns `apiKey` and `apiSecret`, or `None` if both are absent or empty.
+    /// Returns `apiKey` and `apiSecret`, or `None` if both are absent, empty or placeholders.
     pub fn api_key(&self) -> Option<&ApiKey> {
         self.api_key.as_ref()
     }
@@ -116,101 +121,84 @@ impl SecretValue {
         self.endpoint.as_deref()
     }
 
-    /// Returns the problems that do not stop a rotation.
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = self.whitespace_warnings();
-        warnings.extend(self.copy_warnings());
-        warnings
-    }
-
     /// Returns a warning for each field with whitespace around its value.
     pub fn whitespace_warnings(&self) -> Vec<String> {
         self.fields.whitespace_warnings()
     }
 
-    /// Returns the problems of the copies of the key that do not stop a rotation.
+    /// Returns the warnings about the copies of the key.
     pub fn copy_warnings(&self) -> Vec<String> {
         let Some(key) = self.api_key() else {
             return Vec::new();
         };
-        let mut warnings = Vec::new();
-        if !key.is_well_formed() {
-            let warning = "the current key does not have the form of an API key of Confluent Cloud, so it is replaced only in \
-                           strings that contain nothing else";
-            warnings.push(warning.to_owned());
-        }
-        let traces = Traces::of_id(&key.id);
-        let is_id = |span: &Span| self.is_setting(span) && traces.are_in(self.json.expose(), span);
-        warnings.extend(self.paths(is_id).map(|paths| {
+        let (json, traces) = (self.json.expose(), Traces::of_id(&key.id));
+        let malformed = (!key.is_well_formed()).then(|| {
+            "the current key is not in the format of a Confluent Cloud API key, so it is replaced only where it is a complete \
+             string"
+                .to_owned()
+        });
+        let settings = self.paths(|span| self.is_setting(span) && traces.are_in(json, span));
+        let settings = settings.map(|paths| {
+            format!("the ID of the current key is not replaced in {paths}, because the function reads this setting")
+        });
+        let jaas = self.paths(|span| has_unquoted_jaas(json, span, key));
+        let jaas = jaas.map(|paths| {
             format!(
-                "the ID of the current key is not replaced in {paths}, which the function reads"
+                "in {paths}, the API secret has no quotation marks, so Kafka cannot parse `+` or `/` in it: put quotation marks \
+                 around username and password"
             )
-        }));
-        let is_unquoted = |span: &Span| {
-            let raw = self.json.expose().get(span.clone()).unwrap_or_default();
-            has_unquoted_jaas(raw, key)
-        };
-        warnings.extend(self.paths(is_unquoted).map(|paths| {
-            format!("Kafka cannot parse an API secret with `+` or `/` in {paths}: put user name and password in quotation marks")
-        }));
-        warnings
+        });
+        [malformed, settings, jaas].into_iter().flatten().collect()
     }
 
-    /// Returns the paths of the strings in which a rotation replaces the key, except `apiKey` and `apiSecret`.
+    /// Returns the paths of the strings in which a rotation replaces the key, except `apiKey` and `apiSecret`, or `None` if
+    /// there are none.
     pub fn copies(&self) -> Option<String> {
-        let replacement = Replacement::new(self.api_key(), &self.stand_in());
-        self.paths(|span| {
-            let is_copy = !self.is_setting(span) && !self.fields.contain(&KEY_FIELDS, span);
-            is_copy && !replacement.edits(self.json.expose(), span).is_empty()
-        })
+        self.paths_replaced(self.api_key())
     }
 
-    /// Returns the paths of the strings that contain `id` or seem to contain another key than the current one.
-    pub fn other_keys(&self, id: Option<&ApiKeyId>) -> Option<String> {
-        let replaced = self.replaced(&self.stand_in());
-        let traces = id.map(Traces::of_id);
-        let is_key = |span: &Span| {
-            let has_id = traces
-                .as_ref()
-                .is_some_and(|traces| traces.are_in(&replaced, span));
-            has_id || has_shape_of_key(&replaced, span)
-        };
-        let mut are_keys = strings(&replaced).map(|span| is_key(&span));
-        self.paths(|span| are_keys.next() == Some(true) && !self.is_setting(span))
-    }
-
-    /// Returns the paths of the strings that contain a placeholder for an initial key.
+    /// Returns the paths of the strings with a placeholder, except `apiKey` and `apiSecret`, or `None` if there are none.
     pub fn placeholders(&self) -> Option<String> {
-        let key = self.stand_in();
+        self.paths_replaced(None)
+    }
+
+    fn paths_replaced(&self, current: Option<&ApiKey>) -> Option<String> {
+        let replacement = Replacement::new(current, &self.stand_in());
         self.paths(|span| {
-            !Replacement::new(None, &key)
-                .edits(self.json.expose(), span)
-                .is_empty()
+            let is_known = self.is_setting(span) || self.fields.are_around(&KEY_FIELDS, span);
+            !is_known && !replacement.edits(self.json.expose(), span).is_empty()
         })
+    }
+
+    /// Returns the paths of the strings that seem to contain another key than the current one, or `None` if there are none.
+    pub fn other_keys(&self) -> Option<String> {
+        let json = self.json.expose();
+        let is_key = |span: &Span| may_contain_key(json, span, self.api_key());
+        self.paths(|span| !self.is_setting(span) && is_key(span))
     }
 
     /// Returns the paths of the strings that contain `id`, or `None` if there are none.
-    pub fn paths_with(&self, id: &ApiKeyId) -> Option<String> {
+    pub fn paths_containing(&self, id: &ApiKeyId) -> Option<String> {
         let traces = Traces::of_id(id);
         self.paths(|span| traces.are_in(self.json.expose(), span))
     }
 
-    /// Returns the paths of the strings that `is_listed` selects, or `None` if there are none.
+    /// Returns the paths of the strings that `is_listed` selects, separated by commas, or `None` if there are none.
     fn paths(&self, is_listed: impl FnMut(&Span) -> bool) -> Option<String> {
-        let traces = self.api_key().map(Traces::of_key);
-        let json = self.json.expose();
-        paths(json, strings(json).filter(is_listed), |name| {
-            traces
-                .as_ref()
-                .is_some_and(|traces| traces.are_in(json, name))
-        })
+        let (json, traces) = (self.json.expose(), self.traces());
+        let listed = strings(json).filter(is_listed);
+        paths(json, listed, |name| traces.are_in(json, name))
+    }
+
+    fn traces(&self) -> Traces {
+        self.api_key().map(Traces::of_key).unwrap_or_default()
     }
 
     fn is_setting(&self, span: &Span) -> bool {
-        self.fields.contain(&SETTINGS, span)
+        self.fields.are_around(&SETTINGS, span)
     }
 
-    /// Checks that the key can be replaced in every copy, except for the size of the value.
+    /// Checks that the key can be replaced in every copy. Does not check the size of the value.
     pub fn check_replaceable(&self) -> Result<(), Error> {
         match self.with_api_key(&self.stand_in()) {
             Ok(_) | Err(Error::TooLarge { .. }) => Ok(()),
@@ -222,33 +210,32 @@ impl SecretValue {
     /// placeholders and in `apiKey` and `apiSecret`.
     ///
     /// # Errors
-    /// Returns [`Error::NotReplaceable`] if a trace of the current key would remain, and [`Error::TooLarge`].
+    /// Returns [`Error::NotReplaceable`] if a trace of the current key would remain, and [`Error::TooLarge`] if the result
+    /// exceeds 64 KiB.
     pub fn with_api_key(&self, key: &ApiKey) -> Result<Redacted, Error> {
         let json = Redacted::new(self.replaced(key));
-        let traces = self.api_key().map(Traces::of_key);
-        let is_trace = |span: Span| {
-            traces
-                .as_ref()
-                .is_some_and(|traces| traces.are_in(json.expose(), &span))
-        };
-        if let Some(nth) = strings(json.expose()).position(is_trace) {
-            let mut position = 0..;
-            let path = self.paths(|_| position.next() == Some(nth));
-            return Err(Error::NotReplaceable(path.unwrap_or_default()));
+        if let Some(paths) = self.paths_of_traces(json.expose()) {
+            return Err(Error::NotReplaceable(paths));
         }
         // An ID may equal the API secret or the name of a field.
-        let value = Self::parse(json.clone()).ok();
-        if value.is_none_or(|value| {
-            value.api_key() != Some(key) || value.has_same_scope_as(self).is_err()
-        }) {
-            let (field, form) = ("apiKey", "the ID of an API key");
-            return Err(Error::Malformed { field, form });
+        let is_stored = Self::parse(json.clone()).is_ok_and(|value| {
+            value.api_key() == Some(key) && value.has_same_scope_as(self).is_ok()
+        });
+        if !is_stored {
+            return Err(Error::NotReplaceable("`apiKey`, `apiSecret`".to_owned()));
         }
         let (bytes, limit) = (json.expose().len(), SIZE_LIMIT);
         if bytes > limit {
             return Err(Error::TooLarge { bytes, limit });
         }
         Ok(json)
+    }
+
+    /// Returns the paths of the strings of which a trace of the current key remains in `replaced`, or `None` if there are none.
+    fn paths_of_traces(&self, replaced: &str) -> Option<String> {
+        let traces = self.traces();
+        let mut have_trace = strings(replaced).map(|span| traces.are_in(replaced, &span));
+        self.paths(|_| have_trace.next() == Some(true))
     }
 
     fn replaced(&self, key: &ApiKey) -> String {
@@ -259,20 +246,19 @@ impl SecretValue {
             .flat_map(|span| replacement.edits(json, &span))
             .collect();
         if self.api_key().is_none() {
-            edits.extend(self.fields.with_initial_key(json, key));
+            edits.extend(self.fields.initial_key_edits(json, key));
         }
         splice(json, edits)
     }
 
-    /// Returns a key of the length of the current one. A replacement by it shows where the key is replaced.
+    /// Returns a key that stands for the one to create: as long as the current key, or of today's lengths.
     fn stand_in(&self) -> ApiKey {
         let current = self.api_key().filter(|key| key.is_well_formed());
         let lengths = current.map(|key| (key.id.as_str().len(), key.secret.expose().len()));
         let (id, secret) = lengths.unwrap_or((16, 64));
-        let fill = |word: &str, length| word.chars().cycle().take(length).collect();
         ApiKey {
-            id: ApiKeyId::new(fill("STANDIN", id)),
-            secret: Redacted::new(fill("standin", secret)),
+            id: ApiKeyId::new("K".repeat(id)),
+            secret: Redacted::new("s".repeat(secret)),
         }
     }
 
@@ -387,7 +373,8 @@ mod tests {
         assert_eq!(value.environment_id(), Some("env-1"));
         assert_eq!(value.admin_secret_arn(), Some("arn:x:secretsmanager:1"));
         assert_eq!(value.endpoint(), Some("https://a"));
-        assert_eq!(value.warnings(), [""; 0]);
+        assert_eq!(value.whitespace_warnings(), [""; 0]);
+        assert_eq!(value.copy_warnings(), [""; 0]);
     }
 
     #[test]
@@ -443,23 +430,23 @@ mod tests {
     /// A key of Confluent Cloud replaces it, so the form of the new one is known.
     #[test]
     fn a_key_that_is_not_well_formed_is_replaced_only_where_it_is_a_complete_string() {
-        let json = r#"{"apiKey":"short","apiSecret":"with \"quotes\"","serviceAccountId":"sa-1","user":" short ","shorts":["short-lived","x with \"quotes\""]}"#;
+        let json = r#"{"apiKey":"short","apiSecret":"with \"quotes\"","serviceAccountId":"sa-1","user":" short\n","shorts":["short-lived","x with \"quotes\""]}"#;
 
         let value = parse(json).unwrap();
 
         assert_eq!(
             replaced(json),
             json.replace("\"short\"", "\"PENDING987654321\"")
-                .replace("\" short \"", "\" PENDING987654321 \"")
+                .replace("\" short\\n\"", "\"PENDING987654321\"")
                 .replacen(
                     r#"with \"quotes\""#,
                     "pending+secret9876543210jihgfedcba",
                     1
                 )
         );
-        let warning = "the current key does not have the form of an API key of Confluent Cloud, so it is replaced only in \
-                       strings that contain nothing else";
-        assert_eq!(value.warnings(), [warning]);
+        let warning = "the current key is not in the format of a Confluent Cloud API key, so it is replaced only where it is a \
+                       complete string";
+        assert_eq!(value.copy_warnings(), [warning]);
     }
 
     #[test]
@@ -484,8 +471,8 @@ mod tests {
 
             let error = parse(&json).unwrap().check_replaceable();
 
-            let (field, form) = ("apiKey", "the ID of an API key");
-            assert_eq!(error, Err(Error::Malformed { field, form }), "{id}");
+            let paths = "`apiKey`, `apiSecret`".to_owned();
+            assert_eq!(error, Err(Error::NotReplaceable(paths)), "{id}");
         }
     }
 

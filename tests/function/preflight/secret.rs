@@ -110,13 +110,13 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "no copies of the key",
         check: "key-copies",
-        observed: "the key is replaced in no other field",
+        observed: "stores the key in apiKey, apiSecret",
         ..CASE
     },
     Case {
         name: "a copy of the key",
         check: "key-copies",
-        observed: "the key is replaced in `username`",
+        observed: "stores the key in apiKey, apiSecret, `username`",
         arrange: |world| {
             world.change_value(|value| value["username"] = value["apiKey"].clone());
         },
@@ -139,7 +139,7 @@ pub(super) const CASES: &[Case] = &[
         name: "JAAS without quotation marks",
         check: "key-copies",
         outcome: Warning,
-        observed: "with `+` or `/` in `jaas`",
+        observed: "in `jaas`, the API secret has no quotation marks",
         arrange: |world| {
             world.change_value(|value| {
                 let (id, secret) = (
@@ -156,7 +156,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "a placeholder beside a key",
         check: "key-copies",
-        observed: "placeholders, which are not replaced: `jaas`",
+        observed: "placeholders, which only an initial key replaces, in `jaas`",
         arrange: |world| {
             world.change_value(|value| value["jaas"] = json!("username=\"${apiKey}\""));
         },
@@ -175,7 +175,7 @@ pub(super) const CASES: &[Case] = &[
         name: "a copy in an encoding in which it cannot be replaced",
         check: "key-copies",
         outcome: Failed,
-        observed: "also in `html`",
+        observed: "cannot replace the current key in `html`",
         arrange: |world| {
             world.change_value(|value| {
                 let secret = value["apiSecret"].as_str().unwrap().replace('/', "&#47;");

@@ -54,7 +54,7 @@ fn add_layout(world: &World, layout: &Layout) -> String {
         .key("AWSCURRENT")
         .unwrap();
     let json = world.value("AWSCURRENT").to_string();
-    let members = layout.with(&key(id, secret));
+    let members = layout.members_with(&key(id, secret));
     let json = format!("{},{members}}}", json.strip_suffix('}').unwrap());
     world.simulator.store_manually(&world.arn, &json);
     json
@@ -65,7 +65,7 @@ async fn rotations_replace_the_key_in_a_layout_under_every_policy() {
     let layouts = Layout::all();
     let names = [
         "environment names, as ECS and External Secrets inject them",
-        "a whole client.properties in one string",
+        "a complete client.properties in one string",
         "Airflow connection URI",
         "JSON written by PHP, in a string of JSON",
         "HTTP header with the pair in base64",
@@ -88,7 +88,7 @@ async fn rotations_replace_the_key_in_a_layout_under_every_policy() {
             .secret(&world.arn)
             .key("AWSCURRENT")
             .unwrap();
-        let filled = layout.with(&key(first_id.clone(), first_secret.clone()));
+        let filled = layout.members_with(&key(first_id.clone(), first_secret.clone()));
 
         for _ in 0..3 {
             assert_eq!(
@@ -101,7 +101,7 @@ async fn rotations_replace_the_key_in_a_layout_under_every_policy() {
         let state = world.simulator.state();
         let secret = state.secret(&world.arn);
         let (id, api_secret) = secret.key("AWSCURRENT").unwrap();
-        let members = layout.replaced_by(&key(id.clone(), api_secret.clone()));
+        let members = layout.members_after_replacement(&key(id.clone(), api_secret.clone()));
         let expected = before
             .replace(&filled, &members)
             .replace(&first_id, &id)
@@ -163,9 +163,9 @@ async fn a_second_key_in_the_secret_is_unchanged_and_reported_without_a_remedy()
         .unwrap()
         .finding;
     assert!(
-        finding
-            .observed
-            .contains("another key: `schema.registry.basic.auth.user.info`"),
+        finding.observed.contains(
+            "another key, which is not replaced, in `schema.registry.basic.auth.user.info`"
+        ),
         "{finding:?}"
     );
     assert_eq!(finding.remedy, None);

@@ -136,10 +136,11 @@ impl Template {
 /// Returns everything that is printed of a value. It may only name fields.
 fn output(value: &SecretValue) -> String {
     format!(
-        "{value:?} {:?} {:?} {:?} {:?} {:?}",
-        value.warnings(),
+        "{value:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        value.whitespace_warnings(),
+        value.copy_warnings(),
         value.copies(),
-        value.other_keys(None),
+        value.other_keys(),
         value.placeholders(),
         value.check_replaceable()
     )
@@ -381,8 +382,8 @@ fn has_same_meaning(json: &str, other: &str) -> bool {
 }
 
 #[test]
-fn every_change_of_a_pending_value_is_noticed() {
-    let noticed = AtomicUsize::new(0);
+fn every_change_of_a_pending_value_is_detected() {
+    let detected = AtomicUsize::new(0);
     let edit = (
         any::<Index>(),
         0..3_usize,
@@ -408,10 +409,10 @@ fn every_change_of_a_pending_value_is_noticed() {
         if has_same_meaning(&damaged, &pending) || value.api_key() != Some(&template.pending) {
             return;
         }
-        noticed.fetch_add(1, Relaxed);
+        detected.fetch_add(1, Relaxed);
         assert!(!value.differs_only_in_key_from(&current), "{damaged}");
     });
-    assert!(noticed.into_inner() > 1_000);
+    assert!(detected.into_inner() > 1_000);
 }
 
 #[test]

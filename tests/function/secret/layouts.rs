@@ -18,7 +18,7 @@ pub(super) struct Layout {
     /// The members of the JSON object.
     members: String,
     /// Whether the layout contains the current key.
-    follows: bool,
+    has_copies: bool,
 }
 
 impl Layout {
@@ -38,12 +38,12 @@ impl Layout {
         Self {
             name: layout["name"].as_str().unwrap().to_owned(),
             members,
-            follows: layout["follows"] != json!(false),
+            has_copies: layout["has_copies"] != json!(false),
         }
     }
 
     /// Returns the members with `key` in the spellings of the layout.
-    pub(super) fn with(&self, key: &ApiKey) -> String {
+    pub(super) fn members_with(&self, key: &ApiKey) -> String {
         self.fill(key, &|spelling, secret| match spelling {
             "percent" => percent(secret),
             "percent_lower" => percent(secret)
@@ -62,7 +62,7 @@ impl Layout {
     }
 
     /// Returns the members with the key that replaces another one: without escapes that a key does not require.
-    pub(super) fn replaced_by(&self, key: &ApiKey) -> String {
+    pub(super) fn members_after_replacement(&self, key: &ApiKey) -> String {
         self.fill(key, &|spelling, secret| {
             if spelling.starts_with("percent") {
                 percent(secret)
@@ -143,7 +143,7 @@ fn the_key_is_replaced_in_every_layout_and_every_other_byte_is_unchanged() {
             if current == pending {
                 continue;
             }
-            let json = json_of(&current, &layout.with(&current));
+            let json = json_of(&current, &layout.members_with(&current));
             let value = SecretValue::parse(Redacted::new(json.clone())).unwrap();
             let name = &layout.name;
 
@@ -152,10 +152,10 @@ fn the_key_is_replaced_in_every_layout_and_every_other_byte_is_unchanged() {
 
             assert_eq!(
                 replaced.expose(),
-                json_of(&pending, &layout.replaced_by(&pending)),
+                json_of(&pending, &layout.members_after_replacement(&pending)),
                 "{name}"
             );
-            assert_eq!(value.copies().is_some(), layout.follows, "{name}");
+            assert_eq!(value.copies().is_some(), layout.has_copies, "{name}");
             let replaced = SecretValue::parse(replaced).unwrap();
             assert!(replaced.differs_only_in_key_from(&value), "{name}");
         }

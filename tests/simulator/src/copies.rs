@@ -55,8 +55,8 @@ fn without_key(value: &str, key: &HeldKey) -> String {
 }
 
 /// Removes the escapes of JSON at every level, and percent-encoding.
-fn unescape(text: &str) -> String {
-    let characters: Vec<char> = text.chars().collect();
+fn unescape(json: &str) -> String {
+    let characters: Vec<char> = json.chars().collect();
     let code = |position: usize| {
         let digits: String = characters.get(position..position + 2)?.iter().collect();
         let code = u8::from_str_radix(&digits, 16).ok()?;

@@ -27,8 +27,7 @@ pub enum Guarantee {
     /// A version with a staging label that cannot be read or parsed may hold any key, and a replica that is not in sync may
     /// serve an earlier value.
     AmbiguousStateKept,
-    /// A pending value differs from the value that it replaces only in the key, which it contains wherever the other contains
-    /// its own.
+    /// A pending value contains the new key wherever the value that it replaces contains its own, and is otherwise equal.
     CopiesReplaced,
     /// A secret value may appear only in the header `Authorization` and in the body of `PutSecretValue`.
     SecretsNotLogged,

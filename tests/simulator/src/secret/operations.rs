@@ -230,8 +230,9 @@ fn put_secret_value(state: &mut State, arn: &str, body: &Body) -> Result<Respons
         return Err(error("ValidationException", message));
     }
     if !replaces_every_copy(&state.secrets[arn], value) {
-        let message =
-            format!("the pending value of {arn} is not a version's value with another key");
+        let message = format!(
+            "the pending value of {arn} is no version's value with every copy of the key replaced"
+        );
         state.record_broken(Guarantee::CopiesReplaced, &message);
     }
     let value = SecretValue::String(value.to_owned());
