@@ -117,6 +117,8 @@ class Stack:
                 return self.resolve(then if self.evaluate(condition) else otherwise)
             case "Fn::Join":
                 return operand[0].join(self.resolve(operand[1]))
+            case "Fn::Select":
+                return self.resolve(operand[1])[int(operand[0])]
             case "Fn::Split":
                 return self.resolve(operand[1]).split(operand[0])
             case "Fn::GetAtt":

@@ -112,6 +112,13 @@ def test_no_other_event_causes_a_notification(stack):
     assert not matches(pattern, {**service_event("RotationFailed"), "detail-type": "AWS API Call via CloudTrail"})
 
 
+def test_a_failed_rotation_of_a_secret_with_any_prefix_causes_a_notification(stack):
+    pattern = rule(stack(SecretPrefixes="a/,b/,c/"))["EventPattern"]
+    for prefix in ("a/", "b/", "c/"):
+        assert matches(pattern, service_event("RotationFailed", SECRET.replace("confluent/", prefix))), prefix
+    assert not matches(pattern, service_event("RotationFailed"))
+
+
 def notification(stack, event):
     """Returns the message that EventBridge sends to the topic for an event."""
     (target,) = rule(stack)["Targets"]

@@ -14,7 +14,10 @@ KEYS = [f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/{name}" for name in ("1", "2")]
 ADMIN_KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/3"
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/boundary"
 
+PREFIXES = ["a/", "b", "c/d", "e+", "f@"]
+
 CHOICES = {
+    "SecretPrefixes": ",".join(PREFIXES),
     "SourceAccount": OTHER_ACCOUNT,
     "AdminSecretArn": ADMIN,
     "OtherAdminSecretArns": ",".join(OTHER_ADMINS),
@@ -68,7 +71,8 @@ def flat(statement):
 def allowed(parameters):
     """Yields every permission that the function may have, for the given parameters."""
     account = parameters.get("SourceAccount", ACCOUNT)
-    secrets = f"arn:aws:secretsmanager:eu-west-1:{account}:secret:confluent/*"
+    prefixes = parameters.get("SecretPrefixes", "confluent/").split(",")
+    secrets = [f"arn:aws:secretsmanager:eu-west-1:{account}:secret:{prefix}*" for prefix in prefixes]
     admins = [parameters["AdminSecretArn"]] if "AdminSecretArn" in parameters else []
     others = OTHER_ADMINS if "OtherAdminSecretArns" in parameters else []
     log = f"arn:aws:logs:eu-west-1:{ACCOUNT}:log-group:/aws/lambda/confluent-key-rotation:*"
@@ -109,6 +113,23 @@ def allowed(parameters):
 def test_invalid_combinations_of_parameters_are_rejected(names, message):
     with pytest.raises(AssertionError, match=message):
         Stack("template.yaml", **{name: CHOICES[name] for name in names})
+
+
+@pytest.mark.parametrize("count", range(1, len(PREFIXES) + 1))
+def test_each_prefix_has_its_own_pattern(stack, count):
+    parameters = {"SecretPrefixes": ",".join(PREFIXES[:count])}
+    role = stack(**parameters).resources["RotationRole"]["Properties"]
+    (rotate,) = (
+        s for policy in role["Policies"] for s in policy["PolicyDocument"]["Statement"] if s.get("Sid") == "Rotate"
+    )
+    assert flat(rotate) == next(allowed(parameters))
+
+
+@pytest.mark.parametrize("prefixes", ["", "a/,", ",a/", "a/,,b/", "a/, b/", "a/*", "a,b,c,d,e,f"])
+def test_invalid_prefixes_are_rejected(prefixes):
+    """An empty prefix would allow every secret, and a sixth one would be ignored."""
+    with pytest.raises(AssertionError, match="SecretPrefixes="):
+        Stack("template.yaml", SecretPrefixes=prefixes)
 
 
 def test_rules_use_only_functions_that_rules_support():
