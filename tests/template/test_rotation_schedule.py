@@ -1,4 +1,4 @@
-"""attach.yaml enables rotation for one secret."""
+"""rotation-schedule.yaml enables rotation for one secret."""
 
 import pytest
 from conftest import Stack
@@ -9,7 +9,7 @@ FUNCTION = "arn:aws:lambda:eu-west-1:111111111111:function:confluent-key-rotatio
 
 def resources(**parameters):
     parameters = {"SecretArn": SECRET, "RotationFunctionArn": FUNCTION, **parameters}
-    return Stack("templates/attach.yaml", **parameters).resources
+    return Stack("templates/rotation-schedule.yaml", **parameters).resources
 
 
 def test_the_stack_enables_rotation_and_does_not_rotate_immediately_by_default():
