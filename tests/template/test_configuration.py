@@ -2,6 +2,7 @@
 
 import re
 
+import tomlkit
 from conftest import ROOT
 
 # The parameter that sets each variable, and a value to test it with.
@@ -117,3 +118,13 @@ def test_every_parameter_has_a_description_a_group_and_a_constraint(stack):
         assert parameter.get("Description"), name
         assert {"AllowedValues", "AllowedPattern", "MinValue"} & parameter.keys(), name
         assert "AllowedPattern" not in parameter or parameter.get("ConstraintDescription"), name
+
+
+def test_sam_deploys_with_defaults_and_without_prompts(stack):
+    deploy = tomlkit.parse((ROOT / "samconfig.toml").read_text())["default"]["deploy"]["parameters"]
+    assert deploy["stack_name"] == function_of(stack())["FunctionName"]
+    assert (deploy["resolve_s3"], deploy["confirm_changeset"]) == (True, False)
+    # A role with a name would require CAPABILITY_NAMED_IAM.
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html
+    assert deploy["capabilities"] == "CAPABILITY_IAM"
+    assert not any("RoleName" in role for role in stack().of_type("AWS::IAM::Role").values())
