@@ -169,7 +169,7 @@ impl<'a> Verifier<'a> {
                     interval.max(outcome.retry_after())
                 }
             };
-            tracing::debug!(probes, accepted, ?outcome, "probed the pending key");
+            tracing::debug!(probes, accepted, probe_outcome = ?outcome, "probed the pending key");
             if accepted == REQUIRED_ACCEPTED_PROBES {
                 let seconds = started.elapsed().as_secs_f64();
                 tracing::info!(probes, seconds, "verified the pending key");
