@@ -1,6 +1,6 @@
 //! Measures the function, a minimal Rust function and AWS's Python template:
 //! `cargo bench --package benches --bench performance`. `-- --starts 10` is faster, `--program <path>` measures another
-//! build, and `--write` writes the tables to `docs/performance.md` and the summary to the README.
+//! build, and `--write` writes the tables and the summary to `docs/performance.md`.
 //!
 //! No published harness measures the start of a process under Lambda's Runtime API. The subjects are started in turn, so that a
 //! slowdown of the machine affects all of them.
@@ -233,7 +233,7 @@ async fn main() -> Result<(), String> {
     report::print(&report);
     if options.write {
         report::write(DOCUMENT, "measurements", &report);
-        report::write("README.md", "summary", &run.summary(&machine));
+        report::write(DOCUMENT, "summary", &run.summary(&machine));
     }
     Ok(())
 }
@@ -295,7 +295,7 @@ impl Run {
         subjects.map(|subject| subject.map(pick).cloned().unwrap_or_default())
     }
 
-    /// Formats the table for the README.
+    /// Formats the table of the summary.
     fn summary(&self, machine: &str) -> String {
         let rows: Vec<_> = ROWS
             .into_iter()
@@ -352,7 +352,7 @@ type Pick = fn(&Measurements) -> &Samples;
 /// A figure's name, whether it is measured with TLS, and its measurements.
 type Row = (&'static str, bool, Pick);
 
-/// The figures in the README.
+/// The figures in the summary.
 const SUMMARY: [&str; 6] = [
     "program, MiB",
     "init, ms",
