@@ -110,11 +110,7 @@ impl Rotation<'_> {
         complete_environment(&mut resource, current.metadata.as_ref())?;
 
         let key = self.create_key(&current, &resource).await?;
-        // A response with the ID of an existing key does not describe the created key, and that key may be in use.
-        if keys.iter().any(|listed| listed.id == key.id.as_str()) {
-            let source = confluent::Error::existing_key_returned();
-            return Err(Error::CreationOutcomeUnknown { source });
-        }
+        check_created(&current, &key)?;
         self.store(&current, &key).await
     }
 
@@ -331,17 +327,6 @@ impl Rotation<'_> {
 
     /// Deletes the key that was just created and is not stored. If that fails, the key is an orphan.
     async fn delete_unstored_key(&self, current: &Current<'_>, key: &ApiKey) {
-        if !key
-            .id
-            .as_str()
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric())
-        {
-            tracing::warn!(
-                "did not delete the created key, which was not stored: its ID is invalid"
-            );
-            return;
-        }
         let (owner, expected) = (current.owner(), current.key_id());
         let control_plane = current.control_plane;
         let deleted = control_plane.delete(owner, &key.id, expected, async || true);
@@ -360,10 +345,6 @@ impl Rotation<'_> {
 
     /// Stores the current value with `key` in place of the current key.
     async fn store_value(&self, current: &Current<'_>, key: &ApiKey) -> Result<(), Error> {
-        // The replacement of copies relies on the form of keys.
-        if !key.is_well_formed() {
-            return Err(confluent::Error::malformed_key_returned().into());
-        }
         let value = current.value.with_api_key(key);
         let value = value.map_err(|source| Error::InvalidSecretValue {
             label: PENDING,
@@ -399,6 +380,24 @@ fn is_quota_exceeded(error: &Error) -> bool {
         return false;
     };
     source.kind() == Some(ErrorKind::QuotaExceeded)
+}
+
+/// Checks that the response to a `POST` describes a created key. Otherwise, the key in it may be in use, so it is neither stored
+/// nor deleted. A key that was created is an orphan, which finishSecret deletes.
+fn check_created(current: &Current<'_>, key: &ApiKey) -> Result<(), Error> {
+    let is_listed = current
+        .keys
+        .iter()
+        .any(|listed| listed.id == key.id.as_str());
+    if is_listed || current.key_id() == Some(&key.id) {
+        let source = confluent::Error::existing_key_returned();
+        return Err(Error::CreationOutcomeUnknown { source });
+    }
+    // The replacement of copies relies on the format of keys.
+    if !key.is_well_formed() {
+        return Err(confluent::Error::malformed_key_returned().into());
+    }
+    Ok(())
 }
 
 /// Logs the warnings about the value, and checks that every copy of the key can be replaced.

@@ -4,6 +4,7 @@
 //! cover leaves a trace of the API secret, which is an error.
 
 use std::ops::Range;
+use std::slice;
 
 use aws_smithy_types::base64;
 
@@ -19,6 +20,8 @@ const MAX_BACKSLASHES: usize = 8;
 const MIN_RUN: usize = 10;
 /// The shortest piece of base64 that identifies a form.
 const MIN_BASE64: usize = 8;
+/// The longest form that is searched for, in bytes: the search takes the product of both lengths.
+const MAX_FORM_BYTES: usize = 400;
 /// The characters that end a URL.
 const URL_END: &[u8] = b" \t\r\n\"'<>,;|`";
 
@@ -132,10 +135,34 @@ impl Traces {
     }
 
     pub(super) fn are_in(&self, json: &str, span: &Span) -> bool {
-        let found = find_forms(json.get(span.clone()).unwrap_or_default(), &self.forms);
-        let is_found = |form| found.iter().any(|found| found.form == form);
-        !found.is_empty() && (!self.requires_all || (0..self.forms.len()).all(is_found))
+        let raw = json.get(span.clone()).unwrap_or_default();
+        let unwrapped = unwrap_lines(raw);
+        let mut forms = self.forms.iter();
+        let is_in = |raw: &str, form| !find_forms(raw, slice::from_ref(form)).is_empty();
+        let is_found = |form| is_in(raw, form) || raw != unwrapped && is_in(&unwrapped, form);
+        if self.requires_all {
+            forms.all(is_found)
+        } else {
+            forms.any(is_found)
+        }
     }
+
+    /// Returns the traces without the condition that all forms are found.
+    pub(super) fn any(self) -> Self {
+        let requires_all = false;
+        Self {
+            requires_all,
+            ..self
+        }
+    }
+}
+
+/// Returns a string without line breaks and the indentation after them, because base64 may be wrapped.
+fn unwrap_lines(raw: &str) -> String {
+    let lines = raw.split("\\n").flat_map(|line| line.split("\\r"));
+    lines
+        .map(|line| line.trim_start().trim_end_matches('\\'))
+        .collect()
 }
 
 /// Returns whether a string contains what may be the ID or the API secret of another key than `current`.
@@ -236,30 +263,35 @@ fn find_forms(raw: &str, forms: &[String]) -> Vec<Match> {
         let separator = [":", "/"].iter().find_map(|form| form_length(rest, form));
         is_in_url = scheme.is_some() || is_in_url && (separator.is_some() || !ends_url(rest));
         // A form does not begin within an escape.
-        let length = match rest {
+        position += match rest {
             [b'\\', b'u', ..] => 6,
-            [b'\\', ..] => 2,
+            [b'\\', ..] => separator.unwrap_or(2),
             _ => 1,
         };
-        position += scheme.or(separator).unwrap_or(length);
     }
     matches
 }
 
-/// Returns whether a URL ends before `raw`. An escape of another character than a letter or digit does not end it.
+/// Returns whether a URL ends before `raw`: at whitespace and the characters around URLs, escaped or not.
 fn ends_url(raw: &[u8]) -> bool {
-    let mut characters = raw.iter().take(MAX_BACKSLASHES + 1);
-    let character = characters.find(|byte| **byte != b'\\');
-    let is_escape = raw.first() == Some(&b'\\');
-    character.is_none_or(|byte| URL_END.contains(byte) || is_escape && byte.is_ascii_alphanumeric())
+    let backslashes = count_backslashes(raw);
+    match raw.get(backslashes..).unwrap_or_default() {
+        [b'u', b'0', b'0', digits @ ..] if backslashes > 0 => {
+            hex_code(digits).is_none_or(|code| code < b' ' || URL_END.contains(&code))
+        }
+        [first, ..] => URL_END.contains(first) || backslashes > 0 && first.is_ascii_alphanumeric(),
+        [] => true,
+    }
 }
 
 /// Returns the length of `form` at the start of `raw`, or `None` if `raw` starts with something else.
 fn form_length(raw: &[u8], form: &str) -> Option<usize> {
-    let length = form.bytes().try_fold(0, |length, character| {
+    if !(1..=MAX_FORM_BYTES).contains(&form.len()) {
+        return None;
+    }
+    form.bytes().try_fold(0, |length, character| {
         Some(length + spelling_length(raw.get(length..)?, character)?)
-    });
-    length.filter(|length| *length > 0)
+    })
 }
 
 /// Returns the length of `character` at the start of `raw`, in any spelling of JSON strings, nested or not, and of URLs.
@@ -271,11 +303,7 @@ fn form_length(raw: &[u8], form: &str) -> Option<usize> {
 /// | backslashes and its code | `\u002B`, `\\u002b` | .NET, Gson |
 /// | its code in percent-encoding | `%2B`, `%2b` | URLs, forms |
 fn spelling_length(raw: &[u8], character: u8) -> Option<usize> {
-    let backslashes = raw
-        .iter()
-        .take(MAX_BACKSLASHES + 1)
-        .take_while(|byte| **byte == b'\\')
-        .count();
+    let backslashes = count_backslashes(raw);
     let rest = raw.get(backslashes..)?;
     let is_itself = rest.first() == Some(&character);
     let is_code = |digits: &[u8]| hex_code(digits) == Some(character);
@@ -292,6 +320,11 @@ fn spelling_length(raw: &[u8], character: u8) -> Option<usize> {
     }
 }
 
+fn count_backslashes(raw: &[u8]) -> usize {
+    let first = raw.iter().take(MAX_BACKSLASHES + 1);
+    first.take_while(|byte| **byte == b'\\').count()
+}
+
 fn hex_code(digits: &[u8]) -> Option<u8> {
     u8::from_str_radix(str::from_utf8(digits.get(..2)?).ok()?, 16).ok()
 }
@@ -302,7 +335,7 @@ mod tests {
     use crate::secret::value::{Error, key, parse, replaced, replaced_part, value_with};
 
     /// A form of the current key: a name, the JSON that contains it, and the JSON after the replacement.
-    const SPELLINGS: [(&str, &str, &str); 19] = [
+    const SPELLINGS: [(&str, &str, &str); 22] = [
         ("a complete string", r#""x":"{id}""#, r#""x":"{new id}""#),
         (
             "a part of a word",
@@ -385,6 +418,21 @@ mod tests {
             r#""x":"https\\://{new id}\\:pending%2Bsecret9876543210jihgfedcba@host""#,
         ),
         (
+            "a parameter of a URL after an escape",
+            r#""x":"https://host?a=\u00e9\u0026b={secret}""#,
+            r#""x":"https://host?a=\u00e9\u0026b=pending%2Bsecret9876543210jihgfedcba""#,
+        ),
+        (
+            "an escaped quotation mark after a URL",
+            r#""x":"\"https://host\u0022{secret}""#,
+            r#""x":"\"https://host\u0022{new secret}""#,
+        ),
+        (
+            "the ID between a colon and slashes",
+            r#""x":"a:{id}//{secret}""#,
+            r#""x":"a:{new id}//{new secret}""#,
+        ),
+        (
             "the line after a URL",
             r#""x":"https://host\n{secret}\\n{secret}""#,
             r#""x":"https://host\n{new secret}\\n{new secret}""#,
@@ -463,6 +511,45 @@ mod tests {
         for (case, json) in NOT_THE_KEY {
             assert_eq!(replaced_part(json), json, "{case}");
             assert_eq!(value_with(json).copies(), None, "{case}");
+        }
+    }
+
+    #[test]
+    fn the_key_may_begin_within_percent_encoding() {
+        let json = r#"{"apiKey":"ABCDEFGH12345678","apiSecret":"Fsecret/0123456789abcdefghij-01234","serviceAccountId":"sa-1","x":"%3ABCDEFGH12345678 %2Fsecret/0123456789abcdefghij-01234"}"#;
+
+        let replaced = replaced(json);
+
+        let end = r#""x":"%3PENDING987654321 %2pending+secret9876543210jihgfedcba"}"#;
+        assert!(replaced.ends_with(end), "{replaced}");
+    }
+
+    #[test]
+    fn wrapped_base64_is_an_error_wherever_a_line_breaks() {
+        for offset in 0..57 {
+            let file = format!(
+                "{}CURRENT123456789\ncurrent/secret0123456789abcdefghij\n",
+                "x".repeat(offset)
+            );
+            let encoded = base64::encode(file);
+            for line_break in [r"\n", r"\r\n", r"\\n", r"\n    "] {
+                let lines: Vec<&str> = encoded
+                    .as_bytes()
+                    .chunks(76)
+                    .map(|line| str::from_utf8(line).unwrap())
+                    .collect();
+                let value = value_with(&format!(r#""x":"{}""#, lines.join(line_break)));
+
+                let error = value.check_replaceable();
+
+                assert_eq!(
+                    error,
+                    Err(Error::NotReplaceable("`x`".to_owned())),
+                    "{offset}"
+                );
+                let id = ApiKeyId::new("CURRENT123456789".to_owned());
+                assert!(value.paths_containing(&id).is_some(), "{offset}");
+            }
         }
     }
 

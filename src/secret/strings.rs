@@ -123,8 +123,13 @@ fn path(json: &str, target: &Span, is_secret: &impl Fn(&Span) -> bool) -> String
 }
 
 fn printable_name(name: &str) -> &str {
+    let is_printable = |c: char| c.is_alphanumeric() || c.is_ascii_graphic() || c == ' ';
     let may_be_secret = |c: char| c.is_ascii_alphanumeric() || "+/=\\%".contains(c);
     let mut runs = name.split(|c| !may_be_secret(c));
-    let is_shown = name.len() <= MAX_NAME_BYTES && runs.all(|run| run.len() <= MAX_NAME_RUN);
-    if is_shown { name } else { "…" }
+    let is_short = name.len() <= MAX_NAME_BYTES && runs.all(|run| run.len() <= MAX_NAME_RUN);
+    if is_short && name.chars().all(is_printable) {
+        name
+    } else {
+        "…"
+    }
 }

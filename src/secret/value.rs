@@ -185,7 +185,7 @@ impl SecretValue {
 
     /// Returns the paths of the strings that `is_listed` selects, separated by commas, or `None` if there are none.
     fn paths(&self, is_listed: impl FnMut(&Span) -> bool) -> Option<String> {
-        let (json, traces) = (self.json.expose(), self.traces());
+        let (json, traces) = (self.json.expose(), self.traces().any());
         let listed = strings(json).filter(is_listed);
         paths(json, listed, |name| traces.are_in(json, name))
     }
@@ -278,10 +278,12 @@ impl SecretValue {
     /// Returns whether this value is `current` with another key and no other difference. Whitespace and the spelling of strings
     /// are no difference: another version of the function may have written the value.
     pub fn differs_only_in_key_from(&self, current: &Self) -> bool {
+        let Some(key) = self.api_key().filter(|key| Some(*key) != current.api_key()) else {
+            return false;
+        };
         let stand_in = current.stand_in();
-        let is_another = self.api_key().is_some() && self.api_key() != current.api_key();
-        is_another
-            && normalize(&self.replaced(&stand_in)) == normalize(&current.replaced(&stand_in))
+        current.replaced(key) == self.json.expose()
+            || normalize(&self.replaced(&stand_in)) == normalize(&current.replaced(&stand_in))
     }
 
     /// Returns the resource and its environment in a normalized spelling.
@@ -447,6 +449,42 @@ mod tests {
         let warning = "the current key is not in the format of a Confluent Cloud API key, so it is replaced only where it is a \
                        complete string";
         assert_eq!(value.copy_warnings(), [warning]);
+    }
+
+    #[test]
+    fn the_secret_of_a_key_that_is_not_well_formed_is_not_shown() {
+        let json = r#"{"apiKey":"short","apiSecret":"hunter2","serviceAccountId":"sa-1","x":{"hunter2":"short","y":"short:hunter2"}}"#;
+
+        let value = parse(json).unwrap();
+
+        let error = value.check_replaceable().unwrap_err();
+        assert_eq!(error, Error::NotReplaceable("`x/y`".to_owned()));
+        assert_eq!(value.copies().as_deref(), Some("`x/…`"));
+    }
+
+    /// The search for a form takes the product of both lengths.
+    #[test]
+    fn a_very_long_secret_is_not_searched_for() {
+        let secret = format!("{}b", "a".repeat(20_000));
+        let more = "a".repeat(40_000);
+        let json = format!(
+            r#"{{"apiKey":"short","apiSecret":"{secret}","serviceAccountId":"sa-1","x":"{more}"}}"#
+        );
+
+        let value = parse(&json).unwrap();
+
+        assert_eq!(value.check_replaceable(), Ok(()));
+        assert_eq!(value.copy_warnings().len(), 1);
+    }
+
+    #[test]
+    fn a_value_that_the_function_wrote_differs_only_in_the_key() {
+        let current = value_with(r#""user":"DOMAIN\\current/secret0123456789abcdefghij""#);
+        let slash = key("PENDING987654321", "/begins-with-a-slash-0123456789abcdef");
+
+        let pending = SecretValue::parse(current.with_api_key(&slash).unwrap()).unwrap();
+
+        assert!(pending.differs_only_in_key_from(&current));
     }
 
     #[test]

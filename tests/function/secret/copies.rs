@@ -179,7 +179,7 @@ async fn a_second_key_in_the_secret_is_unchanged_and_reported_without_a_remedy()
 
 /// A response that is not Confluent Cloud's may contain any string.
 #[tokio::test]
-async fn a_created_key_that_is_malformed_is_deleted_and_not_stored() {
+async fn a_created_key_that_is_malformed_is_not_stored_and_becomes_an_orphan() {
     for secret in [
         "short",
         "with a space, 0123456789012345678901",
@@ -194,6 +194,39 @@ async fn a_created_key_that_is_malformed_is_deleted_and_not_stored() {
         assert_eq!(error.error_type, "ConfluentInvalidResponse", "{secret}");
         assert!(!error.error_message.contains(secret), "{error:?}");
         assert_eq!(world.key("AWSPENDING"), None, "{secret}");
-        world.assert_keys(std::slice::from_ref(&world.initial_key), &secret);
+        assert_eq!(world.count(deletes_a_key), 0, "{secret}");
+        world.simulator.state().controls.issued_secret = None;
+        assert_eq!(world.rotate().await, Outcome::Succeeded, "{secret}");
+        world.assert_keys(&[world.key("AWSCURRENT").unwrap()], &secret);
+    }
+}
+
+/// The list does not contain the current key, as if a list lagged. Such a response is no evidence that a key was created.
+#[tokio::test]
+async fn a_created_key_with_the_id_of_the_current_key_is_neither_stored_nor_deleted() {
+    for secret in [
+        "short",
+        "cfltT8d8RzkNseTMEDKcjNM1BZTFPHqRn/dQm9q7w6SjzZ12wZfwjaJdipHZtDjw",
+    ] {
+        let world = World::new(Setting::default()).await;
+        let simulator = &world.simulator;
+        let other = simulator
+            .add_key(OWNER, Some("lkc-orders"), Some(ENVIRONMENT))
+            .0;
+        let listed = {
+            let mut key = json!({"id": other, "spec": {"owner": {"id": OWNER}}});
+            key["spec"]["resource"] = json!({"id": "lkc-orders", "environment": ENVIRONMENT});
+            json!({"data": [key], "metadata": {}})
+        };
+        let lists_keys = |request: &Request| request.name() == "GET /iam/v2/api-keys";
+        simulator.respond_with(usize::MAX, lists_keys, Response::json(200, &listed));
+        let created = json!({"id": world.initial_key, "spec": {"secret": secret}});
+        simulator.respond_with(1, creates_a_key, Response::json(202, &created));
+
+        let error = world.step_error("createSecret", secret).await;
+
+        assert_eq!(error.error_type, "CreationOutcomeUnknown", "{error:?}");
+        assert_eq!(world.count(deletes_a_key), 0, "{secret}");
+        assert_eq!(world.key("AWSPENDING"), None, "{secret}");
     }
 }
