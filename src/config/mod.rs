@@ -96,7 +96,7 @@ impl Config {
         let default_url = Url::parse(DEFAULT_URL).map_err(|_| Problems::default())?;
         let mut reader = Reader::new(variable);
         reader.parse(LOG_LEVEL, log_level);
-        let url = reader.parse("CONFLUENT_API_URL", base_url);
+        let url = reader.parse("CONFLUENT_API_URL", |value| base_url(value, DEFAULT_URL));
         let interval = reader.parse("PROBE_INTERVAL_MS", interval);
         let domains = reader.parse("ALLOWED_ENDPOINT_DOMAINS", domains);
         let config = Self {
