@@ -20,8 +20,8 @@ use crate::secret::{self, CURRENT, SecretValue, StagingLabels, value};
 #[derive(strum_macros::IntoStaticStr, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages describe the variants")]
 pub enum Error {
-    #[error("the event {problem}")]
-    InvalidEvent { problem: String },
+    #[error("the {}event {problem}", if *.is_preflight { "preflight " } else { "" })]
+    InvalidEvent { problem: String, is_preflight: bool },
     #[error("rotation is not enabled for {secret}")]
     RotationNotEnabled { secret: String },
     #[error(

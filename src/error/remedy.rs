@@ -11,7 +11,7 @@ impl Error {
     /// Returns what to do.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::InvalidEvent { .. } => "Start a rotation with RotateSecret, or correct the event",
+            Self::InvalidEvent { is_preflight, .. } => for_event(*is_preflight),
             Self::RotationNotEnabled { .. } => "Enable rotation, unless it was canceled on purpose",
             Self::VersionNotPending { .. } => "Start a new rotation with RotateSecret",
             Self::InitialKeyNotAllowed => STORE_OR_ALLOW_KEY,
@@ -117,6 +117,13 @@ fn for_value(label: &str, error: &value::Error) -> &'static str {
         value::Error::Malformed { .. } => "Correct it",
     }
 }
+fn for_event(is_preflight: bool) -> &'static str {
+    if is_preflight {
+        return r#"Send {"Step": "preflight", "SecretId": "ARN or name"}"#;
+    }
+    r#"Start a rotation with RotateSecret. To check a secret, send {"Step": "preflight", "SecretId": "ARN or name"}"#
+}
+
 
 fn for_lookup(lookup: KeyLookup) -> &'static str {
     match lookup {
