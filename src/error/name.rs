@@ -38,9 +38,10 @@ fn of_confluent(error: &confluent::Error) -> &'static str {
         ErrorKind::Unauthenticated => "ConfluentUnauthenticated",
         ErrorKind::ResourceScopedKey => "AdminSecretRequired",
         ErrorKind::Forbidden => "ConfluentForbidden",
+        ErrorKind::Blocked => "RequestBlocked",
         ErrorKind::QuotaExceeded => "QuotaExceeded",
         ErrorKind::RateLimited => "ConfluentRateLimited",
-        ErrorKind::NotFound | ErrorKind::Other => "ConfluentRejected",
+        ErrorKind::PaymentRequired | ErrorKind::NotFound | ErrorKind::Other => "ConfluentRejected",
         ErrorKind::ServerError => "ConfluentUnavailable",
     }
 }

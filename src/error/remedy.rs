@@ -80,16 +80,21 @@ const RESOURCE_IDS: &str =
     "Use lkc-…, lsrc-…, lksqlc-…, aws.us-west-2 (Flink), Tableflow or Global, or omit it (Cloud)";
 const CORRECT_SCOPE: &str = "Correct resourceId and environmentId, or apiKey and apiSecret";
 const CORRECT_KEY: &str = "Correct apiKey and apiSecret, or store another key if it was deleted";
-pub(crate) const CONNECT_TO_ENDPOINT: &str =
-    "Connect the function to a network with a route to the endpoint and DNS for its host name";
-const CHECK_FILTERS: &str = "If this persists, check for a firewall, a proxy and Confluent's IP \
-                             filters, or correct `endpoint` in the secret";
+pub(crate) const CONNECT_TO_ENDPOINT: &str = "Connect the function to a network with a route to the endpoint and DNS for its host \
+     name. If it has them, check security groups, firewalls and HTTPS_PROXY";
+const CHECK_FILTERS: &str = "If this persists, check for a firewall, a proxy (HTTPS_PROXY) and Confluent's IP filters, or correct \
+     `endpoint` in the secret";
+const BLOCKED: &str = "Check the proxy in HTTPS_PROXY with its user and password, firewalls, Confluent Cloud's IP filters, and \
+                       CONFLUENT_API_URL";
+const CHECK_NETWORK: &str = "Check the network path from the function to this host: NAT in a VPC, firewalls, HTTPS_PROXY, \
+                             SSL_CERT_FILE if a proxy inspects TLS, and CONFLUENT_API_URL";
 const ORGANIZATION_UNKNOWN: &str =
     "Check that the management credentials have permission to read the key";
 const ENDPOINT_NOT_FOUND: &str =
     "Correct resourceId or environmentId, add `endpoint`, or grant the credentials' owner Operator";
 const ENDPOINT_FORM: &str = "Set `endpoint` in the secret to https://HOST";
 const NOT_LISTED: &str = "If this persists, grant the management credentials' owner ResourceOwner";
+const PAYMENT_REQUIRED: &str = "Resolve what Confluent Cloud reports, such as the organization's billing; deleting keys does not help";
 pub(crate) const RAISE_QUOTA: &str =
     "Delete unused keys, or contact Confluent Support to raise the quota";
 const RAISE_TIMEOUT: &str = "Set the function's timeout to 15 minutes";
@@ -124,7 +129,6 @@ fn for_event(is_preflight: bool) -> &'static str {
     r#"Start a rotation with RotateSecret. To check a secret, send {"Step": "preflight", "SecretId": "ARN or name"}"#
 }
 
-
 fn for_lookup(lookup: KeyLookup) -> &'static str {
     match lookup {
         KeyLookup::AnotherOwner => "Correct apiKey and apiSecret, or serviceAccountId",
@@ -141,9 +145,7 @@ fn for_http(error: &http::Error) -> &'static str {
             "Correct `endpoint`, or add a domain that you trust to ALLOWED_ENDPOINT_DOMAINS"
         }
         http::Error::HostNotAllowed { .. } => ENDPOINT_FORM,
-        http::Error::NotSent { .. } => {
-            "Connect the function to this host (in a VPC, with NAT), and check CONFLUENT_API_URL"
-        }
+        http::Error::NotSent { .. } => CHECK_NETWORK,
         http::Error::DeadlineExceeded { .. } => RAISE_TIMEOUT,
         http::Error::Rejected(_)
         | http::Error::OutcomeUnknown { .. }
@@ -181,6 +183,8 @@ fn for_kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Forbidden => {
             "Unless the object was deleted, grant the management credentials' owner ResourceOwner"
         }
+        ErrorKind::Blocked => BLOCKED,
+        ErrorKind::PaymentRequired => PAYMENT_REQUIRED,
         ErrorKind::QuotaExceeded => RAISE_QUOTA,
         ErrorKind::RateLimited => SPREAD_ROTATIONS,
         ErrorKind::NotFound | ErrorKind::Other => {

@@ -30,7 +30,7 @@ const CASES: &[Case] = &[
         error: "EndpointUnreachable",
         message: "could not verify the current key CURRENT: its endpoint is unreachable (could not connect to \
                   127.0.0.1:1: [..]). Connect the function to a network with a route to the endpoint and DNS for its \
-                  host name",
+                  host name. If it has them, check security groups, firewalls and HTTPS_PROXY",
         ..CASE
     },
     Case {
@@ -38,7 +38,7 @@ const CASES: &[Case] = &[
         arrange: |world| respond(world, is_probe, Response::empty(403)),
         error: "EndpointAcceptsAnyCredential",
         message: "could not verify the key CURRENT: its endpoint does not reject a wrong secret with HTTP 401. If this \
-                  persists, check for a firewall, a proxy and Confluent's IP filters, or correct `endpoint` in the \
+                  persists, check for a firewall, a proxy (HTTPS_PROXY) and Confluent's IP filters, or correct `endpoint` in the \
                   secret",
         ..CASE
     },
@@ -50,7 +50,7 @@ const CASES: &[Case] = &[
         },
         error: "CurrentKeyNotAccepted",
         message: "could not verify the current key CURRENT: the last probe was inconclusive (HTTP 200 without JSON). If this \
-                  persists, check for a firewall, a proxy and Confluent's IP filters, or correct `endpoint` in the \
+                  persists, check for a firewall, a proxy (HTTPS_PROXY) and Confluent's IP filters, or correct `endpoint` in the \
                   secret",
         ..CASE
     },

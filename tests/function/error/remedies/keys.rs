@@ -48,7 +48,7 @@ const CASES: &[Case] = &[
         step: "testSecret",
         error: "EndpointAcceptsAnyCredential",
         message: "could not verify the key PENDING: its endpoint does not reject a wrong secret with HTTP 401. If this \
-                  persists, check for a firewall, a proxy and Confluent's IP filters, or correct `endpoint` in the \
+                  persists, check for a firewall, a proxy (HTTPS_PROXY) and Confluent's IP filters, or correct `endpoint` in the \
                   secret",
     },
     Case {
