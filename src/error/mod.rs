@@ -65,6 +65,11 @@ pub enum Error {
     PendingOutdated { version: String },
     #[error(transparent)]
     UnknownResource(#[from] UnknownResource),
+    #[error(
+        "the secret's own key is a resource-scoped API key ({key_type}), which cannot authenticate to the control plane of \
+         Confluent Cloud, and no admin secret is configured"
+    )]
+    AdminSecretRequired { key_type: &'static str },
     #[error("{first} and {second} name different admin secrets")]
     AdminSecretConflict {
         first: &'static str,

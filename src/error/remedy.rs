@@ -15,7 +15,9 @@ impl Error {
             Self::RotationNotEnabled { .. } => "Enable rotation, unless it was canceled on purpose",
             Self::VersionNotPending { .. } => "Start a new rotation with RotateSecret",
             Self::InitialKeyNotAllowed => STORE_OR_ALLOW_KEY,
-            Self::InitialKeyRequiresAdminSecret => NAME_ADMIN_SECRET,
+            Self::InitialKeyRequiresAdminSecret | Self::AdminSecretRequired { .. } => {
+                NAME_ADMIN_SECRET
+            }
             Self::StagingLabelMoved => RESUME_ROTATION,
             Self::InvalidSecretValue { label, source } => for_value(label, source),
             Self::InvalidAdminSecretValue { source, .. } => for_value(CURRENT, source),
@@ -64,8 +66,10 @@ const STORE_OR_ALLOW_KEY: &str =
     "Add apiKey and apiSecret, or set INITIAL_KEY=allow to let the first rotation create a key";
 const RENAME_FIELDS: &str =
     "Rename these fields to apiKey and apiSecret, or add apiKey and apiSecret with the same values";
-const NAME_ADMIN_SECRET: &str =
-    "Name an admin secret with a Cloud API key: adminSecretArn in the secret, or ADMIN_SECRET_ARN";
+const NAME_ADMIN_SECRET: &str = "Name an admin secret with a Cloud API key: in the template parameter AdminSecretArn, or in \
+                                 adminSecretArn of the secret and in OtherAdminSecretArns";
+const STORE_CLOUD_KEY: &str = "Name an admin secret with a Cloud API key (template parameter AdminSecretArn), or store a Cloud API key in \
+                               the one that is named";
 const RESUME_ROTATION: &str = "The next attempt resumes the rotation. After a rollback, remove AWSPENDING, or that version is \
                                promoted again";
 const REMOVE_PENDING_LABEL: &str = "Remove AWSPENDING from the version and start a new rotation";
@@ -179,7 +183,7 @@ fn for_kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Unauthenticated => {
             "Correct this key in the secret that contains it, or store another if it was deleted"
         }
-        ErrorKind::ResourceScopedKey => NAME_ADMIN_SECRET,
+        ErrorKind::ResourceScopedKey => STORE_CLOUD_KEY,
         ErrorKind::Forbidden => {
             "Unless the object was deleted, grant the management credentials' owner ResourceOwner"
         }

@@ -4,7 +4,7 @@
 
 use tokio::sync::Mutex;
 
-use crate::confluent::{self, ApiKey, ApiKeyId, ApiKeyMetadata, ErrorKind};
+use crate::confluent::{self, ApiKey, ApiKeyId, ApiKeyMetadata, ErrorKind, Resource};
 use crate::error::Error;
 use crate::secret::{self, SecretValue, StagingLabels};
 use crate::telemetry::Metrics;
@@ -103,6 +103,19 @@ impl<'a> ControlPlane<'a> {
     /// Returns whether the management credentials are the key with `id`.
     pub async fn authenticates_with(&self, id: &str) -> bool {
         self.key.lock().await.id.as_str() == id
+    }
+
+    /// Checks that the management credentials may be accepted: a resource-scoped API key cannot rotate itself.
+    ///
+    /// # Errors
+    /// Returns [`Error::AdminSecretRequired`].
+    pub fn ensure_can_manage_keys(&self, resource: &Resource) -> Result<(), Error> {
+        let key_type = resource.key_type;
+        if self.admin_secret.is_some() || key_type.can_manage_keys {
+            return Ok(());
+        }
+        let key_type = key_type.name;
+        Err(Error::AdminSecretRequired { key_type })
     }
 
     /// Checks that a rotation does not replace the admin key.

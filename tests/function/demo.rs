@@ -74,7 +74,6 @@ fn the_demo_shows_that_a_resource_scoped_api_key_requires_an_admin_secret() {
 
     assert_eq!(status, Some(1), "{printed}");
     for part in [
-        " s  401 ",
         "AdminSecretRequired",
         "Name an admin secret",
         "Violations: none",

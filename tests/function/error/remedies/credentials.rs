@@ -14,7 +14,8 @@ const CASES: &[Case] = &[
         message: "Confluent Cloud rejected key MANAGEMENT in a request to list the owner's API keys: HTTP 401, invalid \
                   API key: make sure you're using a Cloud API Key and not a Cluster API Key: \
                   https://docs.confluent.io/cloud/current/api.html#section/Authentication (request ID ID). Name an \
-                  admin secret with a Cloud API key: adminSecretArn in the secret, or ADMIN_SECRET_ARN",
+                  admin secret with a Cloud API key (template parameter AdminSecretArn), or store a Cloud API key in the one \
+                  that is named",
         ..CASE
     },
     Case {
@@ -101,7 +102,13 @@ async fn self_rotation_of_a_resource_scoped_api_key_requires_an_admin_secret() {
     let error = world.step("createSecret").await.unwrap_err();
 
     let message = with_placeholders(&world, &error.error_message);
-    let expected = "Confluent Cloud rejected key CURRENT in a request to list the owner's API keys: HTTP 401, [..]. \
-                    Name an admin secret with a Cloud API key: adminSecretArn in the secret, or ADMIN_SECRET_ARN";
-    assert!(matches(&message, expected), "{message}");
+    let expected = "the secret's own key is a resource-scoped API key (kafka), which cannot authenticate to the control plane of \
+                    Confluent Cloud, and no admin secret is configured. Name an admin secret with a Cloud API key: in the \
+                    template parameter AdminSecretArn, or in adminSecretArn of the secret and in OtherAdminSecretArns";
+    assert_eq!(error.error_type, "AdminSecretRequired");
+    assert_eq!(message, expected);
+    assert_eq!(
+        world.count(|request| request.service != Service::SecretsManager),
+        0
+    );
 }
