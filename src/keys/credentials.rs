@@ -4,6 +4,7 @@
 
 use tokio::sync::Mutex;
 
+use crate::config::is_complete_secret_arn;
 use crate::confluent::{self, ApiKey, ApiKeyId, ApiKeyMetadata, ErrorKind, Resource};
 use crate::error::Error;
 use crate::secret::{self, SecretValue, StagingLabels};
@@ -22,7 +23,7 @@ pub struct AdminSecret {
 /// self-rotation, which includes a secret that names itself.
 ///
 /// # Errors
-/// Returns [`Error::AdminSecretConflict`] if they name different secrets.
+/// Returns [`Error::AdminSecretConflict`] if they name different secrets, and [`Error::InvalidAdminSecretArn`].
 pub fn admin_secret(
     labels: &StagingLabels,
     value: &SecretValue,
@@ -39,6 +40,12 @@ pub fn admin_secret(
     ];
     let named = sources.into_iter();
     let mut named = named.filter_map(|(source, arn)| Some((source, arn?)));
+    let mut partial = named
+        .clone()
+        .filter(|(_, arn)| !is_complete_secret_arn(arn));
+    if let Some((place, _)) = partial.next() {
+        return Err(Error::InvalidAdminSecretArn { place });
+    }
     let Some((first, arn)) = named.next() else {
         return Ok(None);
     };
@@ -51,7 +58,8 @@ pub fn admin_secret(
 
 /// Returns the key in the current value of an admin secret.
 async fn admin_key(secrets: &secret::Client, arn: &str) -> Result<ApiKey, Error> {
-    let value = secrets.admin_secret_value(arn).await?;
+    let value = secrets.admin_secret_value(arn).await;
+    let value = value.map_err(|source| Error::AdminSecretNotRead { source })?;
     let secret = arn.to_owned();
     let invalid = |source| Error::InvalidAdminSecretValue { secret, source };
     let (key, warnings) = secret::api_key(&value).map_err(invalid)?;

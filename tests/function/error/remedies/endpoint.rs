@@ -8,8 +8,8 @@ const CASES: &[Case] = &[
         arrange: |world| set_field(world, "endpoint", "https://kafka.example"),
         error: "EndpointNotAllowed",
         message: "`endpoint` in the secret is not allowed: credentials are not sent to kafka.example because its \
-                  domain is not in the list of allowed domains. Correct `endpoint`, or add a domain that you trust to \
-                  ALLOWED_ENDPOINT_DOMAINS",
+                  domain is not in the list of allowed domains. Correct `endpoint`, or, if the domain is your own, add it \
+                  to ALLOWED_ENDPOINT_DOMAINS",
         ..CASE
     },
     Case {
@@ -21,7 +21,7 @@ const CASES: &[Case] = &[
         error: "EndpointNotAllowed",
         message: "`endpoint` in the secret is not allowed: credentials are not sent to \
                   pkc-1.eu-west-1.aws.confluent.cloud:9092 because its port is not 443. Set `endpoint` in the secret to \
-                  https://HOST",
+                  the resource's REST endpoint, https://HOST, or remove it",
         ..CASE
     },
     Case {
@@ -59,8 +59,8 @@ const CASES: &[Case] = &[
         arrange: |world| world.grant_admin(&[Role::ResourceOwnerOf(OWNER.to_owned())]),
         error: "EndpointNotFound",
         message: "could not look up the resource's endpoint: Confluent Cloud denied key MANAGEMENT permission to look \
-                  up the resource's endpoint: HTTP [..]. Correct resourceId or environmentId, add `endpoint`, or grant \
-                  the credentials' owner Operator",
+                  up the resource's endpoint: HTTP [..]. Correct resourceId and environmentId. If they are correct, the \
+                  management credentials cannot look up the resource: add its `endpoint` to the secret",
         ..CASE
     },
 ];

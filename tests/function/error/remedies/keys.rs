@@ -23,7 +23,7 @@ const CASES: &[Case] = &[
         name: "a typo in the owner's ID",
         arrange: |world| set_field(world, "serviceAccountId", "sa-order"),
         error: "CurrentKeyNotOfOwner",
-        message: "could not confirm that the current key CURRENT is an API key of sa-order: it has another owner. Correct \
+        message: "could not confirm that the current key CURRENT is an API key of sa-order: it is a key of sa-orders. Correct \
                   apiKey and apiSecret, or serviceAccountId",
         ..CASE
     },
