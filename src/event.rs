@@ -65,7 +65,13 @@ impl Request {
         if payload.get("Step").and_then(Value::as_str) != Some(PREFLIGHT) {
             return Event::parse(payload).map(Self::Step);
         }
-        let secret_id = required(payload, "SecretId")?;
+        let Ok(Some(secret_id)) = optional(payload, "SecretId") else {
+            let (problem, is_preflight) = ("has no valid SecretId".to_owned(), true);
+            return Err(Error::InvalidEvent {
+                problem,
+                is_preflight,
+            });
+        };
         Ok(Self::Preflight { secret_id })
     }
 }
@@ -91,6 +97,7 @@ impl Event {
         if !payload.is_object() {
             return invalid("is not a JSON object");
         }
+        let step = step(&required(payload, "Step")?)?;
         let token = required(payload, "ClientRequestToken")?;
         // https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html
         if !(32..=64).contains(&token.len()) || !token.chars().all(|c| c.is_ascii_graphic()) {
@@ -99,7 +106,7 @@ impl Event {
             );
         }
         Ok(Self {
-            step: step(&required(payload, "Step")?)?,
+            step,
             secret_id: required(payload, "SecretId")?,
             token,
             rotation_token: optional(payload, "RotationToken")?.map(Redacted::new),
@@ -108,8 +115,11 @@ impl Event {
 }
 
 fn invalid<T>(problem: impl Into<String>) -> Result<T, Error> {
-    let problem = problem.into();
-    Err(Error::InvalidEvent { problem })
+    let (problem, is_preflight) = (problem.into(), false);
+    Err(Error::InvalidEvent {
+        problem,
+        is_preflight,
+    })
 }
 
 fn optional(payload: &Value, field: &'static str) -> Result<Option<String>, Error> {
@@ -162,10 +172,14 @@ mod tests {
     #[test]
     fn a_preflight_requires_a_secret_but_no_token() {
         let parsed = Request::parse(&json!({"Step": "preflight", "SecretId": "s"})).unwrap();
-        let rejected = Request::parse(&json!({"Step": "preflight"})).unwrap_err();
-
         assert!(matches!(parsed, Request::Preflight { secret_id } if secret_id == "s"));
-        assert!(rejected.to_string().contains("SecretId"), "{rejected}");
+        for secret_id in [json!(null), json!(""), json!(["hunter2"])] {
+            let event = json!({"Step": "preflight", "SecretId": secret_id});
+            let rejected = Request::parse(&event).unwrap_err().message();
+
+            let message = r#"the preflight event has no valid SecretId. Send {"Step": "preflight", "SecretId": "ARN or name"}"#;
+            assert_eq!(rejected, message);
+        }
     }
 
     #[test]
@@ -173,6 +187,20 @@ mod tests {
         let event = json!({"Step": "setSecret", "SecretId": "s", "ClientRequestToken": TOKEN});
 
         assert!(Event::parse(&event).unwrap().rotation_token.is_none());
+    }
+
+    #[test]
+    fn an_event_with_an_invalid_step_is_rejected_for_its_step() {
+        for event in [
+            json!({"Step": "Preflight", "SecretId": "s"}),
+            json!({"step": "preflight", "SecretId": "s"}),
+            json!({"key1": "value1"}),
+        ] {
+            let rejected = Request::parse(&event).unwrap_err().message();
+
+            assert!(rejected.contains(" Step"), "{rejected}");
+            assert!(rejected.contains(r#"{"Step": "preflight""#), "{rejected}");
+        }
     }
 
     #[test]

@@ -39,9 +39,11 @@ pub struct Aws {
 
 impl Aws {
     pub(super) fn read<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> Self {
-        let endpoint = reader.parse("AWS_ENDPOINT_URL", base_url);
-        let of_secrets_manager = reader.parse("AWS_ENDPOINT_URL_SECRETS_MANAGER", base_url);
-        let of_sts = reader.parse("AWS_ENDPOINT_URL_STS", base_url);
+        let secrets_manager = |value: &str| base_url(value, SECRETS_MANAGER_EXAMPLE);
+        let sts = |value: &str| base_url(value, STS_EXAMPLE);
+        let endpoint = reader.parse("AWS_ENDPOINT_URL", secrets_manager);
+        let of_secrets_manager = reader.parse("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_manager);
+        let of_sts = reader.parse("AWS_ENDPOINT_URL_STS", sts);
         reader.parse("AWS_RETRY_MODE", retry_mode);
         Self {
             region: reader.required("AWS_REGION"),
@@ -76,6 +78,9 @@ impl Aws {
         builder.build()
     }
 }
+
+const SECRETS_MANAGER_EXAMPLE: &str = "https://secretsmanager.us-east-1.amazonaws.com";
+const STS_EXAMPLE: &str = "https://sts.us-east-1.amazonaws.com";
 
 fn retry_mode(value: &str) -> Result<(), &'static str> {
     let is_standard = value.eq_ignore_ascii_case("standard").then_some(());
@@ -151,6 +156,24 @@ mod tests {
 
             assert!(problems.contains(&format!("{name} must be")), "{problems}");
             assert!(!problems.contains("hunter3"), "{problems}");
+        }
+    }
+
+    #[test]
+    fn the_problem_of_an_endpoint_gives_an_example_of_its_service() {
+        for (name, example) in [
+            ("AWS_ENDPOINT_URL", "https://secretsmanager."),
+            (
+                "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+                "https://secretsmanager.",
+            ),
+            ("AWS_ENDPOINT_URL_STS", "https://sts."),
+            ("CONFLUENT_API_URL", "https://api.confluent.cloud "),
+        ] {
+            let problems = aws(&[(name, "hunter3")]).unwrap_err().to_string();
+
+            let expected = format!("such as {example}");
+            assert!(problems.contains(&expected), "{problems}");
         }
     }
 

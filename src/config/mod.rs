@@ -96,7 +96,7 @@ impl Config {
         let default_url = Url::parse(DEFAULT_URL).map_err(|_| Problems::default())?;
         let mut reader = Reader::new(variable);
         reader.parse(LOG_LEVEL, log_level);
-        let url = reader.parse("CONFLUENT_API_URL", base_url);
+        let url = reader.parse("CONFLUENT_API_URL", |value| base_url(value, DEFAULT_URL));
         let interval = reader.parse("PROBE_INTERVAL_MS", interval);
         let domains = reader.parse("ALLOWED_ENDPOINT_DOMAINS", domains);
         let config = Self {
@@ -151,9 +151,27 @@ fn log_level(value: &str) -> Result<LogLevel, &'static str> {
     LogLevel::from_name(value).ok_or("must be one of: TRACE, DEBUG, INFO, WARN, ERROR, FATAL")
 }
 
-fn secret_arn(value: &str) -> Result<String, &'static str> {
-    let arn = is_secret_arn(value).then(|| value.to_owned());
-    arn.ok_or("must be the complete ARN of a secret in Secrets Manager")
+fn secret_arn(value: &str) -> Result<String, String> {
+    let arn = is_complete_secret_arn(value).then(|| value.to_owned());
+    arn.ok_or_else(|| format!("must be {COMPLETE_SECRET_ARN}"))
+}
+
+/// What [`is_complete_secret_arn`] requires. A partial ARN may name another secret, and IAM policies contain complete ones.
+///
+/// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html#ARN_secretnamehyphen>
+pub(crate) const COMPLETE_SECRET_ARN: &str =
+    "the complete ARN of a secret, with the hyphen and the six random characters at its end";
+
+/// Returns whether `value` is an ARN with the suffix that Secrets Manager generates.
+pub(crate) fn is_complete_secret_arn(value: &str) -> bool {
+    let parts: Vec<&str> = value.split(':').collect();
+    let ["arn", _, "secretsmanager", _, _, "secret", name] = parts[..] else {
+        return false;
+    };
+    let is_generated =
+        |suffix: &str| suffix.len() == 6 && suffix.bytes().all(|b| b.is_ascii_alphanumeric());
+    name.rsplit_once('-')
+        .is_some_and(|(_, suffix)| is_generated(suffix))
 }
 
 /// Returns whether `value` looks like the ARN of a secret.
@@ -273,6 +291,29 @@ mod tests {
                 read(&[("CONFLUENT_API_URL", invalid)]).is_err(),
                 "{invalid}"
             );
+        }
+    }
+
+    #[test]
+    fn a_partial_arn_of_the_admin_secret_is_rejected_with_that_reason() {
+        let complete =
+            "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:a/b-c-AbCd12";
+        let config = read(&[("ADMIN_SECRET_ARN", complete)]).unwrap();
+        assert_eq!(config.admin_secret_arn.as_deref(), Some(complete));
+
+        for partial in [
+            "arn:aws:secretsmanager:us-east-1:123456789012:secret:admin",
+            "arn:aws:secretsmanager:us-east-1:123456789012:secret:admin-AbC",
+            "arn:aws:secretsmanager:us-east-1:123456789012:secret:admin-??????",
+            "arn:aws:secretsmanager:us-east-1:123456789012",
+            "arn:aws:kms:us-east-1:123456789012:secret:admin-AbCdEf",
+            "admin",
+        ] {
+            let problems = read(&[("ADMIN_SECRET_ARN", partial)]).unwrap_err();
+
+            let problems = problems.to_string();
+            let reason = "ADMIN_SECRET_ARN must be the complete ARN of a secret, with the hyphen and the six random";
+            assert!(problems.contains(reason), "{problems}");
         }
     }
 

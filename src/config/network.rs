@@ -2,6 +2,8 @@
 //!
 //! A proxy's URL may contain a password, so no problem quotes it.
 
+use std::net::IpAddr;
+
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, TrustAnchor};
@@ -14,11 +16,11 @@ pub(super) fn read<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> Net
     // Both spellings are common: https://curl.se/docs/manpage.html#ENVIRONMENT
     let uppercase = reader.parse("HTTPS_PROXY", proxy);
     let roots = reader.parse("SSL_CERT_FILE", certificates);
-    let no_proxy = reader.value("NO_PROXY");
+    let no_proxy = reader.parse("NO_PROXY", direct_hosts);
     Network {
         additional_roots: roots.unwrap_or_default(),
         proxy: uppercase.or_else(|| reader.parse("https_proxy", proxy)),
-        no_proxy: no_proxy.or_else(|| reader.value("no_proxy")),
+        no_proxy: no_proxy.or_else(|| reader.parse("no_proxy", direct_hosts)),
     }
 }
 
@@ -52,6 +54,35 @@ fn proxy(value: &str) -> Result<Redacted, &'static str> {
     let is_valid = is_bare && matches!(url.scheme(), "http" | "https");
     let url = is_valid.then(|| Redacted::new(url.into()));
     url.ok_or(PROBLEM)
+}
+
+/// Checks a list of hosts for the forms that [`reqwest::NoProxy`] ignores: with them, requests would use the proxy.
+fn direct_hosts(value: &str) -> Result<String, &'static str> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let is_label = |label: &str| !label.is_empty() && label.chars().all(is_allowed);
+    let is_domain = |host: &str| {
+        let has_letter = host.contains(|c: char| c.is_ascii_alphabetic());
+        has_letter
+            && host
+                .strip_prefix('.')
+                .unwrap_or(host)
+                .split('.')
+                .all(is_label)
+    };
+    let is_address = |host: &str| {
+        let (address, bits) = host.split_once('/').unwrap_or((host, "0"));
+        let max = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
+        let max = address.parse().map(max).ok();
+        bits.parse::<u8>().is_ok_and(|bits| max >= Some(bits))
+    };
+    let hosts = value.split(',').map(str::trim);
+    let mut hosts = hosts.filter(|host| !host.is_empty());
+    let are_valid = hosts.all(|host| host == "*" || is_address(host) || is_domain(host));
+    let value = are_valid.then(|| value.to_ascii_lowercase());
+    value.ok_or(
+        "must be hosts separated by commas, without a scheme, a port or a wildcard: example.com and .example.com \
+         include all subdomains; IP addresses and CIDR blocks are allowed, and * alone is every host",
+    )
 }
 
 #[cfg(test)]
@@ -105,6 +136,42 @@ mod tests {
         let problem = read("SSL_CERT_FILE", absent.to_str().unwrap()).unwrap_err();
         assert!(problem.to_string().contains("SSL_CERT_FILE must be"));
         std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_form_of_a_host_that_would_be_ignored_is_a_problem() {
+        for name in ["NO_PROXY", "no_proxy"] {
+            for valid in [
+                "vpce-1.example.com, .Example.com,localhost,",
+                "10.0.0.1,10.0.0.0/8,::1,fd00::/8",
+                "*",
+            ] {
+                let network = read(name, valid).unwrap();
+                assert_eq!(network.no_proxy, Some(valid.to_ascii_lowercase()));
+            }
+            for invalid in [
+                "*.example.com",
+                "example.*",
+                "example.com:443",
+                "10.0.0.1:443",
+                "[::1]:443",
+                "https://example.com",
+                "a.example b.example",
+                "a.example;b.example",
+                "a..example",
+                "10.0.0.0/x",
+                "10.0.0.0/33",
+                "10.0.0",
+                "hunter2@example.com",
+            ] {
+                let problem = read(name, &format!("a.example,{invalid}")).unwrap_err();
+
+                let problem = problem.to_string();
+                assert!(problem.contains(&format!("{name} must be")), "{problem}");
+                assert!(problem.contains(".example.com include"), "{problem}");
+                assert!(!problem.contains("hunter2"), "{problem}");
+            }
+        }
     }
 
     #[test]

@@ -76,14 +76,17 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 }
 
-/// Parses the base URL of a service.
-pub(super) fn base_url(value: &str) -> Result<Url, &'static str> {
-    const PROBLEM: &str = "must be an HTTPS URL without a user, path or query, such as \
-                           https://api.confluent.cloud (HTTP only for a loopback address)";
-    let url = Url::parse(value).map_err(|_| PROBLEM)?;
+/// Parses the base URL of a service, such as `example`.
+pub(super) fn base_url(value: &str, example: &str) -> Result<Url, String> {
+    let problem = || {
+        format!(
+            "must be an HTTPS URL without a user, path or query, such as {example} (HTTP only for a loopback address)"
+        )
+    };
+    let url = Url::parse(value).map_err(|_| problem())?;
     let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let has_user = !url.username().is_empty() || url.password().is_some();
     let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
     let is_valid = is_bare && !has_user && is_safe;
-    is_valid.then_some(url).ok_or(PROBLEM)
+    is_valid.then_some(url).ok_or_else(problem)
 }

@@ -33,8 +33,8 @@ pub struct Client {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages name the fields")]
 pub enum Error {
-    /// Confluent Cloud denied or rejected the request, or failed.
-    #[error("Confluent Cloud {} {operation}: {response}", action(.response, .authenticated_with))]
+    /// Confluent Cloud denied or rejected the request, or failed, or a proxy or a firewall blocked it.
+    #[error("{} {operation}: {response}", action(.response, .authenticated_with))]
     Rejected {
         authenticated_with: ApiKeyId,
         operation: &'static str,
@@ -104,17 +104,23 @@ impl Error {
     }
 }
 
-/// Describes what Confluent Cloud did instead of the operation.
+/// Describes what happened instead of the operation.
 fn action(response: &ErrorResponse, key: &ApiKeyId) -> String {
-    match response.kind {
+    let action = match response.kind {
         ErrorKind::ServerError => "failed to".to_owned(),
         ErrorKind::Unauthenticated | ErrorKind::ResourceScopedKey => {
             format!("rejected key {key} in a request to")
         }
         ErrorKind::Forbidden => format!("denied key {key} permission to"),
         ErrorKind::RateLimited => format!("rate limited a request from key {key} to"),
+        ErrorKind::Blocked => {
+            return format!(
+                "a proxy, a firewall or an IP filter blocked a request from key {key} to"
+            );
+        }
         _ => format!("rejected a request from key {key} to"),
-    }
+    };
+    format!("Confluent Cloud {action}")
 }
 
 /// The key to create.

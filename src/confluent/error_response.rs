@@ -31,10 +31,14 @@ pub enum ErrorKind {
     ResourceScopedKey,
     /// 403: a permission is missing, or the object does not exist. Confluent does not distinguish them.
     Forbidden,
+    /// 407, or another 4xx with a page instead of JSON: a proxy or a firewall responded, not Confluent's API.
+    Blocked,
     /// 404.
     NotFound,
     /// 402, or 400 with the message of an exceeded quota.
     QuotaExceeded,
+    /// 402 for another reason, such as an expired trial.
+    PaymentRequired,
     /// 429.
     RateLimited,
     /// 5xx.
@@ -60,11 +64,12 @@ impl ErrorResponse {
             Some(body) => first(body, &DETAILS),
             None => describe_body(&response.body),
         };
+        let is_page = body.is_none() && !matches!(*response.body, [] | [0x1f, 0x8b, ..]);
         let is_safe = |string: &String| !string.contains(key.secret.expose());
         let safe = |string: Option<String>| string.filter(is_safe).as_deref().map(printable);
         Self {
             status,
-            kind: kind(status, code.as_deref(), detail.as_deref()),
+            kind: kind(status, code.as_deref(), detail.as_deref(), is_page),
             code: safe(code),
             detail: safe(detail),
             request_id: response.request_id.clone().filter(is_safe),
@@ -110,21 +115,28 @@ fn describe_body(body: &[u8]) -> Option<String> {
     Some(description.to_owned())
 }
 
-fn kind(status: u16, code: Option<&str>, detail: Option<&str>) -> ErrorKind {
+fn kind(status: u16, code: Option<&str>, detail: Option<&str>, is_page: bool) -> ErrorKind {
     let contains = |phrase: &str| detail.is_some_and(|detail| detail.contains(phrase));
-    let is_quota = contains(" is currently limited to ") || contains("exceed the quota");
+    let is_quota = code == Some("quota_exceeded")
+        || contains(" is currently limited to ")
+        || contains("exceed the quota");
     match status {
         // "invalid API key: make sure you're using a Cloud API Key and not a Cluster API Key"
         // https://github.com/confluentinc/terraform-provider-confluent/issues/433
         401 if contains("Cluster API Key") => ErrorKind::ResourceScopedKey,
         401 => ErrorKind::Unauthenticated,
-        402 => ErrorKind::QuotaExceeded,
+        // Its body may be a page.
+        429 => ErrorKind::RateLimited,
+        407 => ErrorKind::Blocked,
+        400..=499 if is_page => ErrorKind::Blocked,
         // Known issue: "some quota errors are returned as 400 instead of 402".
         // https://docs.confluent.io/cloud/current/api.html#section/Known-Issues
-        400 if code == Some("quota_exceeded") || is_quota => ErrorKind::QuotaExceeded,
+        400 | 402 if is_quota => ErrorKind::QuotaExceeded,
+        // Without a reason, 402 has its documented meaning.
+        402 if detail.is_none() => ErrorKind::QuotaExceeded,
+        402 => ErrorKind::PaymentRequired,
         403 => ErrorKind::Forbidden,
         404 => ErrorKind::NotFound,
-        429 => ErrorKind::RateLimited,
         500..=599 => ErrorKind::ServerError,
         _ => ErrorKind::Other,
     }
@@ -233,6 +245,34 @@ mod tests {
             assert_eq!(response.kind, ErrorKind::QuotaExceeded, "{response}");
         }
         assert_eq!(parse(400, "{}").kind, ErrorKind::Other);
+    }
+
+    #[test]
+    fn a_402_for_another_reason_is_not_an_exceeded_quota() {
+        let trial = r#"{"errors":[{"detail":"Your free trial has ended. Add a payment method."}]}"#;
+
+        assert_eq!(parse(402, trial).kind, ErrorKind::PaymentRequired);
+    }
+
+    #[test]
+    fn a_page_or_a_407_is_not_a_response_of_confluents_api() {
+        let page = "<html>Access denied</html>";
+        let json = r#"{"errors":[{"detail":"Forbidden Access"}]}"#;
+        for (status, body) in [
+            (403, page),
+            (403, "Access denied"),
+            (404, page),
+            (402, page),
+        ] {
+            assert_eq!(parse(status, body).kind, ErrorKind::Blocked, "{status}");
+        }
+        for body in ["", page, json] {
+            assert_eq!(parse(407, body).kind, ErrorKind::Blocked, "{body}");
+        }
+        assert_eq!(parse(403, "").kind, ErrorKind::Forbidden);
+        assert_eq!(parse(403, json).kind, ErrorKind::Forbidden);
+        assert_eq!(parse(429, page).kind, ErrorKind::RateLimited);
+        assert_eq!(parse(401, page).kind, ErrorKind::Unauthenticated);
     }
 
     #[test]

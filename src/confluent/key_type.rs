@@ -22,6 +22,10 @@ pub struct KeyType {
     is_resource_id: fn(&str) -> bool,
     /// How a request to create a key refers to the resource.
     pub reference: ResourceReference,
+    /// Whether a key may authenticate to the control plane. For Global API keys, this is not documented.
+    ///
+    /// <https://docs.confluent.io/cloud/current/api.html#section/Authentication>
+    pub can_manage_keys: bool,
     /// The owner's quota that the keys count against, if it is documented.
     pub quota: Option<Quota>,
     /// Where the endpoint comes from.
@@ -120,6 +124,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         name: "cloud",
         is_resource_id: |id| id.eq_ignore_ascii_case("cloud"),
         reference: ResourceReference::Omitted,
+        can_manage_keys: true,
         quota: Some(Quota::CloudKeys),
         endpoint: EndpointSource::ControlPlane,
         probe: list_environments,
@@ -130,6 +135,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         name: "kafka",
         is_resource_id: |id| id.starts_with("lkc-"),
         reference: ResourceReference::Id,
+        can_manage_keys: false,
         quota: Some(Quota::ClusterKeys),
         endpoint: EndpointSource::Lookup(EndpointLookup {
             url: |base, id, environment| cluster_url(base, ["cmk", "v2"], id, environment),
@@ -148,6 +154,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         name: "schema-registry",
         is_resource_id: |id| id.starts_with("lsrc-"),
         reference: ResourceReference::Id,
+        can_manage_keys: false,
         quota: Some(Quota::ClusterKeys),
         endpoint: EndpointSource::Lookup(EndpointLookup {
             url: |base, id, environment| cluster_url(base, ["srcm", "v3"], id, environment),
@@ -163,6 +170,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         name: "ksqldb",
         is_resource_id: |id| id.starts_with("lksqlc-"),
         reference: ResourceReference::Id,
+        can_manage_keys: false,
         quota: Some(Quota::ClusterKeys),
         endpoint: EndpointSource::Lookup(EndpointLookup {
             url: |base, id, environment| cluster_url(base, ["ksqldbcm", "v2"], id, environment),
@@ -182,6 +190,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         name: "flink",
         is_resource_id: |id| cloud_and_region(id).is_some(),
         reference: ResourceReference::IdAndEnvironment,
+        can_manage_keys: false,
         quota: Some(Quota::ClusterKeys),
         endpoint: EndpointSource::Lookup(EndpointLookup {
             url: flink_region,
@@ -201,6 +210,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         name: "tableflow",
         is_resource_id: |id| id.eq_ignore_ascii_case("tableflow"),
         reference: ResourceReference::Id,
+        can_manage_keys: false,
         quota: Some(Quota::ClusterKeys),
         endpoint: EndpointSource::ControlPlane,
         // https://docs.confluent.io/cloud/current/api.html#operation/listTableflowV1Regions
@@ -212,6 +222,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         name: "global",
         is_resource_id: |id| id.eq_ignore_ascii_case("global"),
         reference: ResourceReference::Id,
+        can_manage_keys: true,
         quota: None,
         endpoint: EndpointSource::ControlPlane,
         probe: list_environments,

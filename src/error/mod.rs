@@ -12,16 +12,17 @@ use std::time::Duration;
 
 use lambda_runtime::Diagnostic;
 
+use crate::config::COMPLETE_SECRET_ARN;
 use crate::confluent::{self, ApiKeyId, ApiKeyMetadata, ErrorKind, ProbeOutcome, UnknownResource};
-use crate::http::{self, joined};
+use crate::http::{self, joined, printable};
 use crate::secret::{self, CURRENT, SecretValue, StagingLabels, value};
 
 /// A failed step. The [names](Error::name) of the variants are stable, because alarms and runbooks use them.
 #[derive(strum_macros::IntoStaticStr, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages describe the variants")]
 pub enum Error {
-    #[error("the event {problem}")]
-    InvalidEvent { problem: String },
+    #[error("the {}event {problem}", if *.is_preflight { "preflight " } else { "" })]
+    InvalidEvent { problem: String, is_preflight: bool },
     #[error("rotation is not enabled for {secret}")]
     RotationNotEnabled { secret: String },
     #[error(
@@ -65,6 +66,15 @@ pub enum Error {
     PendingOutdated { version: String },
     #[error(transparent)]
     UnknownResource(#[from] UnknownResource),
+    #[error(
+        "the secret's own key is a resource-scoped API key ({key_type}), which cannot authenticate to the control plane of \
+         Confluent Cloud, and no admin secret is configured"
+    )]
+    AdminSecretRequired { key_type: &'static str },
+    #[error("{place} is not {COMPLETE_SECRET_ARN}")]
+    InvalidAdminSecretArn { place: &'static str },
+    #[error("could not read the admin secret")]
+    AdminSecretNotRead { source: secret::Error },
     #[error("{first} and {second} name different admin secrets")]
     AdminSecretConflict {
         first: &'static str,
@@ -163,7 +173,10 @@ impl Error {
         keys: &[ApiKeyMetadata],
     ) -> Self {
         let source = match metadata {
-            Some(_) => KeyLookup::AnotherOwner,
+            Some(ApiKeyMetadata { owner, .. }) => {
+                let owner = owner.as_deref().unwrap_or("Confluent Cloud itself");
+                KeyLookup::AnotherOwner(printable(owner))
+            }
             None if keys.iter().any(|key| key.owner.as_deref() == Some(owner)) => {
                 KeyLookup::OtherKeys
             }
@@ -258,16 +271,19 @@ impl Error {
 }
 
 /// Why the current key could not be confirmed as a key of its owner. Each reason has its own remedy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyLookup {
-    /// The key has another owner.
-    #[error("it has another owner")]
-    AnotherOwner,
-    /// The key's ID is misspelled, or the key was deleted.
+    /// The key has another owner, which Confluent Cloud returned.
+    #[error("it is a key of {0}")]
+    AnotherOwner(String),
+    /// The key's ID is misspelled, or the key was deleted or has an owner whose keys the management credentials don't see.
     #[error("Confluent Cloud lists other keys of this owner, but not this one")]
     OtherKeys,
-    /// The owner is misspelled, or the management credentials have no permission to see its keys.
-    #[error("Confluent Cloud lists no keys of this owner for the management credentials")]
+    /// The management credentials have no role for the owner, or it is misspelled. Confluent does not distinguish them.
+    #[error(
+        "Confluent Cloud shows neither this key nor any key of this owner to the management credentials: they have no role for \
+         this owner, or the key has another owner or was deleted"
+    )]
     NoKeys,
 }
 

@@ -14,11 +14,16 @@ impl Error {
             },
             Self::Confluent(error) => of_confluent(error),
             Self::SecretsManager(secret::Error::Binary { .. }) => "InvalidSecretValue",
+            Self::AdminSecretNotRead {
+                source: secret::Error::Binary { .. },
+            } => "InvalidAdminSecretValue",
             // It failed, throttled the request or did not respond.
-            Self::SecretsManager(error) if error.may_have_taken_effect() => {
+            Self::SecretsManager(error) | Self::AdminSecretNotRead { source: error }
+                if error.may_have_taken_effect() =>
+            {
                 "SecretsManagerUnavailable"
             }
-            Self::SecretsManager(_) => "SecretsManagerRejected",
+            Self::SecretsManager(_) | Self::AdminSecretNotRead { .. } => "SecretsManagerRejected",
             Self::EarlierValueStored { source, .. } => source.name(),
             error => error.into(),
         }
@@ -38,9 +43,10 @@ fn of_confluent(error: &confluent::Error) -> &'static str {
         ErrorKind::Unauthenticated => "ConfluentUnauthenticated",
         ErrorKind::ResourceScopedKey => "AdminSecretRequired",
         ErrorKind::Forbidden => "ConfluentForbidden",
+        ErrorKind::Blocked => "RequestBlocked",
         ErrorKind::QuotaExceeded => "QuotaExceeded",
         ErrorKind::RateLimited => "ConfluentRateLimited",
-        ErrorKind::NotFound | ErrorKind::Other => "ConfluentRejected",
+        ErrorKind::PaymentRequired | ErrorKind::NotFound | ErrorKind::Other => "ConfluentRejected",
         ErrorKind::ServerError => "ConfluentUnavailable",
     }
 }

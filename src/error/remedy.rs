@@ -11,11 +11,15 @@ impl Error {
     /// Returns what to do.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::InvalidEvent { .. } => "Start a rotation with RotateSecret, or correct the event",
+            Self::InvalidEvent { is_preflight, .. } => for_event(*is_preflight),
             Self::RotationNotEnabled { .. } => "Enable rotation, unless it was canceled on purpose",
             Self::VersionNotPending { .. } => "Start a new rotation with RotateSecret",
             Self::InitialKeyNotAllowed => STORE_OR_ALLOW_KEY,
-            Self::InitialKeyRequiresAdminSecret => NAME_ADMIN_SECRET,
+            Self::InitialKeyRequiresAdminSecret | Self::AdminSecretRequired { .. } => {
+                NAME_ADMIN_SECRET
+            }
+            Self::InvalidAdminSecretArn { .. } => "Copy the ARN from DescribeSecret",
+            Self::AdminSecretNotRead { source } => for_secrets_manager(source, ALLOW_ADMIN_SECRET),
             Self::StagingLabelMoved => RESUME_ROTATION,
             Self::InvalidSecretValue { label, source } => for_value(label, source),
             Self::InvalidAdminSecretValue { source, .. } => for_value(CURRENT, source),
@@ -34,12 +38,9 @@ impl Error {
             | Self::VersionWithoutValue { .. } => STORE_VALUE,
             Self::UnknownResource(_) => RESOURCE_IDS,
             Self::AdminSecretConflict { .. } => "Name one secret in both, or remove one of them",
-            Self::CurrentKeyNotOfOwner { source, .. } => for_lookup(*source),
+            Self::CurrentKeyNotOfOwner { source, .. } => for_lookup(source),
             Self::CurrentKeyScopeMismatch { .. } => CORRECT_SCOPE,
-            Self::CurrentKeyNotAccepted { outcome, .. } => match outcome {
-                ProbeOutcome::NotAccepted => CORRECT_KEY,
-                outcome => for_probe(outcome),
-            },
+            Self::CurrentKeyNotAccepted { outcome, .. } => for_probe(outcome, CORRECT_KEY),
             Self::EndpointUnreachable { .. } => CONNECT_TO_ENDPOINT,
             Self::EndpointAcceptsAnyCredential { .. } => CHECK_FILTERS,
             Self::EnvironmentUnknown => "Add environmentId to the secret",
@@ -47,7 +48,7 @@ impl Error {
             Self::EndpointNotFound { .. } => ENDPOINT_NOT_FOUND,
             Self::EndpointInvalid { .. } => ENDPOINT_FORM,
             Self::EndpointNotAllowed { source, .. } => for_http(source),
-            Self::PendingKeyNotAccepted { outcome, .. } => for_probe(outcome),
+            Self::PendingKeyNotAccepted { outcome, .. } => for_probe(outcome, PROPAGATION),
             Self::PendingKeyNotListed { .. } => NOT_LISTED,
             Self::QuotaExceeded { .. } => RAISE_QUOTA,
             Self::TimeoutTooShort { .. } => RAISE_TIMEOUT,
@@ -55,7 +56,7 @@ impl Error {
             Self::KeyDeletionFailed { source, .. } | Self::Confluent(source) => {
                 for_confluent(source)
             }
-            Self::SecretsManager(source) => for_secrets_manager(source),
+            Self::SecretsManager(source) => for_secrets_manager(source, ALLOW_SECRET),
         }
     }
 }
@@ -64,11 +65,14 @@ const STORE_OR_ALLOW_KEY: &str =
     "Add apiKey and apiSecret, or set INITIAL_KEY=allow to let the first rotation create a key";
 const RENAME_FIELDS: &str = "Add apiKey and apiSecret with this key: a rotation replaces it in these fields, too. Or rename \
                              the fields, if no client reads them";
-const NAME_ADMIN_SECRET: &str =
-    "Name an admin secret with a Cloud API key: adminSecretArn in the secret, or ADMIN_SECRET_ARN";
+const NAME_ADMIN_SECRET: &str = "Name an admin secret with a Cloud API key: in the template parameter AdminSecretArn, or in \
+                                 adminSecretArn of the secret and in OtherAdminSecretArns";
+const STORE_CLOUD_KEY: &str = "Name an admin secret with a Cloud API key (template parameter AdminSecretArn), or store a Cloud API key in \
+                               the one that is named";
 const RESUME_ROTATION: &str = "The next attempt resumes the rotation. After a rollback, remove AWSPENDING, or that version is \
                                promoted again";
-const REMOVE_PENDING_LABEL: &str = "Remove AWSPENDING from the version and start a new rotation";
+const REMOVE_PENDING_LABEL: &str =
+    "Remove AWSPENDING from the version with UpdateSecretVersionStage, and start a new rotation";
 const HEALED: &str = "AWSPENDING was removed, and the next attempt starts over. If Secrets Manager does not start a new \
                       rotation, call RotateSecret";
 const SEPARATE_ADMIN_KEY: &str =
@@ -79,23 +83,46 @@ const STORE_VALUE: &str = "Store a value with apiKey, apiSecret and serviceAccou
 const RESOURCE_IDS: &str =
     "Use lkc-…, lsrc-…, lksqlc-…, aws.us-west-2 (Flink), Tableflow or Global, or omit it (Cloud)";
 const CORRECT_SCOPE: &str = "Correct resourceId and environmentId, or apiKey and apiSecret";
+const PROPAGATION: &str =
+    "If this persists, set the timeout to 15 minutes and check that the key still exists";
 const CORRECT_KEY: &str = "Correct apiKey and apiSecret, or store another key if it was deleted";
-pub(crate) const CONNECT_TO_ENDPOINT: &str =
-    "Connect the function to a network with a route to the endpoint and DNS for its host name";
-const CHECK_FILTERS: &str = "If this persists, check for a firewall, a proxy and Confluent's IP \
-                             filters, or correct `endpoint` in the secret";
-const ORGANIZATION_UNKNOWN: &str =
-    "Check that the management credentials have permission to read the key";
-const ENDPOINT_NOT_FOUND: &str =
-    "Correct resourceId or environmentId, add `endpoint`, or grant the credentials' owner Operator";
-const ENDPOINT_FORM: &str = "Set `endpoint` in the secret to https://HOST";
-const NOT_LISTED: &str = "If this persists, grant the management credentials' owner ResourceOwner";
+pub(crate) const CONNECT_TO_ENDPOINT: &str = "Connect the function to a network with a route to the endpoint and DNS for its host \
+     name. If it has them, check security groups, firewalls and HTTPS_PROXY";
+const CHECK_FILTERS: &str = "If this persists, check for a firewall, a proxy (HTTPS_PROXY) and Confluent's IP filters, or correct \
+     `endpoint` in the secret";
+const BLOCKED: &str = "Check the proxy in HTTPS_PROXY with its user and password, firewalls, Confluent Cloud's IP filters, and \
+                       CONFLUENT_API_URL";
+const CHECK_NETWORK: &str = "Check the network path from the function to this host: NAT in a VPC, firewalls, HTTPS_PROXY, \
+                             SSL_CERT_FILE if a proxy inspects TLS, and CONFLUENT_API_URL";
+const ORGANIZATION_UNKNOWN: &str = "If this persists, check that the key exists, and that the management credentials' owner has \
+                                    a role for the key's owner";
+const ENDPOINT_NOT_FOUND: &str = "Correct resourceId and environmentId. If they are correct, the management credentials cannot look \
+                                  up the resource: add its `endpoint` to the secret";
+const ENDPOINT_FORM: &str =
+    "Set `endpoint` in the secret to the resource's REST endpoint, https://HOST, or remove it";
+const TRUST_DOMAIN: &str =
+    "Correct `endpoint`, or, if the domain is your own, add it to ALLOWED_ENDPOINT_DOMAINS";
+const NOT_LISTED: &str = "If this persists, check that the key exists, and that the management credentials' owner still has \
+                          ResourceOwner on the key's owner";
+/// A 403, or an empty list, may have either cause.
+const FORBIDDEN: &str = "Check that serviceAccountId is correct and that it and the key exist. Only if so, grant the management \
+                         credentials' owner ResourceOwner on this service account";
+const NO_KEYS: &str = "Look up the key's owner in Confluent Cloud. If it is another one, correct serviceAccountId. If it is this \
+                       one, grant the management credentials' owner ResourceOwner on this service account";
+const PAYMENT_REQUIRED: &str = "Resolve what Confluent Cloud reports, such as the organization's billing; deleting keys does not help";
 pub(crate) const RAISE_QUOTA: &str =
     "Delete unused keys, or contact Confluent Support to raise the quota";
 const RAISE_TIMEOUT: &str = "Set the function's timeout to 15 minutes";
 const ORPHAN_CLEANUP: &str = "No action is required: if a key was created, a later step deletes it";
 const CONFLUENT_STATUS: &str = "If this persists, see https://status.confluent.cloud";
 const SPREAD_ROTATIONS: &str = "If this persists, schedule the rotations at different times";
+
+fn for_event(is_preflight: bool) -> &'static str {
+    if is_preflight {
+        return r#"Send {"Step": "preflight", "SecretId": "ARN or name"}"#;
+    }
+    r#"Start a rotation with RotateSecret. To check a secret, send {"Step": "preflight", "SecretId": "ARN or name"}"#
+}
 
 fn for_value(label: &str, error: &value::Error) -> &'static str {
     match error {
@@ -119,25 +146,23 @@ fn for_value(label: &str, error: &value::Error) -> &'static str {
     }
 }
 
-fn for_lookup(lookup: KeyLookup) -> &'static str {
+fn for_lookup(lookup: &KeyLookup) -> &'static str {
     match lookup {
-        KeyLookup::AnotherOwner => "Correct apiKey and apiSecret, or serviceAccountId",
-        KeyLookup::OtherKeys => CORRECT_KEY,
-        KeyLookup::NoKeys => {
-            "Correct serviceAccountId, or grant the management credentials' owner ResourceOwner"
+        KeyLookup::AnotherOwner(_) => "Correct apiKey and apiSecret, or serviceAccountId",
+        KeyLookup::OtherKeys => {
+            "Correct apiKey and apiSecret, or serviceAccountId, or store another key if it was deleted"
         }
+        KeyLookup::NoKeys => NO_KEYS,
     }
 }
 
 fn for_http(error: &http::Error) -> &'static str {
     match error {
         http::Error::HostNotAllowed { reason, .. } if *reason == http::DOMAIN_NOT_ALLOWED => {
-            "Correct `endpoint`, or add a domain that you trust to ALLOWED_ENDPOINT_DOMAINS"
+            TRUST_DOMAIN
         }
         http::Error::HostNotAllowed { .. } => ENDPOINT_FORM,
-        http::Error::NotSent { .. } => {
-            "Connect the function to this host (in a VPC, with NAT), and check CONFLUENT_API_URL"
-        }
+        http::Error::NotSent { .. } => CHECK_NETWORK,
         http::Error::DeadlineExceeded { .. } => RAISE_TIMEOUT,
         http::Error::Rejected(_)
         | http::Error::OutcomeUnknown { .. }
@@ -145,12 +170,12 @@ fn for_http(error: &http::Error) -> &'static str {
     }
 }
 
-fn for_probe(outcome: &ProbeOutcome) -> &'static str {
+/// `rejected` is the remedy if the resource rejected the key.
+fn for_probe(outcome: &ProbeOutcome, rejected: &'static str) -> &'static str {
     match outcome {
         ProbeOutcome::Unreachable(_) => CONNECT_TO_ENDPOINT,
-        ProbeOutcome::Accepted | ProbeOutcome::NotAccepted => {
-            "If this persists, set the timeout to 15 minutes and check that the key still exists"
-        }
+        ProbeOutcome::NotAccepted => rejected,
+        ProbeOutcome::Accepted => PROPAGATION,
         ProbeOutcome::RateLimited(_) => SPREAD_ROTATIONS,
         ProbeOutcome::NotAuthorized
         | ProbeOutcome::ServerError(_)
@@ -169,12 +194,12 @@ fn for_confluent(error: &confluent::Error) -> &'static str {
 fn for_kind(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Unauthenticated => {
-            "Correct this key in the secret that contains it, or store another if it was deleted"
+            "Correct this key in the secret that contains it, or store another Cloud API key if it was deleted"
         }
-        ErrorKind::ResourceScopedKey => NAME_ADMIN_SECRET,
-        ErrorKind::Forbidden => {
-            "Unless the object was deleted, grant the management credentials' owner ResourceOwner"
-        }
+        ErrorKind::ResourceScopedKey => STORE_CLOUD_KEY,
+        ErrorKind::Forbidden => FORBIDDEN,
+        ErrorKind::Blocked => BLOCKED,
+        ErrorKind::PaymentRequired => PAYMENT_REQUIRED,
         ErrorKind::QuotaExceeded => RAISE_QUOTA,
         ErrorKind::RateLimited => SPREAD_ROTATIONS,
         ErrorKind::NotFound | ErrorKind::Other => {
@@ -184,24 +209,37 @@ fn for_kind(kind: ErrorKind) -> &'static str {
     }
 }
 
-fn for_secrets_manager(error: &secret::Error) -> &'static str {
+/// `allow` is the remedy if the role's policy doesn't allow the request.
+fn for_secrets_manager(error: &secret::Error, allow: &'static str) -> &'static str {
     match error {
-        secret::Error::Rejected { code, message, .. } => for_code(code, message),
+        secret::Error::Rejected { code, message, .. } => for_code(code, message, allow),
         secret::Error::NoResponse { .. } => {
-            "If this persists, check the VPC endpoint for Secrets Manager, or the NAT gateway"
+            "If this persists, check the network path to Secrets Manager: its VPC endpoint or NAT, security groups, and HTTPS_PROXY"
         }
         secret::Error::Binary { .. } => "Store the value as a string (SecretString)",
     }
 }
 
-const KMS_KEY: &str =
-    "Enable the KMS key; allow kms:Decrypt and kms:GenerateDataKey in its policy and the role's";
+/// The template's role allows requests only under these conditions.
+const ALLOW_SECRET: &str = "Check that the secret's name starts with one of the template's SecretPrefixes, and that its rotation \
+                            names exactly the function's ARN, without an alias or a version";
+const ALLOW_ADMIN_SECRET: &str = "Set the template parameter AdminSecretArn to this ARN or, if secrets name their admin secrets, add \
+                                  it to OtherAdminSecretArns";
+const KMS_KEY: &str = "Enable the KMS key, or cancel its deletion. If it is enabled, its policy and the role's (template parameters \
+                       SecretKmsKeyArns and AdminSecretKmsKeyArns) must allow kms:Decrypt and, except for admin secrets, \
+                       kms:GenerateDataKey";
+
+/// Phrases about a KMS key, in lowercase. No name of a secret or a role contains their spaces and colons.
+const KMS_PHRASES: [&str; 4] = ["access to kms", " kms key", " kms:", ":kms:"];
 
 /// Phrases of access denied errors, and the remedies. Each contains a space, so no name of a secret or a role contains it.
 ///
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
-const POLICIES: [(&str, &str); 5] = [
-    ("Access to KMS", KMS_KEY),
+const POLICIES: [(&str, &str); 6] = [
+    (
+        "deny in an identity-based policy",
+        "Remove the deny from the role's policies",
+    ),
     (
         "VPC endpoint",
         "Change the VPC endpoint's policy to allow it",
@@ -218,19 +256,28 @@ const POLICIES: [(&str, &str); 5] = [
         "service control policy",
         "Change the service control policy to allow it",
     ),
+    (
+        "resource control policy",
+        "Change the resource control policy to allow it",
+    ),
 ];
-const ALLOW_IN_ROLE: &str = "Change the role's policy to allow it; AllowRotationLambdaArn must be exactly the rotation \
-                             function's ARN";
 
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html>
-fn for_code(code: &str, message: &str) -> &'static str {
+fn for_code(code: &str, message: &str, allow: &'static str) -> &'static str {
+    let lowercase = message.to_lowercase();
+    let is_about_kms = || KMS_PHRASES.iter().any(|phrase| lowercase.contains(phrase));
     match code {
+        code if code.starts_with("Throttl") => SPREAD_ROTATIONS,
+        "InternalServiceError" | "ServiceUnavailable" => {
+            "If this persists, see https://health.aws.amazon.com"
+        }
+        "DecryptionFailure" | "EncryptionFailure" => KMS_KEY,
+        code if code.starts_with("KMS") || is_about_kms() => KMS_KEY,
         "AccessDeniedException" => {
             let mut policies = POLICIES.into_iter();
             let policy = policies.find(|(policy_type, _)| message.contains(policy_type));
-            policy.map_or(ALLOW_IN_ROLE, |(_, remedy)| remedy)
+            policy.map_or(allow, |(_, remedy)| remedy)
         }
-        "DecryptionFailure" | "EncryptionFailure" => KMS_KEY,
         "ResourceNotFoundException" | "ValidationException" => {
             "Check the ARN: the secret must exist in the function's Region"
         }
@@ -246,10 +293,10 @@ fn for_code(code: &str, message: &str) -> &'static str {
              rotation"
         }
         "LimitExceededException" => "Rotate less often, and remove labels from old versions",
-        "InternalServiceError" | "ServiceUnavailable" => {
-            "If this persists, see https://health.aws.amazon.com"
+        // Secrets Manager always returns a code.
+        "no code" => {
+            "A proxy or a firewall probably responded: check HTTPS_PROXY, NO_PROXY and AWS_ENDPOINT_URL_SECRETS_MANAGER"
         }
-        code if code.starts_with("Throttl") => SPREAD_ROTATIONS,
         _ => "If this persists, look up the code in the API reference of Secrets Manager",
     }
 }

@@ -4,7 +4,8 @@
 
 use tokio::sync::Mutex;
 
-use crate::confluent::{self, ApiKey, ApiKeyId, ApiKeyMetadata, ErrorKind};
+use crate::config::is_complete_secret_arn;
+use crate::confluent::{self, ApiKey, ApiKeyId, ApiKeyMetadata, ErrorKind, Resource};
 use crate::error::Error;
 use crate::secret::{self, SecretValue, StagingLabels};
 use crate::telemetry::Metrics;
@@ -22,7 +23,7 @@ pub struct AdminSecret {
 /// self-rotation, which includes a secret that names itself.
 ///
 /// # Errors
-/// Returns [`Error::AdminSecretConflict`] if they name different secrets.
+/// Returns [`Error::AdminSecretConflict`] if they name different secrets, and [`Error::InvalidAdminSecretArn`].
 pub fn admin_secret(
     labels: &StagingLabels,
     value: &SecretValue,
@@ -39,6 +40,12 @@ pub fn admin_secret(
     ];
     let named = sources.into_iter();
     let mut named = named.filter_map(|(source, arn)| Some((source, arn?)));
+    let mut partial = named
+        .clone()
+        .filter(|(_, arn)| !is_complete_secret_arn(arn));
+    if let Some((place, _)) = partial.next() {
+        return Err(Error::InvalidAdminSecretArn { place });
+    }
     let Some((first, arn)) = named.next() else {
         return Ok(None);
     };
@@ -51,7 +58,8 @@ pub fn admin_secret(
 
 /// Returns the key in the current value of an admin secret.
 async fn admin_key(secrets: &secret::Client, arn: &str) -> Result<ApiKey, Error> {
-    let value = secrets.admin_secret_value(arn).await?;
+    let value = secrets.admin_secret_value(arn).await;
+    let value = value.map_err(|source| Error::AdminSecretNotRead { source })?;
     let secret = arn.to_owned();
     let invalid = |source| Error::InvalidAdminSecretValue { secret, source };
     let (key, warnings) = secret::api_key(&value).map_err(invalid)?;
@@ -103,6 +111,19 @@ impl<'a> ControlPlane<'a> {
     /// Returns whether the management credentials are the key with `id`.
     pub async fn authenticates_with(&self, id: &str) -> bool {
         self.key.lock().await.id.as_str() == id
+    }
+
+    /// Checks that the management credentials may be accepted: a resource-scoped API key cannot rotate itself.
+    ///
+    /// # Errors
+    /// Returns [`Error::AdminSecretRequired`].
+    pub fn ensure_can_manage_keys(&self, resource: &Resource) -> Result<(), Error> {
+        let key_type = resource.key_type;
+        if self.admin_secret.is_some() || key_type.can_manage_keys {
+            return Ok(());
+        }
+        let key_type = key_type.name;
+        Err(Error::AdminSecretRequired { key_type })
     }
 
     /// Checks that a rotation does not replace the admin key.

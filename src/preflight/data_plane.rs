@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Context, Finding};
+use super::{CheckResult, Context, Finding, Report};
 use crate::confluent::{ApiKey, ApiKeyMetadata, ProbeTarget};
 use crate::error::Error;
 use crate::error::remedy::CONNECT_TO_ENDPOINT;
@@ -11,28 +11,27 @@ use crate::keys::verification::{Verification, Verifier};
 /// The longest verification, which rate-limited probes may need. An operator waits for the report.
 const VERIFICATION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the checks `endpoint` and `data-plane` found. Without an endpoint, there is nothing to verify.
-type Findings = (Finding, Option<Finding>);
-
 impl Context<'_> {
     /// Determines the endpoint and verifies the current key.
-    pub(super) async fn check_data_plane(&self, metadata: ApiKeyMetadata) -> Findings {
+    pub(super) async fn check_data_plane(&self, report: &mut Report, metadata: ApiKeyMetadata) {
         let verifier = Verifier::new(self.preflight.confluent, self.preflight.config);
         if !verifier.can_probe(self.resource) {
-            let skipped = || Finding::ok("skipped with KEY_VERIFICATION=control-plane");
-            return (skipped(), Some(skipped()));
+            return report.stop("KEY_VERIFICATION=control-plane skips them".to_owned());
         }
         let target = self.target(&verifier, metadata).await;
-        match (target, self.value.api_key()) {
+        let found = match (target, self.value.api_key()) {
             (Ok(target), Some(key)) => self.verify(&verifier, key, &target).await,
             (Ok(target), None) => {
-                let data_plane = Finding::unknown("the secret contains no key to verify");
-                (Finding::ok(target.endpoint.as_str()), Some(data_plane))
+                let data_plane = Finding::not_verifiable("the secret contains no key to verify");
+                Ok((data_plane, Finding::ok(target.endpoint.as_str())))
             }
             (Err(Error::OrganizationUnknown), None) => {
-                (Finding::unknown("unknown until a key exists"), None)
+                Err(Finding::not_verifiable("unknown until a key exists"))
             }
-            (Err(error), _) => (error.into(), None),
+            (Err(error), _) => Err(error.into()),
+        };
+        if let Some(data_plane) = report.add_result("endpoint", found) {
+            report.add("data-plane", data_plane);
         }
     }
 
@@ -54,31 +53,28 @@ impl Context<'_> {
         Ok(target)
     }
 
+    /// Verifies the current key. Returns what the check `data-plane` found, and what the check `endpoint` found.
     async fn verify(
         &self,
         verifier: &Verifier<'_>,
         key: &ApiKey,
         target: &ProbeTarget<'_>,
-    ) -> Findings {
+    ) -> CheckResult<Finding> {
         let deadline = self.preflight.deadline.within(VERIFICATION_TIMEOUT);
         let endpoint = Finding::ok(target.endpoint.as_str());
-        let (endpoint, data_plane) = match verifier.verify_once(key, target, deadline).await {
-            Ok(Verification::Verified) => (
-                endpoint,
+        match verifier.verify_once(key, target, deadline).await {
+            Ok(Verification::Verified) => Ok((
                 Finding::ok("the resource accepts the current key"),
-            ),
+                endpoint,
+            )),
             Ok(Verification::Unreachable) => {
                 let endpoint = format!("{} is unreachable", target.endpoint);
                 let observed = "not verified, which KEY_VERIFICATION=best-effort allows";
                 let warning = |observed| Finding::warning(observed, CONNECT_TO_ENDPOINT);
-                (warning(endpoint), warning(observed.to_owned()))
+                Ok((warning(observed.to_owned()), warning(endpoint)))
             }
-            Err(error @ Error::EndpointUnreachable { .. }) => (
-                error.into(),
-                Finding::unknown("the endpoint is unreachable"),
-            ),
-            Err(error) => (endpoint, self.current_key_error(error).await),
-        };
-        (endpoint, Some(data_plane))
+            Err(error @ Error::EndpointUnreachable { .. }) => Err(error.into()),
+            Err(error) => Ok((self.current_key_error(error).await, endpoint)),
+        }
     }
 }

@@ -5,7 +5,6 @@ use crate::config::{CurrentKeyCheck, InitialKey};
 use crate::confluent::{ApiKey, ApiKeyMetadata};
 use crate::error::Error;
 use crate::error::remedy::RAISE_QUOTA;
-use crate::http::joined;
 use crate::keys::deletion::Deletion;
 use crate::keys::verification;
 use crate::secret::PREVIOUS;
@@ -17,19 +16,22 @@ impl Context<'_> {
     /// Compares the number of the owner's keys with the applied quota.
     pub(super) async fn check_quota(&self) -> Finding {
         let Some(quota) = self.resource.key_type.quota else {
-            return Finding::unknown("Confluent documents no quota for keys of this type");
+            return Finding::not_verifiable("Confluent documents no quota for keys of this type");
         };
         let owner = self.value.owner();
         let (scope, id) = quota.scope_and_id(owner);
         let control_plane = self.control_plane;
         let limit = control_plane.send(async |c, key| c.applied_quota(key, scope, id).await);
-        let limit = match limit.await {
+        let limit = match limit.await.map_err(Finding::from) {
             Ok(Some(limit)) => limit,
-            Ok(None) => {
-                return Finding::unknown(format!("Confluent Cloud does not return the quota {id}"));
-            }
+            Err(finding) if finding.outcome == Outcome::Unknown => return finding,
             // A rotation does not require the permission to read quotas, so there is no remedy.
-            Err(error) => return Finding::unknown(joined(&error)),
+            _ => {
+                let observed = format!(
+                    "Confluent Cloud does not return the quota {id} to the management credentials"
+                );
+                return Finding::not_verifiable(observed);
+            }
         };
         let keys = self
             .keys

@@ -16,7 +16,7 @@ use crate::keys::deletion::{Deletion, Evidence};
 use crate::secret::{self, CURRENT, PENDING, PREVIOUS, SecretValue, StagingLabels};
 use report::Finding;
 
-pub use report::{CHECKS, Check, Outcome, Report};
+pub use report::{CHECKS, Check, NotRun, Outcome, Report};
 
 /// A preflight, with everything that it uses.
 #[derive(Debug)]
@@ -56,10 +56,15 @@ impl Preflight<'_> {
                 report.secret.clone_from(&labels.arn);
                 report.add("secret", Finding::ok("DescribeSecret succeeded"));
                 report.add("rotation", check_rotation(&labels));
-                report.add("labels", check_labels(&labels, tested));
-                self.check_current_version(&mut report, &labels).await;
+                let current = report.add_result("labels", check_labels(&labels, tested));
+                if let Some(version) = current {
+                    self.check_current_version(&mut report, &labels, version)
+                        .await;
+                }
             }
-            Err(error) => report.add("secret", Error::from(error).into()),
+            Err(error) => {
+                report.add_result::<()>("secret", Err(Error::from(error).into()));
+            }
         }
         report.complete()
     }
@@ -69,12 +74,12 @@ impl Preflight<'_> {
         &self,
         report: &mut Report,
         labels: &StagingLabels,
+        version: &str,
     ) -> Option<()> {
-        let version = labels.version_with(CURRENT)?;
         let value = report.add_result("value", self.check_value(labels, version).await)?;
         report.add("key-copies", check_key_copies(&value));
         let resource = report.add_result("key-type", check_key_type(&value))?;
-        let control_plane = self.check_credentials(labels, &value).await;
+        let control_plane = self.check_credentials(labels, &value, &resource).await;
         let control_plane = report.add_result("management-credentials", control_plane)?;
         let keys = self
             .check_access(labels, &control_plane, value.owner())
@@ -99,13 +104,11 @@ impl Preflight<'_> {
             deletion: &deletion,
         };
         let metadata = report.add_result("current-key", context.check_current_key().await);
-        let observed = "cannot be checked without creating a key";
-        report.add("create-permission", Finding::unknown(observed));
+        let observed = "only a rotation shows it, because it creates a key";
+        report.add("create-permission", Finding::not_verifiable(observed));
         report.add("quota", context.check_quota().await);
         report.add("orphaned-keys", context.check_orphans().await);
-        let (endpoint, data_plane) = context.check_data_plane(metadata?).await;
-        report.add("endpoint", endpoint);
-        report.add("data-plane", data_plane?);
+        context.check_data_plane(report, metadata?).await;
         Some(())
     }
 
@@ -159,16 +162,21 @@ impl Preflight<'_> {
         &self,
         labels: &StagingLabels,
         value: &SecretValue,
+        resource: &Resource,
     ) -> CheckResult<ControlPlane<'_>> {
         let configured = self.config.admin_secret_arn.as_deref();
         let admin = credentials::admin_secret(labels, value, configured)?;
         let finding = Finding::ok(match &admin {
             Some(admin) => format!("the key of {} (from {})", admin.arn, admin.source),
+            None if resource.key_type.name == "global" => {
+                "the secret's own key; Confluent does not document whether a Global API key can manage keys".to_owned()
+            }
             None => "the secret's own key".to_owned(),
         });
         let own_key = value.api_key();
         let created = ControlPlane::new(self.confluent, self.secrets, admin, own_key).await;
         let created = created.map_err(|error| error.with_other_keys(value))?;
+        created.ensure_can_manage_keys(resource)?;
         if let Some(key) = own_key {
             created.ensure_not_admin_key(&key.id).await?;
         }
@@ -187,19 +195,20 @@ fn check_rotation(labels: &StagingLabels) -> Finding {
     Finding::error(Outcome::Warning, &Error::RotationNotEnabled { secret })
 }
 
-fn check_labels(labels: &StagingLabels, tested: Option<&str>) -> Finding {
-    let Some(current) = labels.version_with(CURRENT) else {
-        return Error::NoCurrentVersion.into();
-    };
+/// Checks the staging labels. Returns the current version.
+fn check_labels<'l>(labels: &'l StagingLabels, tested: Option<&str>) -> CheckResult<&'l str> {
+    let current = labels.version_with(CURRENT);
+    let current = current.ok_or(Error::NoCurrentVersion)?;
     let pending = labels.version_with(PENDING);
-    match pending.filter(|version| *version != current && Some(*version) != tested) {
+    let finding = match pending.filter(|version| *version != current && Some(*version) != tested) {
         None => Finding::ok(format!("version {current} is labeled AWSCURRENT")),
         Some(pending) => {
             let observed = format!("version {pending} is labeled AWSPENDING");
             let remedy = "If this rotation was interrupted, resume it with RotateSecret, or remove the label";
             Finding::warning(observed, remedy)
         }
-    }
+    };
+    Ok((current, finding))
 }
 
 fn check_key_copies(value: &SecretValue) -> Finding {

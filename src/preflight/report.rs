@@ -8,12 +8,14 @@ use crate::http::joined;
 
 /// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, strum_macros::Display)]
-#[serde(rename_all = "lowercase")]
-#[strum(serialize_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Outcome {
     /// The requirement is met.
     Ok,
-    /// The check could not determine the state.
+    /// No preflight can check this. A rotation shows it.
+    NotVerifiable,
+    /// A service failed, rate limited the request or did not respond. Another preflight may succeed.
     Unknown,
     /// A rotation would succeed, but an operator should look at it.
     Warning,
@@ -46,8 +48,8 @@ impl Finding {
         Self::new(Outcome::Ok, observed.into(), None)
     }
 
-    pub(super) fn unknown(observed: impl Into<String>) -> Self {
-        Self::new(Outcome::Unknown, observed.into(), None)
+    pub(super) fn not_verifiable(observed: impl Into<String>) -> Self {
+        Self::new(Outcome::NotVerifiable, observed.into(), None)
     }
 
     pub(super) fn warning(observed: impl Into<String>, remedy: &'static str) -> Self {
@@ -107,8 +109,17 @@ pub const CHECKS: [&str; 14] = [
     "data-plane",
 ];
 
-/// The checks that may be unknown. The first is always unknown, and a rotation does not require the permission to read quotas.
+/// The checks that may remain unknown: only a rotation shows the first, and none requires the permission to read quotas.
 const MAY_BE_UNKNOWN: [&str; 2] = ["create-permission", "quota"];
+
+/// The checks that were not run, and why.
+#[derive(Clone, Debug, Serialize)]
+pub struct NotRun {
+    /// Their names.
+    pub checks: Vec<&'static str>,
+    /// The reason.
+    pub reason: String,
+}
 
 /// The report on one secret.
 #[derive(Clone, Debug, Serialize)]
@@ -117,8 +128,11 @@ pub struct Report {
     pub secret: String,
     /// The worst outcome. If a check may be unknown, `unknown` counts as `ok`.
     pub verdict: Outcome,
-    /// One check for each of [`CHECKS`], in their order.
+    /// The checks that were run, in the order of [`CHECKS`].
     pub checks: Vec<Check>,
+    /// The rest of [`CHECKS`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_run: Option<NotRun>,
 }
 
 impl Report {
@@ -128,12 +142,13 @@ impl Report {
             secret: secret.to_owned(),
             verdict: Outcome::Ok,
             checks: Vec::new(),
+            not_run: None,
         }
     }
 
     /// Adds what the check `name` found.
     pub(super) fn add(&mut self, name: &'static str, finding: Finding) {
-        if finding.outcome != Outcome::Unknown || !MAY_BE_UNKNOWN.contains(&name) {
+        if finding.outcome > Outcome::Unknown || !MAY_BE_UNKNOWN.contains(&name) {
             self.verdict = self.verdict.max(finding.outcome);
         }
         self.checks.push(Check { name, finding });
@@ -147,22 +162,33 @@ impl Report {
     ) -> Option<T> {
         let (required, finding) = match result {
             Ok((required, finding)) => (Some(required), finding),
-            Err(finding) => (None, finding),
+            Err(finding) => {
+                self.stop(format!("they require `{name}`"));
+                (None, finding)
+            }
         };
         self.add(name, finding);
         required
     }
 
-    /// Adds the checks that follow the last one as unknown.
+    /// Sets why the checks that will be missing were not run.
+    pub(super) fn stop(&mut self, reason: String) {
+        let checks = Vec::new();
+        self.not_run = Some(NotRun { checks, reason });
+    }
+
+    /// Adds the names of the checks that were not run.
     pub(super) fn complete(mut self) -> Self {
-        for name in CHECKS.into_iter().skip(self.checks.len()) {
-            let observed = "not checked because an earlier check did not succeed";
-            self.add(name, Finding::unknown(observed));
+        let run = self.checks.len();
+        let names = CHECKS.get(run..).unwrap_or_default();
+        self.not_run = self.not_run.filter(|_| !names.is_empty());
+        if let Some(not_run) = &mut self.not_run {
+            not_run.checks = names.to_vec();
         }
         self
     }
 
-    /// Logs the warnings, the failed checks and the verdict.
+    /// Logs the checks that require attention, those that were not run, and the verdict.
     pub fn log(&self) {
         for check in &self.checks {
             let Finding {
@@ -170,13 +196,15 @@ impl Report {
                 observed,
                 remedy,
             } = &check.finding;
-            if matches!(outcome, Outcome::Warning | Outcome::Failed) {
+            if *outcome >= Outcome::Unknown {
                 tracing::warn!(check = check.name, check_outcome = %outcome, observed, remedy, "preflight check");
             }
         }
         let outcomes = self.checks.iter().map(|check| check.finding.outcome);
         let count = |outcome| outcomes.clone().filter(|other| *other == outcome).count();
         let (failed, warnings) = (count(Outcome::Failed), count(Outcome::Warning));
-        tracing::info!(verdict = %self.verdict, failed, warnings, "preflight report");
+        let not_run = self.not_run.as_ref();
+        let not_run = not_run.map(|rest| format!("{}: {}", rest.checks.join(", "), rest.reason));
+        tracing::info!(verdict = %self.verdict, failed, warnings, not_run, "preflight report");
     }
 }

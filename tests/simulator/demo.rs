@@ -212,14 +212,16 @@ impl Demo {
         println!("{}\n", report.secret);
         for check in &report.checks {
             let finding = &check.finding;
-            let outcome = format!("{:?}", finding.outcome).to_lowercase();
-            println!("{outcome:<8} {:<22} {}", check.name, finding.observed);
+            let outcome = finding.outcome.to_string();
+            println!("{outcome:<14} {:<22} {}", check.name, finding.observed);
             if let Some(remedy) = finding.remedy {
-                println!("{:<31} → {remedy}", "");
+                println!("{:<37} → {remedy}", "");
             }
         }
-        let verdict = format!("{:?}", report.verdict).to_lowercase();
-        println!("\nverdict: {verdict}");
+        if let Some(rest) = &report.not_run {
+            println!("not run        {}: {}", rest.checks.join(", "), rest.reason);
+        }
+        println!("\nverdict: {}", report.verdict);
         report.verdict < Outcome::Failed
     }
 

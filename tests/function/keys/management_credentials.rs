@@ -310,7 +310,7 @@ async fn an_invalid_admin_secret_is_named_in_the_error() {
     for (admin, error_type) in [
         (missing, "SecretsManagerRejected"),
         (without_key.as_str(), "InvalidAdminSecretValue"),
-        (binary.as_str(), "InvalidSecretValue"),
+        (binary.as_str(), "InvalidAdminSecretValue"),
     ] {
         world.name_admin_secret("metadata", admin);
 

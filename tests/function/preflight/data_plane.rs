@@ -12,11 +12,15 @@ pub(super) const CASES: &[Case] = &[
         ..CASE
     },
     Case {
-        name: "an endpoint that is not probed",
+        name: "a Flink endpoint before a key exists",
         check: "endpoint",
-        observed: "KEY_VERIFICATION=control-plane",
-        arrange: |world| world.set_variable("KEY_VERIFICATION", "control-plane"),
-        ..CASE
+        outcome: NotVerifiable,
+        observed: "until a key exists",
+        setting: Setting {
+            key_type: KeyType::Flink,
+            ..INITIAL_KEY
+        },
+        arrange: |world| respond(world, lists_keys, empty_list()),
     },
     Case {
         name: "an endpoint on a domain that is not allowed",
@@ -103,17 +107,20 @@ pub(super) const CASES: &[Case] = &[
         ..CASE
     },
     Case {
-        name: "a key that cannot be probed",
+        name: "a rate limited probe",
         check: "data-plane",
         outcome: Unknown,
-        observed: "unreachable",
-        arrange: advertise_unreachable_url,
+        observed: "rate limited",
+        arrange: |world| {
+            world.time_limit = Duration::from_secs(5);
+            respond(world, is_probe, Response::empty(429));
+        },
         ..CASE
     },
     Case {
         name: "no key yet",
         check: "data-plane",
-        outcome: Unknown,
+        outcome: NotVerifiable,
         observed: "no key to verify",
         setting: INITIAL_KEY,
         ..CASE

@@ -9,7 +9,7 @@ use simulator::{CurrentKeyGuarantee, Request, Response, SecretValue};
 
 use super::*;
 
-use Checked::{Failed, Ok as Fine, Unknown, Warning};
+use Checked::{Failed, NotVerifiable, Ok as Fine, Unknown, Warning};
 
 /// A condition, and what one check finds.
 #[derive(Clone, Copy)]
@@ -74,8 +74,7 @@ async fn every_check_reports_what_it_observed_and_what_to_do() {
 
         let report = world.preflight().await;
 
-        let names: Vec<&str> = report.checks.iter().map(|check| check.name).collect();
-        assert_eq!(names, CHECKS, "{name}");
+        assert_eq!(names(&report), CHECKS, "{name}");
         let mut checks = report.checks.iter();
         let check = checks.find(|check| check.name == case.check).unwrap();
         let finding = &check.finding;
@@ -86,10 +85,94 @@ async fn every_check_reports_what_it_observed_and_what_to_do() {
         let has_remedy = finding.remedy.is_some();
         assert!(has_remedy || !requires_action, "{name}: {report:#?}");
         let may_be_unknown = ["create-permission", "quota"].contains(&case.check);
-        if requires_action || (case.outcome == Unknown && !may_be_unknown) {
+        if requires_action || !may_be_unknown {
             assert!(report.verdict >= case.outcome, "{name}: {report:#?}");
         }
+        let is_green = report.verdict < Unknown;
+        let output = json!(report).to_string();
+        assert!(!is_green || !output.contains("403"), "{name}: {output}");
     }
+}
+
+/// Returns the names of the checks that were run, and then of the others.
+fn names(report: &Report) -> Vec<&str> {
+    let run = report.checks.iter().map(|check| check.name);
+    let not_run = report.not_run.iter().flat_map(|rest| &rest.checks);
+    run.chain(not_run.copied()).collect()
+}
+
+/// A condition, the verdict, the number of checks that are run, and why the others are not.
+type Stopped = (fn(&mut World), Checked, usize, &'static str);
+
+const STOPPED: [Stopped; 5] = [
+    (
+        |world| "orders/missing".clone_into(&mut world.arn),
+        Failed,
+        1,
+        "they require `secret`",
+    ),
+    (
+        |world| world.change_value(|value| value["resourceId"] = json!("lkx-orders")),
+        Failed,
+        6,
+        "they require `key-type`",
+    ),
+    (
+        keys::delete_current_key,
+        Failed,
+        12,
+        "they require `current-key`",
+    ),
+    (
+        |world| world.set_advertised_url(&world.simulator.unreachable_url()),
+        Failed,
+        13,
+        "they require `endpoint`",
+    ),
+    (
+        |world| world.set_variable("KEY_VERIFICATION", "control-plane"),
+        Fine,
+        12,
+        "KEY_VERIFICATION=control-plane skips them",
+    ),
+];
+
+#[tokio::test]
+async fn one_reason_is_reported_for_all_checks_that_are_not_run() {
+    for (arrange, verdict, run, reason) in STOPPED {
+        let mut world = World::new(KAFKA_WITH_ADMIN_SECRET).await;
+        arrange(&mut world);
+
+        let (report, lines) = telemetry::logs::logged(async {
+            let report = world.preflight().await;
+            report.log();
+            report
+        })
+        .await;
+
+        assert_eq!(report.verdict, verdict, "{report:#?}");
+        assert_eq!(names(&report), CHECKS, "{report:#?}");
+        assert_eq!(report.checks.len(), run, "{report:#?}");
+        let not_run = json!({"checks": CHECKS[run..], "reason": reason});
+        assert_eq!(json!(report)["not_run"], not_run);
+        let line = lines.iter().rfind(|line| is_report(line)).unwrap();
+        let not_run = format!("{}: {reason}", CHECKS[run..].join(", "));
+        assert_eq!(line["not_run"], not_run);
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_of_a_resource_scoped_key_without_an_admin_secret_sends_no_request_to_confluent()
+ {
+    let world = World::new(SELF_ROTATION).await;
+
+    let report = world.preflight().await;
+
+    assert_eq!(report.verdict, Failed, "{report:#?}");
+    assert_eq!(
+        world.count(|request| request.service != Service::SecretsManager),
+        0
+    );
 }
 
 #[test]
@@ -98,11 +181,12 @@ fn every_check_has_a_case_for_each_of_its_outcomes() {
     for check in CHECKS {
         let outcomes = match check {
             "key-type" | "management-credentials" => &[Fine, Failed][..],
+            "current-key" => &[Fine, Warning, Failed, Unknown],
             "orphaned-keys" => &[Fine, Warning],
             "rotation" | "labels" | "value" | "key-copies" => &[Fine, Warning, Failed],
             "secret" | "control-plane-access" => &[Fine, Failed, Unknown],
-            "create-permission" => &[Unknown],
-            _ => &[Fine, Warning, Failed, Unknown],
+            "create-permission" => &[NotVerifiable],
+            _ => &[Fine, NotVerifiable, Unknown, Warning, Failed],
         };
         for outcome in outcomes {
             assert!(has(check, *outcome), "{check} {outcome:?}");
@@ -174,9 +258,9 @@ async fn a_preflight_of_every_key_type_agrees_with_the_rotation() {
 
         let report = world.preflight().await;
 
-        // Whether the resource accepts an initial key is unknown until the key exists.
+        // No resource accepts an initial key before the key exists.
         let best = match setting.mode {
-            Mode::InitialKey => Unknown,
+            Mode::InitialKey => NotVerifiable,
             Mode::Admin | Mode::SelfRotation => Fine,
         };
         assert_eq!(report.verdict, best, "{setting:?}: {report:#?}");
@@ -199,8 +283,8 @@ async fn a_preflight_requires_no_token_and_a_failed_check_is_not_an_error() {
     assert_eq!(report["checks"][0]["outcome"], "failed");
     let observed = report["checks"][0]["observed"].as_str().unwrap();
     assert!(observed.contains("ResourceNotFoundException"), "{observed}");
-    assert_eq!(report["checks"][1]["outcome"], "unknown");
-    assert_eq!(report["checks"][1].get("remedy"), None);
+    assert_eq!(report["checks"].as_array().unwrap().len(), 1);
+    assert_eq!(report["not_run"]["checks"][0], "rotation");
 }
 
 #[tokio::test]

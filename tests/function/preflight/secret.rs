@@ -255,11 +255,45 @@ pub(super) const CASES: &[Case] = &[
         ..CASE
     },
     Case {
-        name: "self-rotation of a resource-scoped API key",
+        name: "a resource-scoped API key as admin key",
         check: "control-plane-access",
         outcome: Failed,
         observed: "Cluster API Key",
+        arrange: |world| {
+            let resource = Some("lkc-orders");
+            let key = world.simulator.add_key(ADMIN, resource, Some(ENVIRONMENT));
+            let admin = world.simulator.add_admin_secret("scoped", &key);
+            world.change_value(|value| value["adminSecretArn"] = json!(admin));
+        },
+        ..CASE
+    },
+    Case {
+        name: "self-rotation of a resource-scoped API key",
+        check: "management-credentials",
+        outcome: Failed,
+        observed: "is a resource-scoped API key (kafka)",
         setting: SELF_ROTATION,
+        ..CASE
+    },
+    Case {
+        name: "self-rotation of a Global API key",
+        check: "management-credentials",
+        observed: "Confluent does not document whether a Global API key can manage keys",
+        setting: Setting {
+            key_type: KeyType::Global,
+            ..SELF_ROTATION
+        },
+        ..CASE
+    },
+    Case {
+        name: "a partial ARN of an admin secret",
+        check: "management-credentials",
+        outcome: Failed,
+        observed: "the six random characters",
+        arrange: |world| {
+            let partial = "arn:aws:secretsmanager:us-east-1:123456789012:secret:admin";
+            world.change_value(|value| value["adminSecretArn"] = json!(partial));
+        },
         ..CASE
     },
     Case {
@@ -273,8 +307,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "any credentials that can list keys",
         check: "create-permission",
-        outcome: Unknown,
-        observed: "without creating a key",
+        outcome: NotVerifiable,
+        observed: "only a rotation shows it",
         ..CASE
     },
 ];

@@ -14,7 +14,8 @@ const CASES: &[Case] = &[
         message: "Confluent Cloud rejected key MANAGEMENT in a request to list the owner's API keys: HTTP 401, invalid \
                   API key: make sure you're using a Cloud API Key and not a Cluster API Key: \
                   https://docs.confluent.io/cloud/current/api.html#section/Authentication (request ID ID). Name an \
-                  admin secret with a Cloud API key: adminSecretArn in the secret, or ADMIN_SECRET_ARN",
+                  admin secret with a Cloud API key (template parameter AdminSecretArn), or store a Cloud API key in the one \
+                  that is named",
         ..CASE
     },
     Case {
@@ -25,17 +26,19 @@ const CASES: &[Case] = &[
         },
         error: "ConfluentUnauthenticated",
         message: "Confluent Cloud rejected key MANAGEMENT in a request to list the owner's API keys: HTTP 401, \
-                  Unauthorized (request ID ID). Correct this key in the secret that contains it, or store another if \
-                  it was deleted",
+                  Unauthorized (request ID ID). Correct this key in the secret that contains it, or store another \
+                  Cloud API key if it was deleted",
         ..CASE
     },
     Case {
         name: "an admin key without a role",
         arrange: |world| world.grant_admin(&[]),
         error: "CurrentKeyNotOfOwner",
-        message: "could not confirm that the current key CURRENT is an API key of sa-orders: Confluent Cloud lists no keys \
-                  of this owner for the management credentials. Correct serviceAccountId, or grant the management credentials' owner \
-                  ResourceOwner",
+        message: "could not confirm that the current key CURRENT is an API key of sa-orders: Confluent Cloud shows neither this \
+                  key nor any key of this owner to the management credentials: they have no role for this owner, or the key has \
+                  another owner or was deleted. Look up the key's owner in Confluent Cloud. If it is another one, correct \
+                  serviceAccountId. If it is this one, grant the management credentials' owner ResourceOwner on this service \
+                  account",
         ..CASE
     },
     Case {
@@ -43,8 +46,8 @@ const CASES: &[Case] = &[
         arrange: |world| respond(world, creates_a_key, Response::confluent_forbidden()),
         error: "ConfluentForbidden",
         message: "Confluent Cloud denied key MANAGEMENT permission to create an API key: HTTP 403, code \
-                  forbidden_access, Forbidden Access (request ID ID). Unless the object was deleted, grant the \
-                  management credentials' owner ResourceOwner",
+                  forbidden_access, Forbidden Access (request ID ID). Check that serviceAccountId is correct and that it and \
+                  the key exist. Only if so, grant the management credentials' owner ResourceOwner on this service account",
         ..CASE
     },
     Case {
@@ -65,8 +68,30 @@ const CASES: &[Case] = &[
             world.change_value(|value| value["adminSecretArn"] = json!(other));
         },
         error: "SecretsManagerRejected",
-        message: "Secrets Manager rejected GetSecretValue for ADMIN: ResourceNotFoundException, Secrets Manager can't \
+        message: "could not read the admin secret: Secrets Manager rejected GetSecretValue for ADMIN: ResourceNotFoundException, Secrets Manager can't \
                   find the specified secret. Check the ARN: the secret must exist in the function's Region",
+        ..CASE
+    },
+    Case {
+        name: "a partial ARN of the admin secret",
+        arrange: |world| {
+            let arn = admin_secret(world).unwrap();
+            world.change_value(|value| value["adminSecretArn"] = json!(arn[..arn.len() - 7]));
+        },
+        error: "InvalidAdminSecretArn",
+        message: "adminSecretArn or masterarn in the secret is not the complete ARN of a secret, with the hyphen and the six \
+                  random characters at its end. Copy the ARN from DescribeSecret",
+        ..CASE
+    },
+    Case {
+        name: "a binary admin secret",
+        arrange: |world| {
+            let binary = world.simulator.add_binary_secret("admin/bytes", b"\x00");
+            world.change_value(|value| value["adminSecretArn"] = json!(binary));
+        },
+        error: "InvalidAdminSecretValue",
+        message: "could not read the admin secret: the value of ADMIN is binary (SecretBinary). Store the value as a string \
+                  (SecretString)",
         ..CASE
     },
     Case {
@@ -101,7 +126,13 @@ async fn self_rotation_of_a_resource_scoped_api_key_requires_an_admin_secret() {
     let error = world.step("createSecret").await.unwrap_err();
 
     let message = with_placeholders(&world, &error.error_message);
-    let expected = "Confluent Cloud rejected key CURRENT in a request to list the owner's API keys: HTTP 401, [..]. \
-                    Name an admin secret with a Cloud API key: adminSecretArn in the secret, or ADMIN_SECRET_ARN";
-    assert!(matches(&message, expected), "{message}");
+    let expected = "the secret's own key is a resource-scoped API key (kafka), which cannot authenticate to the control plane of \
+                    Confluent Cloud, and no admin secret is configured. Name an admin secret with a Cloud API key: in the \
+                    template parameter AdminSecretArn, or in adminSecretArn of the secret and in OtherAdminSecretArns";
+    assert_eq!(error.error_type, "AdminSecretRequired");
+    assert_eq!(message, expected);
+    assert_eq!(
+        world.count(|request| request.service != Service::SecretsManager),
+        0
+    );
 }

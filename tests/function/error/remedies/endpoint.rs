@@ -8,8 +8,8 @@ const CASES: &[Case] = &[
         arrange: |world| set_field(world, "endpoint", "https://kafka.example"),
         error: "EndpointNotAllowed",
         message: "`endpoint` in the secret is not allowed: credentials are not sent to kafka.example because its \
-                  domain is not in the list of allowed domains. Correct `endpoint`, or add a domain that you trust to \
-                  ALLOWED_ENDPOINT_DOMAINS",
+                  domain is not in the list of allowed domains. Correct `endpoint`, or, if the domain is your own, add it \
+                  to ALLOWED_ENDPOINT_DOMAINS",
         ..CASE
     },
     Case {
@@ -21,7 +21,7 @@ const CASES: &[Case] = &[
         error: "EndpointNotAllowed",
         message: "`endpoint` in the secret is not allowed: credentials are not sent to \
                   pkc-1.eu-west-1.aws.confluent.cloud:9092 because its port is not 443. Set `endpoint` in the secret to \
-                  https://HOST",
+                  the resource's REST endpoint, https://HOST, or remove it",
         ..CASE
     },
     Case {
@@ -30,7 +30,7 @@ const CASES: &[Case] = &[
         error: "EndpointUnreachable",
         message: "could not verify the current key CURRENT: its endpoint is unreachable (could not connect to \
                   127.0.0.1:1: [..]). Connect the function to a network with a route to the endpoint and DNS for its \
-                  host name",
+                  host name. If it has them, check security groups, firewalls and HTTPS_PROXY",
         ..CASE
     },
     Case {
@@ -38,7 +38,7 @@ const CASES: &[Case] = &[
         arrange: |world| respond(world, is_probe, Response::empty(403)),
         error: "EndpointAcceptsAnyCredential",
         message: "could not verify the key CURRENT: its endpoint does not reject a wrong secret with HTTP 401. If this \
-                  persists, check for a firewall, a proxy and Confluent's IP filters, or correct `endpoint` in the \
+                  persists, check for a firewall, a proxy (HTTPS_PROXY) and Confluent's IP filters, or correct `endpoint` in the \
                   secret",
         ..CASE
     },
@@ -50,7 +50,7 @@ const CASES: &[Case] = &[
         },
         error: "CurrentKeyNotAccepted",
         message: "could not verify the current key CURRENT: the last probe was inconclusive (HTTP 200 without JSON). If this \
-                  persists, check for a firewall, a proxy and Confluent's IP filters, or correct `endpoint` in the \
+                  persists, check for a firewall, a proxy (HTTPS_PROXY) and Confluent's IP filters, or correct `endpoint` in the \
                   secret",
         ..CASE
     },
@@ -59,8 +59,8 @@ const CASES: &[Case] = &[
         arrange: |world| world.grant_admin(&[Role::ResourceOwnerOf(OWNER.to_owned())]),
         error: "EndpointNotFound",
         message: "could not look up the resource's endpoint: Confluent Cloud denied key MANAGEMENT permission to look \
-                  up the resource's endpoint: HTTP [..]. Correct resourceId or environmentId, add `endpoint`, or grant \
-                  the credentials' owner Operator",
+                  up the resource's endpoint: HTTP [..]. Correct resourceId and environmentId. If they are correct, the \
+                  management credentials cannot look up the resource: add its `endpoint` to the secret",
         ..CASE
     },
 ];

@@ -23,7 +23,7 @@ const CASES: &[Case] = &[
         name: "a typo in the owner's ID",
         arrange: |world| set_field(world, "serviceAccountId", "sa-order"),
         error: "CurrentKeyNotOfOwner",
-        message: "could not confirm that the current key CURRENT is an API key of sa-order: it has another owner. Correct \
+        message: "could not confirm that the current key CURRENT is an API key of sa-order: it is a key of sa-orders. Correct \
                   apiKey and apiSecret, or serviceAccountId",
         ..CASE
     },
@@ -48,7 +48,7 @@ const CASES: &[Case] = &[
         step: "testSecret",
         error: "EndpointAcceptsAnyCredential",
         message: "could not verify the key PENDING: its endpoint does not reject a wrong secret with HTTP 401. If this \
-                  persists, check for a firewall, a proxy and Confluent's IP filters, or correct `endpoint` in the \
+                  persists, check for a firewall, a proxy (HTTPS_PROXY) and Confluent's IP filters, or correct `endpoint` in the \
                   secret",
     },
     Case {

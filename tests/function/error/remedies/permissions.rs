@@ -16,7 +16,9 @@ const CASES: &[Case] = &[
         },
         error: "SecretsManagerRejected",
         message: "Secrets Manager denied GetSecretValue for SECRET: AccessDeniedException, Access to KMS is not \
-                  allowed. Enable the KMS key; allow kms:Decrypt and kms:GenerateDataKey in its policy and the role's",
+                  allowed. Enable the KMS key, or cancel its deletion. If it is enabled, its policy and the role's (template \
+                  parameters SecretKmsKeyArns and AdminSecretKmsKeyArns) must allow kms:Decrypt and, except for admin \
+                  secrets, kms:GenerateDataKey",
         ..CASE
     },
     Case {
@@ -27,8 +29,9 @@ const CASES: &[Case] = &[
         },
         error: "SecretsManagerRejected",
         message: "Secrets Manager rejected GetSecretValue for SECRET: DecryptionFailure, Secrets Manager can't decrypt \
-                  the protected secret text using the provided KMS key. Enable the KMS key; allow kms:Decrypt and \
-                  kms:GenerateDataKey in its policy and the role's",
+                  the protected secret text using the provided KMS key. Enable the KMS key, or cancel its deletion. If it is \
+                  enabled, its policy and the role's (template parameters SecretKmsKeyArns and AdminSecretKmsKeyArns) must \
+                  allow kms:Decrypt and, except for admin secrets, kms:GenerateDataKey",
         ..CASE
     },
     Case {
@@ -41,8 +44,8 @@ const CASES: &[Case] = &[
         message: "Secrets Manager denied PutSecretValue for SECRET: AccessDeniedException, User: \
                   arn:aws:sts::123456789012:assumed-role/rotation/function is not authorized to perform: \
                   secretsmanager:PutSecretValue on resource: orders because no identity-based policy allows the \
-                  secretsmanager:PutSecretValue action. Change the role's policy to allow it; \
-                  AllowRotationLambdaArn must be exactly the rotation function's ARN",
+                  secretsmanager:PutSecretValue action. Check that the secret's name starts with one of the template's \
+                  SecretPrefixes, and that its rotation names exactly the function's ARN, without an alias or a version",
         ..CASE
     },
     Case {
@@ -57,11 +60,11 @@ const CASES: &[Case] = &[
             respond(world, reads_admin_secret, denied);
         },
         error: "SecretsManagerRejected",
-        message: "Secrets Manager denied GetSecretValue for ADMIN: AccessDeniedException, User: \
+        message: "could not read the admin secret: Secrets Manager denied GetSecretValue for ADMIN: AccessDeniedException, User: \
                   arn:aws:sts::123456789012:assumed-role/rotation/function is not authorized to perform: \
                   secretsmanager:GetSecretValue because no identity-based policy allows the \
-                  secretsmanager:GetSecretValue action. Change the role's policy to allow it; \
-                  AllowRotationLambdaArn must be exactly the rotation function's ARN",
+                  secretsmanager:GetSecretValue action. Set the template parameter AdminSecretArn to this ARN or, if \
+                  secrets name their admin secrets, add it to OtherAdminSecretArns",
         ..CASE
     },
 ];
@@ -69,10 +72,15 @@ const CASES: &[Case] = &[
 /// The types of policies that IAM's messages name, and the remedies.
 ///
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
-const POLICIES: [(&str, &str); 5] = [
+const POLICIES: [(&str, &str); 6] = [
     (
         "identity-based policy",
-        "Change the role's policy to allow it; AllowRotationLambdaArn must be exactly the rotation function's ARN",
+        "Check that the secret's name starts with one of the template's SecretPrefixes, and that its rotation names exactly the \
+         function's ARN, without an alias or a version",
+    ),
+    (
+        "resource control policy",
+        "Change the resource control policy to allow it",
     ),
     (
         "VPC endpoint policy",
@@ -125,7 +133,8 @@ async fn the_remedy_of_a_denial_names_the_policy_whatever_the_name_of_the_secret
     let operation = "GetSecretValue";
     for (policy, remedy) in POLICIES {
         let implicit = format!("because no {policy} allows the secretsmanager:{operation} action");
-        let explicit = format!("with an explicit deny in a {policy}");
+        let article = if policy.starts_with('i') { "an" } else { "a" };
+        let explicit = format!("with an explicit deny in {article} {policy}");
         for (name, reason) in NAMES
             .iter()
             .flat_map(|name| [(name, &implicit), (name, &explicit)])
@@ -139,7 +148,57 @@ async fn the_remedy_of_a_denial_names_the_policy_whatever_the_name_of_the_secret
             let error = world.step_error("createSecret", reason).await;
 
             let message = error.error_message;
+            let is_denied_by_role = reason.contains("deny in an identity-based policy");
+            let remedy = if is_denied_by_role {
+                REMOVE_DENY
+            } else {
+                remedy
+            };
             assert!(message.ends_with(&format!(". {remedy}")), "{message}");
         }
+    }
+}
+
+const REMOVE_DENY: &str = "Remove the deny from the role's policies";
+
+/// Rejections because of the KMS key.
+const KMS_REJECTIONS: [(&str, &str); 7] = [
+    (ACCESS_DENIED, "Access to kms is not allowed"),
+    (
+        ACCESS_DENIED,
+        "User: arn:aws:sts::123456789012:assumed-role/rotation/function is not authorized to perform: KMS:Decrypt on resource: \
+         arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111 because no resource-based policy allows \
+         the kms:Decrypt action",
+    ),
+    (
+        ACCESS_DENIED,
+        "The ciphertext refers to a KMS key that does not exist",
+    ),
+    (
+        "InvalidRequestException",
+        "You can't access a secret that is encrypted with an AWS KMS key that is pending deletion",
+    ),
+    (
+        "InvalidRequestException",
+        "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111 is pending deletion.",
+    ),
+    ("KMSInvalidStateException", "It is pending deletion."),
+    ("EncryptionFailure", "It is disabled."),
+];
+
+#[tokio::test]
+async fn the_remedy_of_a_rejection_because_of_the_kms_key_names_it() {
+    let world = World::new(Setting::default()).await;
+    for (code, message) in KMS_REJECTIONS {
+        let rejection = Response::aws_error(400, code, message);
+        let operation = is_operation("GetSecretValue");
+        world.simulator.respond_with(1, operation, rejection);
+
+        let error = world.step_error("createSecret", message).await;
+
+        let message = error.error_message;
+        let remedy = ". Enable the KMS key, or cancel its deletion. If it is enabled, ";
+        assert!(message.contains(remedy), "{code}: {message}");
+        assert!(!message.contains("restore"), "{code}: {message}");
     }
 }

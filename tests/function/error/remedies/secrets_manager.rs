@@ -56,6 +56,17 @@ const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        name: "a page of a proxy",
+        arrange: |world| {
+            let page = Response::new(403, "text/html", "<html>Blocked</html>");
+            respond(world, is_operation("DescribeSecret"), page);
+        },
+        error: "SecretsManagerRejected",
+        message: "Secrets Manager rejected DescribeSecret for SECRET: no code, no message[..]. A proxy or a firewall probably \
+                  responded: check HTTPS_PROXY, NO_PROXY and AWS_ENDPOINT_URL_SECRETS_MANAGER",
+        ..CASE
+    },
+    Case {
         name: "an error of Secrets Manager",
         arrange: |world| {
             let failure = Response::aws_error(500, "InternalServiceError", "It failed.");
