@@ -16,16 +16,14 @@ mod rotation;
 mod secrets;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
 
 pub use self::logs::FunctionLog;
-use self::rotation::Job;
 pub(crate) use self::secrets::marked_for_deletion;
 use crate::Simulator;
 use crate::http::request::{HttpRequest, Service};
@@ -39,11 +37,8 @@ use crate::state::State;
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>
 pub const USER_ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
 
-/// The response of the function to one event.
-pub type Invocation = Pin<Box<dyn Future<Output = Result<Value, FunctionError>> + Send>>;
-
 /// The function's stack.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Stack {
     /// The name of the stack.
     pub name: String,
@@ -51,8 +46,16 @@ pub struct Stack {
     pub function_arn: String,
     /// The outputs of the template.
     pub outputs: BTreeMap<String, String>,
-    /// Invokes the function.
-    pub invoke: Arc<dyn Fn(Value) -> Invocation + Send + Sync>,
+}
+
+/// A job of the function that a user starts.
+enum Job {
+    /// An invocation, and the channel for its response.
+    Invoke(Value, oneshot::Sender<Result<Value, FunctionError>>),
+    /// The four steps of a rotation.
+    Rotate { arn: String, token: String },
+    /// Only `testSecret`, on a copy of the current value.
+    TestConfiguration { arn: String, token: String },
 }
 
 /// What a user's requests have changed in the account, apart from the secrets.
@@ -61,10 +64,10 @@ pub(crate) struct Account {
     pub(crate) stack: Option<Stack>,
     /// The URL of the listener, once it runs.
     url: Option<String>,
-    /// The rotations that have not started.
+    /// The jobs of the function that have not started.
     jobs: VecDeque<Job>,
-    /// Number of rotations that have not ended.
-    running_rotations: usize,
+    /// Number of jobs that have not ended.
+    unfinished_jobs: usize,
     log: FunctionLog,
 }
 
@@ -142,9 +145,44 @@ impl Simulator {
         self.state().account.log.clone()
     }
 
-    /// Waits until no rotation runs in the background.
-    pub async fn rotations_finished(&self) {
-        while self.state().account.running_rotations > 0 {
+    /// Runs the rotations and invocations that users start, one after the other, until it is dropped.
+    ///
+    /// They are not tasks of their own, because the future of an invocation cannot be sent to another thread.
+    pub async fn run_jobs(&self, invoke: &impl AsyncFn(Value) -> Result<Value, FunctionError>) {
+        loop {
+            let next = self.state().account.jobs.pop_front();
+            match next {
+                Some(job) => {
+                    self.run(job, invoke).await;
+                    self.state().account.unfinished_jobs -= 1;
+                }
+                None => self.wait_for_change().await,
+            }
+        }
+    }
+
+    async fn run(&self, job: Job, invoke: &impl AsyncFn(Value) -> Result<Value, FunctionError>) {
+        let step = async |event| {
+            let response = invoke(event).await;
+            response.map(|_| ()).map_err(|error| error.message)
+        };
+        match job {
+            Job::Invoke(event, reply) => {
+                // An error means that the caller no longer waits.
+                let _ = reply.send(invoke(event).await);
+            }
+            Job::Rotate { arn, token } => {
+                self.run_rotation(&arn, &token, &step).await;
+            }
+            Job::TestConfiguration { arn, token } => {
+                self.run_configuration_test(&arn, &token, &step).await;
+            }
+        }
+    }
+
+    /// Waits until no rotation and no invocation runs.
+    pub async fn jobs_finished(&self) {
+        while self.state().account.unfinished_jobs > 0 {
             self.wait_for_change().await;
         }
     }
@@ -152,6 +190,13 @@ impl Simulator {
     #[expect(clippy::disallowed_methods, reason = "not the function's wait")]
     async fn wait_for_change(&self) {
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+impl Account {
+    fn add_job(&mut self, job: Job) {
+        self.unfinished_jobs += 1;
+        self.jobs.push_back(job);
     }
 }
 

@@ -43,7 +43,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-pub use self::account::{Attributes, FunctionLog, Invocation, Stack, USER_ACCESS_KEY_ID};
+pub use self::account::{Attributes, FunctionLog, Stack, USER_ACCESS_KEY_ID};
 pub use self::confluent::api_key::{ApiKey, KeyType};
 pub use self::confluent::created_at::timestamp;
 pub use self::confluent::endpoints::Resource;

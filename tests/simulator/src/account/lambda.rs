@@ -1,8 +1,9 @@
 //! Lambda: `Invoke`.
 
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
-use super::error;
+use super::{Job, error};
 use crate::Simulator;
 use crate::http::request::HttpRequest;
 use crate::http::response::Response;
@@ -14,9 +15,11 @@ pub(super) async fn respond(
     simulator: &Simulator,
     request: &HttpRequest,
 ) -> Result<Response, Response> {
-    let (stack, event) = invocation(simulator, request)?;
-    let response = (stack.invoke)(event).await;
-    let (body, error) = match response {
+    let (reply, response) = oneshot::channel();
+    let event = event(simulator, request)?;
+    simulator.state().account.add_job(Job::Invoke(event, reply));
+    let response = response.await;
+    let (body, error) = match response.expect("the test runs the jobs") {
         Ok(body) => (body, None),
         Err(error) => (
             json!({ "errorType": error.error_type, "errorMessage": error.message }),
@@ -30,11 +33,8 @@ pub(super) async fn respond(
     })
 }
 
-/// Returns the function that the path names, and the event.
-fn invocation(
-    simulator: &Simulator,
-    request: &HttpRequest,
-) -> Result<(super::Stack, Value), Response> {
+/// Returns the event for the function that the path names.
+fn event(simulator: &Simulator, request: &HttpRequest) -> Result<Value, Response> {
     let mut state = simulator.state();
     "a user's Invoke".clone_into(&mut state.current_request);
     let segments = request.segments();
@@ -55,16 +55,14 @@ fn invocation(
         return Err(state.violation_response("only RequestResponse is supported"));
     }
     let is_named = |arn: &str| arn == name || arn.ends_with(&format!(":function:{name}"));
-    let stack = state.account.stack.clone();
-    let stack = stack
-        .filter(|stack| is_named(&stack.function_arn))
-        .ok_or_else(|| {
-            let message = format!("Function not found: {name}");
-            Response::aws_error(404, "ResourceNotFoundException", &message)
-        })?;
-    let event = serde_json::from_slice(&request.body).map_err(|_| {
+    let stack = state.account.stack.as_ref();
+    if !stack.is_some_and(|stack| is_named(&stack.function_arn)) {
+        let message = format!("Function not found: {name}");
+        let error_type = "ResourceNotFoundException";
+        return Err(Response::aws_error(404, error_type, &message));
+    }
+    serde_json::from_slice(&request.body).map_err(|_| {
         let message = "Could not parse request body into json";
         error("InvalidRequestContentException", message)
-    })?;
-    Ok((stack, event))
+    })
 }

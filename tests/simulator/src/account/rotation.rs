@@ -2,22 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Body, Call, Stack, error, named, string};
+use super::{Body, Call, Job, error, named, string};
 use crate::Simulator;
 use crate::http::response::Response;
 use crate::state::State;
 
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotationRulesType.html>
 const MAX_DAYS: u64 = 1000;
-
-/// A rotation that runs in the background.
-pub(crate) struct Job {
-    arn: String,
-    token: String,
-    stack: Stack,
-    /// Whether only `testSecret` runs, on a copy of the current value.
-    tests_configuration: bool,
-}
 
 /// Configures rotation, and starts one.
 ///
@@ -31,21 +22,33 @@ pub(super) fn rotate(simulator: &Simulator, arn: &str, call: &Call) -> Result<Re
     if state.secrets[arn].versions.contains_key(token) {
         return Ok(named(&state, arn, json!({ "VersionId": token })));
     }
-    let stack = configure(&mut state, arn, call.body)?;
+    configure(&mut state, arn, call.body)?;
     let incomplete = state.secrets[arn].pending_version().map(ToOwned::to_owned);
     drop(state);
     if let Some(incomplete) = incomplete {
-        simulator.state().start(arn, &incomplete, stack, false);
+        let job = Job::Rotate {
+            arn: arn.to_owned(),
+            token: incomplete,
+        };
+        simulator.state().account.add_job(job);
         let message = "A previous rotation isn't complete. That rotation will be reattempted.";
         return Err(error("InvalidRequestException", message));
     }
     if call.body.get("RotateImmediately") == Some(&json!(false)) {
         let token = simulator.start_configuration_test(arn);
-        simulator.state().start(arn, &token, stack, true);
+        let job = Job::TestConfiguration {
+            arn: arn.to_owned(),
+            token,
+        };
+        simulator.state().account.add_job(job);
         return Ok(named(&simulator.state(), arn, json!({})));
     }
     simulator.start_rotation_with(arn, token);
-    simulator.state().start(arn, token, stack, false);
+    let job = Job::Rotate {
+        arn: arn.to_owned(),
+        token: token.to_owned(),
+    };
+    simulator.state().account.add_job(job);
     Ok(named(
         &simulator.state(),
         arn,
@@ -53,20 +56,8 @@ pub(super) fn rotate(simulator: &Simulator, arn: &str, call: &Call) -> Result<Re
     ))
 }
 
-impl State {
-    fn start(&mut self, arn: &str, token: &str, stack: Stack, tests_configuration: bool) {
-        self.account.running_rotations += 1;
-        self.account.jobs.push_back(Job {
-            arn: arn.to_owned(),
-            token: token.to_owned(),
-            stack,
-            tests_configuration,
-        });
-    }
-}
-
-/// Stores the function and the rules, and returns the stack of the function.
-fn configure(state: &mut State, arn: &str, body: &Body) -> Result<Stack, Response> {
+/// Stores the function and the rules.
+fn configure(state: &mut State, arn: &str, body: &Body) -> Result<(), Response> {
     let rules = body.get("RotationRules");
     if let Some(rules) = rules {
         check_rules(rules)?;
@@ -83,20 +74,20 @@ fn configure(state: &mut State, arn: &str, body: &Body) -> Result<Stack, Respons
     if rules.is_none() && attributes.rotation_rules.is_none() {
         return Err(state.violation_response("rotation is enabled without RotationRules"));
     }
-    let stack = state.account.stack.clone();
-    let stack = stack.filter(|stack| stack.function_arn == function).ok_or_else(|| {
+    let stack = state.account.stack.as_ref();
+    if stack.is_none_or(|stack| stack.function_arn != function) {
         // https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot_rotation.html
         let message = "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy \
                        grants access to the principal secretsmanager.amazonaws.com.";
-        error("AccessDeniedException", message)
-    })?;
+        return Err(error("AccessDeniedException", message));
+    }
     let secret = state.secret_mut(arn);
     secret.rotation_enabled = Some(true);
     secret.attributes.rotation_lambda_arn = Some(function);
     if let Some(rules) = rules {
         secret.attributes.rotation_rules = Some(rules.clone());
     }
-    Ok(stack)
+    Ok(())
 }
 
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotationRulesType.html>
@@ -132,36 +123,6 @@ fn check_rules(rules: &Value) -> Result<(), Response> {
         "InvalidParameterException",
         &format!("The rotation rules {rules} are invalid."),
     ))
-}
-
-impl Simulator {
-    /// Runs the rotations that users start, one after the other, until it is dropped. They are not tasks of their own, so that
-    /// they log on the caller's thread.
-    pub async fn run_rotations(&self) {
-        loop {
-            let next = self.state().account.jobs.pop_front();
-            match next {
-                Some(job) => {
-                    self.run(&job).await;
-                    self.state().account.running_rotations -= 1;
-                }
-                None => self.wait_for_change().await,
-            }
-        }
-    }
-
-    async fn run(&self, job: &Job) {
-        let invoke = async |event: Value| {
-            let response = (job.stack.invoke)(event).await;
-            response.map(|_| ()).map_err(|error| error.message)
-        };
-        if job.tests_configuration {
-            self.run_configuration_test(&job.arn, &job.token, &invoke)
-                .await;
-        } else {
-            self.run_rotation(&job.arn, &job.token, &invoke).await;
-        }
-    }
 }
 
 /// Turns off rotation. The versions and their labels remain.

@@ -1,0 +1,198 @@
+//! The commands of the tutorial and of the runbooks run, and the state afterwards is what the page says.
+//!
+//! To run one page: `cargo test --test function documentation::commands::rollback -- --nocapture`.
+
+use std::sync::Arc;
+
+use super::deployment::{self, Deployment, SECRET, Start};
+use super::markdown::{Block, blocks, pages};
+use super::shell::Shell;
+use super::stand_ins::StandIns;
+use super::*;
+
+/// A page, what exists before its commands, and what holds after them.
+struct Page {
+    name: &'static str,
+    start: Start,
+    check: fn(&Deployment),
+}
+
+/// Runs the commands of each page in a test of its own.
+macro_rules! pages {
+    ($($test:ident: $name:literal, $start:ident, $check:expr;)*) => {
+        const PAGES: &[Page] = &[
+            $(Page { name: $name, start: Start::$start, check: $check },)*
+        ];
+
+        $(#[tokio::test]
+        async fn $test() {
+            test($name).await;
+        })*
+    };
+}
+
+pages! {
+    tutorial: "docs/tutorial.md", Stack, is_rotated;
+    failing_rotation: "docs/runbooks/failing-rotation.md", Failing, is_rotated;
+    stuck_rotation: "docs/runbooks/stuck-rotation.md", Stuck, is_rotated;
+    rollback: "docs/runbooks/rollback.md", Pending, is_rolled_back;
+    leaked_key: "docs/runbooks/leaked-key.md", RotatedAndKept, leaked_key_is_deleted;
+    deleted_key: "docs/runbooks/deleted-key.md", KeyDeleted, is_rotated;
+    change_owner_or_resource: "docs/runbooks/change-owner-or-resource.md", Rotated, previous_key_is_deleted;
+    managed_type: "docs/runbooks/managed-type.md", Rotated, anything;
+    many_secrets: "docs/runbooks/many-secrets.md", Rotated, anything;
+    replicas_and_regions: "docs/runbooks/replicas-and-regions.md", Rotated, anything;
+    other_accounts_and_networks: "docs/runbooks/other-accounts-and-networks.md", Rotated, anything;
+    initial_key: "docs/runbooks/initial-key.md", Rotated, anything;
+    upgrade: "docs/runbooks/upgrade.md", Rotated, is_usable;
+    uninstall: "docs/runbooks/uninstall.md", Rotated, rotation_is_off;
+    decommission_secret: "docs/runbooks/decommission-secret.md", Rotated, is_decommissioned;
+    terraform_api_key: "docs/runbooks/terraform-api-key.md", Rotated, anything;
+    clients: "docs/runbooks/clients.md", Rotated, is_usable;
+}
+
+/// The state is not asserted yet.
+fn anything(_: &Deployment) {}
+
+/// The current key exists and is accepted.
+fn is_usable(deployment: &Deployment) {
+    let state = deployment.simulator.state();
+    let secret = state.secret(SECRET);
+    let (id, api_secret) = secret.key("AWSCURRENT").expect("the secret has a key");
+    let key = state.keys.get(&id).expect("the current key exists");
+    assert!(key.secret == api_secret, "the API secret is the key's");
+}
+
+/// The secret has another key than before, which is the owner's only one.
+fn is_rotated(deployment: &Deployment) {
+    is_usable(deployment);
+    let state = deployment.simulator.state();
+    let secret = state.secret(SECRET);
+    let key = secret.key_id("AWSCURRENT").unwrap().to_owned();
+    assert_eq!(secret.pending_version(), None, "no rotation is incomplete");
+    assert!(secret.last_rotated.is_some(), "the secret was rotated");
+    drop(state);
+    assert_ne!(key, deployment.key, "the key was replaced");
+    assert_eq!(
+        deployment.keys(),
+        [key],
+        "the owner has only the current key"
+    );
+}
+
+/// The version that was the previous one is current, and Secrets Manager has no rotation to reattempt.
+fn is_rolled_back(deployment: &Deployment) {
+    is_usable(deployment);
+    let state = deployment.simulator.state();
+    let labels = &state.secret(SECRET).labels;
+    assert_eq!(labels["AWSCURRENT"], deployment.labels["AWSPREVIOUS"]);
+    assert_eq!(labels.get("AWSPENDING"), None);
+}
+
+fn leaked_key_is_deleted(deployment: &Deployment) {
+    is_usable(deployment);
+    assert!(
+        !deployment.keys().contains(&deployment.key),
+        "the leaked key was deleted"
+    );
+}
+
+fn previous_key_is_deleted(deployment: &Deployment) {
+    is_usable(deployment);
+    let state = deployment.simulator.state();
+    assert!(
+        !state.keys.contains_key(&deployment.key),
+        "the previous key was deleted"
+    );
+}
+
+fn rotation_is_off(deployment: &Deployment) {
+    is_usable(deployment);
+    let state = deployment.simulator.state();
+    assert_eq!(state.secret(SECRET).rotation_enabled, Some(false));
+}
+
+/// The secret is deleted or scheduled for deletion, and so are all keys.
+fn is_decommissioned(deployment: &Deployment) {
+    let state = deployment.simulator.state();
+    let secret = state.secrets.values().find(|secret| secret.name == SECRET);
+    assert!(secret.is_none_or(|secret| secret.attributes.deleted.is_some()));
+    drop(state);
+    assert_eq!(deployment.keys(), Vec::<String>::new());
+}
+
+/// Runs the commands of a page and checks the state.
+async fn test(name: &str) {
+    let page = PAGES.iter().find(|page| page.name == name).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let Ok(markdown) = fs::read_to_string(path) else {
+        println!("{name} is not written yet");
+        return;
+    };
+    match run(name, &markdown, page.start).await {
+        Some((deployment, result)) => {
+            result.unwrap_or_else(|failure| panic!("{failure}"));
+            (page.check)(&deployment);
+        }
+        None => println!("{name} was skipped"),
+    }
+}
+
+/// Runs the commands of a page, and waits for the rotations that they started. Returns `None` if the AWS CLI is not available.
+async fn run(
+    name: &str,
+    markdown: &str,
+    start: Start,
+) -> Option<(Arc<Deployment>, Result<(), String>)> {
+    let shell = tokio::task::spawn_blocking(Shell::new).await.unwrap()?;
+    let deployment = Arc::new(Box::pin(Deployment::new(start)).await);
+    let simulator = deployment.simulator.clone();
+    let _log = deployment::capture_log(&simulator);
+    let stand_ins = Arc::new(StandIns::start(&deployment));
+    let (name, blocks, url) = (name.to_owned(), blocks(markdown), simulator.account_url());
+    let commands = {
+        let stand_ins = Arc::clone(&stand_ins);
+        let run = move || shell.run(&name, &blocks, &url, &stand_ins);
+        async {
+            let result = tokio::task::spawn_blocking(run).await.unwrap();
+            simulator.jobs_finished().await;
+            result
+        }
+    };
+    let invoke = async |event| deployment.invoke(event).await;
+    let result = tokio::select! {
+        result = commands => result,
+        () = Box::pin(simulator.run_jobs(&invoke)) => unreachable!("it does not end"),
+    };
+    let rejected = stand_ins.rejected();
+    let result = match result {
+        Ok(()) if !rejected.is_empty() => Err(format!("no stand-in: {rejected:#?}")),
+        result => result,
+    };
+    Some((deployment, result))
+}
+
+#[test]
+fn every_page_with_commands_is_tested() {
+    let runs = |(_, page): &(String, String)| blocks(page).iter().any(|block: &Block| block.is_run);
+    for (name, _) in pages().into_iter().filter(runs) {
+        let is_tutorial_or_runbook =
+            name == "docs/tutorial.md" || name.starts_with("docs/runbooks/");
+        let is_tested = PAGES.iter().any(|page| page.name == name);
+        assert!(
+            is_tested || !is_tutorial_or_runbook,
+            "{name} has no row in the table of pages"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_commands_of_a_page_change_the_state() {
+    let page = include_str!("pages/rotate.md");
+    let Some((deployment, result)) = run("rotate.md", page, Start::Stack).await else {
+        return;
+    };
+
+    assert_eq!(result, Ok(()));
+    is_rotated(&deployment);
+}

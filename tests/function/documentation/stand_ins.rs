@@ -1,0 +1,351 @@
+//! The commands that the test does not run. A stand-in returns what the reader would see and, if the following commands depend
+//! on it, changes the simulator's state.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use tokio::runtime::Handle;
+
+use super::deployment::{ACCOUNT, Deployment, function_arn};
+use super::*;
+
+/// The programs that have stand-ins, in addition to operations of the AWS CLI.
+pub(super) const COMMANDS: [&str; 9] = [
+    "cargo",
+    "confluent",
+    "docker",
+    "git",
+    "kubectl",
+    "npm",
+    "pip",
+    "sam",
+    "terraform",
+];
+
+/// A stand-in: the output, or an error message.
+type StandIn = fn(&Deployment, &Call) -> Result<String, String>;
+
+/// The commands that are not run, by their first words. The longest that matches applies.
+const STAND_INS: [(&str, StandIn); 40] = [
+    ("aws cloudformation delete-stack", delete_stack),
+    ("aws cloudformation deploy", deploy),
+    ("aws cloudformation wait", nothing),
+    ("aws cloudtrail", nothing),
+    ("aws cloudwatch", nothing),
+    ("aws configservice", nothing),
+    ("aws ecs", nothing),
+    ("aws iam", nothing),
+    ("aws kms", nothing),
+    ("aws lambda get-function", nothing),
+    (
+        "aws lambda get-function-configuration",
+        get_function_configuration,
+    ),
+    ("aws lambda update-function-code", nothing),
+    ("aws lambda update-function-configuration", nothing),
+    ("aws lambda wait", nothing),
+    ("aws logs delete-log-group", nothing),
+    ("aws logs describe-log-groups", nothing),
+    ("aws organizations", nothing),
+    ("aws sns", nothing),
+    ("aws sts get-caller-identity", get_caller_identity),
+    ("cargo", nothing),
+    ("confluent api-key create", create_api_key),
+    ("confluent api-key delete", delete_api_key),
+    ("confluent api-key describe", describe_api_key),
+    ("confluent api-key list", list_api_keys),
+    ("confluent environment", nothing),
+    ("confluent iam rbac role-binding", nothing),
+    (
+        "confluent iam service-account create",
+        create_service_account,
+    ),
+    ("confluent iam service-account list", nothing),
+    ("confluent kafka", nothing),
+    ("confluent login", nothing),
+    ("docker", nothing),
+    ("git", nothing),
+    ("git clone", clone),
+    ("kubectl", nothing),
+    ("npm", nothing),
+    ("pip", nothing),
+    ("sam build", nothing),
+    ("sam delete", delete_stack),
+    ("sam deploy", deploy),
+    ("terraform", nothing),
+];
+
+/// A call of a command.
+pub(super) struct Call {
+    folder: PathBuf,
+    words: Vec<String>,
+}
+
+impl Call {
+    /// Returns the value of an option, as `--option value` or `--option=value`.
+    fn option(&self, name: &str) -> Option<&str> {
+        let mut words = self.words.iter();
+        while let Some(word) = words.next() {
+            match word.strip_prefix(name) {
+                Some("") => return words.next().map(String::as_str),
+                Some(rest) if rest.starts_with('=') => return rest.get(1..),
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+/// Responds to the stand-ins of one page on its own thread.
+pub(super) struct StandIns {
+    port: u16,
+    is_stopped: Arc<AtomicBool>,
+    rejected: Arc<Mutex<Vec<String>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for StandIns {
+    fn drop(&mut self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+        // The connection wakes the thread.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl StandIns {
+    pub(super) fn start(deployment: &Arc<Deployment>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (is_stopped, rejected) = (Arc::default(), Arc::default());
+        // A client for HTTP can only be created inside a runtime.
+        let (runtime, deployment) = (Handle::current(), Arc::clone(deployment));
+        let thread = std::thread::spawn({
+            let (is_stopped, rejected) = (Arc::clone(&is_stopped), Arc::clone(&rejected));
+            move || {
+                let _runtime = runtime.enter();
+                for stream in listener.incoming() {
+                    if AtomicBool::load(&is_stopped, Ordering::Relaxed) {
+                        return;
+                    }
+                    respond(&deployment, &stream.unwrap(), &rejected);
+                }
+            }
+        });
+        Self {
+            port,
+            is_stopped,
+            rejected,
+            thread: Some(thread),
+        }
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns the calls that have no stand-in or failed, even if the page's commands ignored the failure.
+    pub(super) fn rejected(&self) -> Vec<String> {
+        self.rejected.lock().unwrap().clone()
+    }
+}
+
+fn respond(deployment: &Deployment, mut stream: &TcpStream, rejected: &Mutex<Vec<String>>) {
+    let mut words = BufReader::new(stream)
+        .split(0)
+        .map(|word| String::from_utf8(word.unwrap()).unwrap());
+    let count: usize = words.next().unwrap().parse().unwrap();
+    let folder = words.next().unwrap().into();
+    let words: Vec<String> = words.take(count).collect();
+    let line = words.join(" ");
+    let is_prefix = |name: &str| line == name || line.starts_with(&format!("{name} "));
+    let stand_in = STAND_INS.iter().filter(|(name, _)| is_prefix(name));
+    let response = match stand_in.max_by_key(|(name, _)| name.len()) {
+        Some((_, stand_in)) => stand_in(deployment, &Call { folder, words }),
+        None => Err("the test neither runs this command nor has a stand-in for it".to_owned()),
+    };
+    let written = match response {
+        Ok(output) => write!(stream, "0\n{output}"),
+        Err(message) => {
+            rejected.lock().unwrap().push(format!("{line}: {message}"));
+            write!(stream, "127\n{line}: {message}\n")
+        }
+    };
+    // The command may have ended without reading its output.
+    let _ = written;
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
+fn nothing(_: &Deployment, _: &Call) -> Result<String, String> {
+    Ok(String::new())
+}
+
+/// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-cli-command-reference-sam-deploy.html>
+fn deploy(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    let start = call
+        .words
+        .iter()
+        .position(|word| word == "--parameter-overrides");
+    let overrides = call
+        .words
+        .iter()
+        .skip(start.map_or(usize::MAX, |start| start + 1));
+    let overrides = overrides.take_while(|word| !word.starts_with("--"));
+    let mut parameters = Vec::new();
+    // One argument may contain several.
+    for parameter in overrides.flat_map(|word| word.split_whitespace()) {
+        let parameter = parameter.split_once('=');
+        parameters.push(parameter.ok_or("--parameter-overrides requires NAME=VALUE")?);
+    }
+    deployment.deploy(&parameters).map(|()| String::new())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
+fn delete_stack(deployment: &Deployment, _: &Call) -> Result<String, String> {
+    deployment.simulator.delete_stack();
+    Ok(String::new())
+}
+
+/// Creates the folder, with the files that commands name.
+fn clone(_: &Deployment, call: &Call) -> Result<String, String> {
+    let source = call.words.last().map(String::as_str).unwrap_or_default();
+    let name = source
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches(".git");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = call.folder.join(name);
+    let copy = |from: &Path, to: &Path| fs::copy(from, to).map_err(|error| error.to_string());
+    fs::create_dir_all(folder.join("templates")).map_err(|error| error.to_string())?;
+    copy(&root.join("template.yaml"), &folder.join("template.yaml"))?;
+    for entry in fs::read_dir(root.join("templates"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        copy(
+            &entry.path(),
+            &folder.join("templates").join(entry.file_name()),
+        )?;
+    }
+    if root.join("samconfig.toml").exists() {
+        copy(&root.join("samconfig.toml"), &folder.join("samconfig.toml"))?;
+    }
+    Ok(String::new())
+}
+
+fn get_caller_identity(_: &Deployment, call: &Call) -> Result<String, String> {
+    let arn = format!("arn:aws:iam::{ACCOUNT}:user/operator");
+    match call.option("--query") {
+        None => Ok(json!({"UserId": "AIDAEXAMPLE", "Account": ACCOUNT, "Arn": arn}).to_string()),
+        Some("Account") => Ok(format!("{ACCOUNT}\n")),
+        Some("Arn") => Ok(format!("{arn}\n")),
+        Some(query) => Err(format!("the stand-in has no output for --query {query}")),
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
+fn get_function_configuration(_: &Deployment, _: &Call) -> Result<String, String> {
+    Ok(json!({"FunctionArn": function_arn(), "State": "Active"}).to_string())
+}
+
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/api-key/confluent_api-key_create.html>
+fn create_api_key(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    let resource = call.option("--resource").ok_or("--resource is required")?;
+    let owner = call
+        .option("--service-account")
+        .ok_or("--service-account is required")?;
+    {
+        let state = deployment.simulator.state();
+        if !state.owners.contains_key(owner) {
+            return Err(format!("the service account {owner} does not exist"));
+        }
+        if resource != "cloud" && !state.resources.contains_key(resource) {
+            return Err(format!("the resource {resource} does not exist"));
+        }
+    }
+    let resource = Some(resource).filter(|resource| *resource != "cloud");
+    let environment = resource.map(|_| "env-abc123");
+    let (id, secret) = deployment.simulator.add_key(owner, resource, environment);
+    if call.option("--output") != Some("json") && call.option("-o") != Some("json") {
+        return Err("without --output json, the API secret is in a table".to_owned());
+    }
+    Ok(json!({"api_key": id, "api_secret": secret}).to_string())
+}
+
+/// Without `--force`, the CLI prompts.
+///
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/api-key/confluent_api-key_delete.html>
+fn delete_api_key(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    if !call.words.iter().any(|word| word == "--force") {
+        return Err("the CLI prompts without --force".to_owned());
+    }
+    let ids = call
+        .words
+        .iter()
+        .skip(3)
+        .filter(|word| !word.starts_with('-'));
+    for id in ids {
+        if !deployment.simulator.state().keys.contains_key(id) {
+            return Err(format!("the API key {id} does not exist"));
+        }
+        deployment.simulator.delete_key_manually(id);
+    }
+    Ok(String::new())
+}
+
+fn describe_key(key: &simulator::ApiKey) -> Value {
+    json!({
+        "key": key.id, "description": key.description, "owner": key.owner, "resource": key.resource,
+        "created": key.created_at,
+    })
+}
+
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/api-key/confluent_api-key_list.html>
+#[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
+fn list_api_keys(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    let state = deployment.simulator.state();
+    let owner = call.option("--service-account");
+    let resource = call.option("--resource");
+    let is_listed = |key: &&simulator::ApiKey| {
+        (owner.is_none() || key.owner.as_deref() == owner)
+            && resource.is_none_or(|resource| key.resource == resource)
+    };
+    let keys = state.keys.values().filter(is_listed);
+    Ok(keys.map(describe_key).collect::<Value>().to_string())
+}
+
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/api-key/confluent_api-key_describe.html>
+fn describe_api_key(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    let id = call.words.get(3).map(String::as_str).unwrap_or_default();
+    let state = deployment.simulator.state();
+    let key = state
+        .keys
+        .get(id)
+        .ok_or_else(|| format!("the API key {id} does not exist"))?;
+    Ok(describe_key(key).to_string())
+}
+
+/// Returns the service account that the pages name after the role.
+///
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/service-account/confluent_iam_service-account_create.html>
+fn create_service_account(_: &Deployment, call: &Call) -> Result<String, String> {
+    let name = call.words.get(4).map(String::as_str).unwrap_or_default();
+    let id = match name {
+        "orders" => "sa-abc123",
+        "rotator" | "confluent-key-rotation" => "sa-rot123",
+        _ => {
+            return Err(format!(
+                "the stand-in has no ID for the service account {name}"
+            ));
+        }
+    };
+    Ok(json!({"id": id, "name": name, "description": ""}).to_string())
+}
