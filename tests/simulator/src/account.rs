@@ -30,6 +30,7 @@ use crate::http::request::{HttpRequest, Service};
 use crate::http::response::Response;
 use crate::http::server::{self, PanicReporter};
 use crate::runtime_api::FunctionError;
+use crate::secret::Secret;
 use crate::state::State;
 
 /// The access key ID of a user's requests. The function has another one.
@@ -46,6 +47,10 @@ pub struct Stack {
     pub function_arn: String,
     /// The outputs of the template.
     pub outputs: BTreeMap<String, String>,
+    /// Name prefixes of the secrets that the function's role may rotate.
+    pub secret_prefixes: Vec<String>,
+    /// ARNs of the admin secrets that the function's role may read.
+    pub admin_secret_arns: Vec<String>,
 }
 
 /// A job of the function that a user starts.
@@ -193,6 +198,20 @@ impl Simulator {
     }
 }
 
+impl Stack {
+    /// Returns whether the function's role has a permission, as the template grants it. A secret that names another function
+    /// cannot be rotated.
+    ///
+    /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotating-secrets-required-permissions-function.html>
+    pub(crate) fn permits(&self, operation: &str, secret: &Secret) -> bool {
+        let has_prefix = |prefix: &String| secret.name.starts_with(prefix);
+        let names_function =
+            secret.attributes.rotation_lambda_arn.as_ref() == Some(&self.function_arn);
+        (self.secret_prefixes.iter().any(has_prefix) && names_function)
+            || (operation == "GetSecretValue" && self.admin_secret_arns.contains(&secret.arn))
+    }
+}
+
 impl Account {
     fn add_job(&mut self, job: Job) {
         self.unfinished_jobs += 1;
@@ -209,7 +228,7 @@ async fn respond(
     body: Bytes,
 ) -> Option<Response> {
     let _reporter = PanicReporter(&simulator.running.shared);
-    let request = HttpRequest::new(Service::Account, None, head, body);
+    let request = HttpRequest::new(Service::SecretsManager, None, head, body);
     let response = match scope(&request) {
         Some((USER_ACCESS_KEY_ID, region, "secretsmanager")) => {
             secrets::respond(simulator, &request, region)

@@ -127,7 +127,7 @@ enum Condition {
     },
 }
 
-/// Parses `{ $.field = "value" && … }`, or strings that a line must contain.
+/// Parses `{ ($.field = "value") && … }`, or strings that a line must contain.
 ///
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html>
 fn conditions(pattern: &str) -> Option<Vec<Condition>> {
@@ -141,6 +141,7 @@ fn conditions(pattern: &str) -> Option<Vec<Condition>> {
             .collect();
     };
     let parse = |part: &str| {
+        let part = part.trim().trim_start_matches('(').trim_end_matches(')');
         let (path, value) = part.split_once('=')?;
         let (path, is_equal) = match path.strip_suffix('!') {
             Some(path) => (path, false),
@@ -154,7 +155,7 @@ fn conditions(pattern: &str) -> Option<Vec<Condition>> {
         })
     };
     let json = json.strip_suffix('}')?;
-    (!json.contains("||") && !json.contains('(')).then_some(())?;
+    (!json.contains("||")).then_some(())?;
     json.split("&&").map(parse).collect()
 }
 

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Call, error, strings, success};
+use crate::Simulator;
 use crate::http::response::Response;
-use crate::secret::{Replica, Secret};
+use crate::secret::{CurrentKeyGuarantee, Replica, Secret};
 use crate::state::State;
 
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_ReplicateSecretToRegions.html>
@@ -49,6 +50,25 @@ pub(super) fn remove(state: &mut State, arn: &str, call: &Call) -> Result<Respon
     Ok(statuses(secret))
 }
 
+/// Promotes the replica in the Region of the request to a secret of its own, without rotation.
+///
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_StopReplicationToReplica.html>
+pub(super) fn promote(simulator: &Simulator, arn: &str, call: &Call) -> Result<Response, Response> {
+    if !is_replicated_to(simulator.state().secret(arn), call.region) {
+        let message = "The secret is not a replica.";
+        return Err(error("InvalidRequestException", message));
+    }
+    let promoted = simulator.promote_replica(arn, call.region);
+    let mut state = simulator.state();
+    let secret = state.secret_mut(&promoted);
+    secret.rotation_enabled = None;
+    secret.attributes.rotation_lambda_arn = None;
+    secret.attributes.rotation_rules = None;
+    // The function cannot find a copy of the key.
+    secret.current_key_guarantee = CurrentKeyGuarantee::Off;
+    Ok(success(&json!({ "ARN": promoted })))
+}
+
 pub(super) fn is_replicated_to(secret: &Secret, region: &str) -> bool {
     secret
         .replicas
@@ -68,4 +88,13 @@ fn statuses(secret: &Secret) -> Response {
         replicas.map(|replica| json!({ "Region": replica.region, "Status": replica.status }));
     let replicas: Vec<Value> = replicas.collect();
     success(&json!({ "ARN": secret.arn, "ReplicationStatus": replicas }))
+}
+
+impl Response {
+    /// Replaces the ARN of the primary secret with that of a replica.
+    pub(super) fn with_replaced(mut self, arn: &str, replica: &str) -> Self {
+        let body = String::from_utf8_lossy(&self.body).replace(arn, replica);
+        self.body = body.into();
+        self
+    }
 }

@@ -121,18 +121,32 @@ pub(super) fn respond(
         _ => {}
     }
     let arn = &find(&state, call)?;
-    if operation == "RotateSecret" {
-        drop(state);
-        return rotation::rotate(simulator, arn, call);
+    match operation {
+        "RotateSecret" => {
+            drop(state);
+            rotation::rotate(simulator, arn, call)
+        }
+        "StopReplicationToReplica" => {
+            drop(state);
+            replicas::promote(simulator, arn, call)
+        }
+        _ => {
+            let response = change(&mut state, arn, call)?;
+            let secret = state.secrets.get(arn);
+            let replica = secret.map(|secret| replicas::arn_in(secret, call.region));
+            Ok(match replica {
+                Some(replica) => response.with_replaced(arn, &replica),
+                None => response,
+            })
+        }
     }
-    change(&mut state, arn, call)
 }
 
 fn change(state: &mut State, arn: &str, call: &Call) -> Result<Response, Response> {
     match call.operation {
         "CancelRotateSecret" => rotation::cancel(state, arn),
         "DeleteSecret" => delete(state, arn, call.body),
-        "DescribeSecret" => Ok(describe_secret(&state.secrets[arn], call)),
+        "DescribeSecret" => Ok(describe_secret(&state.secrets[arn])),
         "GetResourcePolicy" => Ok(named(state, arn, json!({}))),
         "GetSecretValue" => get(state, arn, call.body),
         "ListSecretVersionIds" => lists::versions(state, arn, call),
@@ -141,9 +155,6 @@ fn change(state: &mut State, arn: &str, call: &Call) -> Result<Response, Respons
         "RemoveRegionsFromReplication" => replicas::remove(state, arn, call),
         "ReplicateSecretToRegions" => replicas::add(state, arn, call),
         "RestoreSecret" => restore(state, arn),
-        "StopReplicationToReplica" => {
-            Err(state.violation_response("a replica is promoted, which is not supported"))
-        }
         "TagResource" | "UntagResource" => Ok(tag(state, arn, call.body)),
         _ => labels::update(state, arn, call),
     }
@@ -164,7 +175,12 @@ fn find(state: &State, call: &Call) -> Result<String, Response> {
         let message = "Secrets Manager can't find the specified secret.";
         error("ResourceNotFoundException", message)
     })?;
-    let reads = ["DescribeSecret", "GetSecretValue", "ListSecretVersionIds"];
+    let reads = [
+        "DescribeSecret",
+        "GetSecretValue",
+        "ListSecretVersionIds",
+        "StopReplicationToReplica",
+    ];
     if call.region != secret.region() && !reads.contains(&call.operation) {
         let message = "Operation not permitted on a replica secret. Call must be made in primary secret's region.";
         return Err(error("InvalidRequestException", message));
@@ -279,10 +295,9 @@ fn get(state: &mut State, arn: &str, body: &Body) -> Result<Response, Response> 
 }
 
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecret.html>
-fn describe_secret(secret: &Secret, call: &Call) -> Response {
+fn describe_secret(secret: &Secret) -> Response {
     let mut body = describe(secret);
     describe_attributes(secret, &mut body);
-    body["ARN"] = json!(replicas::arn_in(secret, call.region));
     success(&body)
 }
 

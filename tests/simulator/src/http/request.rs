@@ -22,8 +22,6 @@ pub enum Service {
     KsqlDb,
     /// The endpoint of a Flink region.
     Flink,
-    /// The AWS account, for a user.
-    Account,
 }
 
 /// The number of a connection at its listener, in the order in which they were accepted.

@@ -58,6 +58,11 @@ pub(crate) fn respond(state: &mut State, request: &HttpRequest) -> Result<Respon
     {
         return Err(marked_for_deletion());
     }
+    let operation = request.operation().unwrap_or_default();
+    let stack = state.account.stack.as_ref();
+    if stack.is_some_and(|stack| !stack.permits(operation, &state.secrets[&arn])) {
+        return Err(Response::aws_access_denied(operation));
+    }
     record_for_deletions(state, request, &arn, &body);
     match request.operation() {
         Some("DescribeSecret") => Ok(success(&describe(&state.secrets[&arn]))),
