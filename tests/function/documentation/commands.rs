@@ -14,8 +14,11 @@ use super::*;
 struct Page {
     name: &'static str,
     start: Start,
-    check: fn(&Deployment),
+    check: Check,
 }
+
+/// Asserts the state after the commands of a page.
+type Check = fn(&Deployment);
 
 /// Runs the commands of each page in a test of its own.
 macro_rules! pages {
@@ -188,11 +191,69 @@ fn every_page_with_commands_is_tested() {
 
 #[tokio::test]
 async fn the_commands_of_a_page_change_the_state() {
-    let page = include_str!("pages/rotate.md");
-    let Some((deployment, result)) = run("rotate.md", page, Start::Stack).await else {
-        return;
-    };
+    let rotate = include_str!("pages/rotate.md");
+    let recover = include_str!("pages/recover.md");
+    let manage = include_str!("pages/manage.md");
+    let cases: [(&str, &str, Start, Check); 3] = [
+        ("rotate.md", rotate, Start::Stack, is_rotated),
+        ("recover.md", recover, Start::Pending, is_rolled_back),
+        ("manage.md", manage, Start::Rotated, is_usable),
+    ];
+    for (name, page, start, check) in cases {
+        let Some((deployment, result)) = run(name, page, start).await else {
+            return;
+        };
 
-    assert_eq!(result, Ok(()));
-    is_rotated(&deployment);
+        result.unwrap_or_else(|failure| panic!("{failure}"));
+        check(&deployment);
+    }
+}
+
+#[tokio::test]
+async fn a_page_fails_with_its_block_and_its_output() {
+    let page = |block: &str| format!("```sh\necho first\n```\n\n```sh\n{block}\n```\n");
+    let get = "aws secretsmanager get-secret-value --secret-id confluent/missing";
+    let cases = [
+        ("false | cat", "failed: cat"),
+        ("echo \"$UNSET\"", "UNSET: unbound variable"),
+        ("exit 0", "ended the shell"),
+        (get, "ResourceNotFoundException"),
+        ("sha256sum < /dev/null", "nor has a stand-in"),
+        ("aws s3 ls || true", "aws s3 ls"),
+        ("openssl version || true", "openssl version"),
+        (
+            "sam deploy --parameter-overrides Unknown=1",
+            "no parameter Unknown",
+        ),
+    ];
+    for (block, expected) in cases {
+        let Some((_, result)) = run("a page", &page(block), Start::Stack).await else {
+            return;
+        };
+
+        let failure = result.expect_err(block);
+        assert!(failure.contains(expected), "{block}: {failure}");
+    }
+}
+
+#[tokio::test]
+async fn each_start_has_the_state_of_its_name() {
+    for start in Start::ALL {
+        let deployment = Box::pin(Deployment::new(start)).await;
+
+        let state = deployment.simulator.state();
+        let secret = state.secrets.values().find(|secret| secret.name == SECRET);
+        let has_pending = secret.is_some_and(|secret| secret.labels.contains_key("AWSPENDING"));
+        let is_pending = matches!(start, Start::Pending | Start::Stuck | Start::Failing);
+        assert_eq!(has_pending, is_pending, "{start:?}");
+        let has_previous = secret.is_some_and(|secret| secret.key_id("AWSPREVIOUS").is_some());
+        let is_kept = matches!(start, Start::RotatedAndKept | Start::Pending);
+        assert_eq!(has_previous, is_kept, "{start:?}");
+        let keys = match start {
+            Start::Stack | Start::KeyDeleted => 0,
+            Start::RotatedAndKept | Start::Pending => 2,
+            Start::Rotated | Start::Stuck | Start::Failing => 1,
+        };
+        assert_eq!(state.keys_of(deployment::OWNER).len(), keys, "{start:?}");
+    }
 }

@@ -44,6 +44,18 @@ pub(super) enum Start {
     KeyDeleted,
 }
 
+impl Start {
+    pub(super) const ALL: [Self; 7] = [
+        Self::Stack,
+        Self::Rotated,
+        Self::RotatedAndKept,
+        Self::Pending,
+        Self::Stuck,
+        Self::Failing,
+        Self::KeyDeleted,
+    ];
+}
+
 /// The AWS account and the Confluent Cloud organization of a page.
 pub(super) struct Deployment {
     pub(super) simulator: Simulator,
@@ -171,6 +183,8 @@ impl Deployment {
             name: STACK.to_owned(),
             function_arn: function_arn(),
             outputs: section("Outputs").map(output).collect(),
+            secret_prefixes: list(&merged, &["SecretPrefix", "SecretPrefixes"]),
+            admin_secret_arns: list(&merged, &["AdminSecretArn", "OtherAdminSecretArns"]),
         });
         Ok(())
     }
@@ -223,6 +237,25 @@ fn section(name: &str) -> impl Iterator<Item = &'static str> + use<> {
     })
 }
 
+/// Returns the values of the parameters of a list, or their defaults.
+fn list(parameters: &BTreeMap<String, String>, names: &[&str]) -> Vec<String> {
+    let values = names.iter().filter_map(|name| {
+        let given = parameters.get(*name).map(String::as_str);
+        given.or_else(|| default(name))
+    });
+    let values = values.flat_map(|value| value.split(','));
+    let values = values.filter(|value| !value.is_empty());
+    values.map(str::to_owned).collect()
+}
+
+/// Returns the default of a parameter.
+fn default(parameter: &str) -> Option<&'static str> {
+    let (_, properties) = TEMPLATE.split_once(&format!("\n  {parameter}:\n    Type: "))?;
+    let mut properties = properties.lines().take_while(|line| !line.is_empty());
+    let default = properties.find_map(|line| line.strip_prefix("    Default: "))?;
+    Some(default.trim_matches('"'))
+}
+
 /// Returns the environment variable of a parameter.
 fn variable(parameter: &str) -> Option<&'static str> {
     let (_, variables) = TEMPLATE.split_once("        Variables:\n").unwrap();
@@ -266,5 +299,7 @@ fn each_environment_variable_of_the_template_has_its_parameter() {
     assert_eq!(variable("AdminSecretArn"), Some("ADMIN_SECRET_ARN"));
     assert_eq!(variable("NoProxy"), Some("NO_PROXY"));
     assert_eq!(variable("FunctionName"), None);
+    assert_eq!(default("OldKeyPolicy"), Some("delete"));
+    assert_eq!(default("AdminSecretArn"), Some(""));
     assert!(section("Parameters").count() > 20);
 }

@@ -42,7 +42,7 @@ pub(super) fn blocks(page: &str) -> Vec<Block> {
             }
             // A line with an info string closes no fence.
             None if content.starts_with("```") => {
-                other_fence = !other_fence || content.trim_end() != "```"
+                other_fence = !other_fence || content.trim_end() != "```";
             }
             None => {}
         }

@@ -208,8 +208,8 @@ impl Shell {
         let succeeded = wait(&mut child);
         let output = fs::read_to_string(log).unwrap();
         let at = fs::read_to_string(at).unwrap_or_default();
-        println!("{page}:\n{output}");
         if succeeded == Some(true) && at.trim() == "end" {
+            println!("{page}:\n{output}");
             return Ok(());
         }
         let reason = match succeeded {

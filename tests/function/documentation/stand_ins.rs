@@ -10,27 +10,29 @@ use std::thread::JoinHandle;
 
 use tokio::runtime::Handle;
 
-use super::deployment::{ACCOUNT, Deployment, function_arn};
+use super::deployment::{ACCOUNT, Deployment, STACK, function_arn};
 use super::*;
 
 /// The programs that have stand-ins, in addition to operations of the AWS CLI.
-pub(super) const COMMANDS: [&str; 9] = [
+pub(super) const COMMANDS: [&str; 11] = [
     "cargo",
     "confluent",
     "docker",
+    "gh",
     "git",
     "kubectl",
     "npm",
     "pip",
     "sam",
     "terraform",
+    "unzip",
 ];
 
 /// A stand-in: the output, or an error message.
 type StandIn = fn(&Deployment, &Call) -> Result<String, String>;
 
 /// The commands that are not run, by their first words. The longest that matches applies.
-const STAND_INS: [(&str, StandIn); 40] = [
+const STAND_INS: [(&str, StandIn); 42] = [
     ("aws cloudformation delete-stack", delete_stack),
     ("aws cloudformation deploy", deploy),
     ("aws cloudformation wait", nothing),
@@ -68,6 +70,7 @@ const STAND_INS: [(&str, StandIn); 40] = [
     ("confluent kafka", nothing),
     ("confluent login", nothing),
     ("docker", nothing),
+    ("gh", nothing),
     ("git", nothing),
     ("git clone", clone),
     ("kubectl", nothing),
@@ -77,6 +80,7 @@ const STAND_INS: [(&str, StandIn); 40] = [
     ("sam delete", delete_stack),
     ("sam deploy", deploy),
     ("terraform", nothing),
+    ("unzip", nothing),
 ];
 
 /// A call of a command.
@@ -188,22 +192,38 @@ fn nothing(_: &Deployment, _: &Call) -> Result<String, String> {
 
 /// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-cli-command-reference-sam-deploy.html>
 fn deploy(deployment: &Deployment, call: &Call) -> Result<String, String> {
-    let start = call
-        .words
-        .iter()
-        .position(|word| word == "--parameter-overrides");
-    let overrides = call
-        .words
-        .iter()
-        .skip(start.map_or(usize::MAX, |start| start + 1));
-    let overrides = overrides.take_while(|word| !word.starts_with("--"));
-    let mut parameters = Vec::new();
+    if call
+        .option("--stack-name")
+        .is_some_and(|name| name != STACK)
+    {
+        // Another template's stack.
+        return Ok(String::new());
+    }
+    let configuration = fs::read_to_string(call.folder.join("samconfig.toml"));
+    let configuration = configuration.unwrap_or_default();
+    let mut parameters = configured_parameters(&configuration);
+    let is_option = |word: &&String| *word == "--parameter-overrides";
+    let mut words = call.words.iter().skip_while(|word| !is_option(word));
+    words.next();
+    let overrides = words.take_while(|word| !word.starts_with("--"));
     // One argument may contain several.
     for parameter in overrides.flat_map(|word| word.split_whitespace()) {
         let parameter = parameter.split_once('=');
         parameters.push(parameter.ok_or("--parameter-overrides requires NAME=VALUE")?);
     }
     deployment.deploy(&parameters).map(|()| String::new())
+}
+
+/// Returns the `parameter_overrides` of `samconfig.toml`, a string or an array of strings.
+fn configured_parameters(configuration: &str) -> Vec<(&str, &str)> {
+    let Some((_, value)) = configuration.split_once("parameter_overrides") else {
+        return Vec::new();
+    };
+    let value = value.trim_start_matches([' ', '=']);
+    let end = if value.starts_with('[') { ']' } else { '\n' };
+    let value = value.split(end).next().unwrap_or_default();
+    let words = value.split(|c: char| c.is_whitespace() || "[]\",".contains(c));
+    words.filter_map(|word| word.split_once('=')).collect()
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
@@ -271,12 +291,12 @@ fn create_api_key(deployment: &Deployment, call: &Call) -> Result<String, String
             return Err(format!("the resource {resource} does not exist"));
         }
     }
-    let resource = Some(resource).filter(|resource| *resource != "cloud");
-    let environment = resource.map(|_| "env-abc123");
-    let (id, secret) = deployment.simulator.add_key(owner, resource, environment);
     if call.option("--output") != Some("json") && call.option("-o") != Some("json") {
         return Err("without --output json, the API secret is in a table".to_owned());
     }
+    let resource = Some(resource).filter(|resource| *resource != "cloud");
+    let environment = resource.map(|_| "env-abc123");
+    let (id, secret) = deployment.simulator.add_key(owner, resource, environment);
     Ok(json!({"api_key": id, "api_secret": secret}).to_string())
 }
 
