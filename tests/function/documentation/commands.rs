@@ -14,17 +14,21 @@ use super::*;
 struct Page {
     name: &'static str,
     start: Start,
-    check: Check,
+    /// The check at the end has no heading. The others are made before the first block after their heading.
+    checks: Checks,
 }
 
-/// Asserts the state after the commands of a page.
-type Check = fn(&Deployment);
+/// Asserts the state that a page describes.
+pub(super) type Check = fn(&Deployment);
+
+/// Checks by the heading before which they are made.
+pub(super) type Checks = &'static [(&'static str, Check)];
 
 /// Runs the commands of each page in a test of its own.
 macro_rules! pages {
-    ($($test:ident: $name:literal, $start:ident, $check:expr;)*) => {
+    ($($test:ident: $name:literal, $start:ident, [$($heading:literal => $check:expr),*];)*) => {
         const PAGES: &[Page] = &[
-            $(Page { name: $name, start: Start::$start, check: $check },)*
+            $(Page { name: $name, start: Start::$start, checks: &[$(($heading, $check)),*] },)*
         ];
 
         $(#[tokio::test]
@@ -35,23 +39,23 @@ macro_rules! pages {
 }
 
 pages! {
-    tutorial: "docs/tutorial.md", Stack, is_rotated;
-    failing_rotation: "docs/runbooks/failing-rotation.md", Failing, is_rotated;
-    stuck_rotation: "docs/runbooks/stuck-rotation.md", Stuck, is_rotated;
-    rollback: "docs/runbooks/rollback.md", Pending, is_rolled_back;
-    leaked_key: "docs/runbooks/leaked-key.md", RotatedAndKept, leaked_key_is_deleted;
-    deleted_key: "docs/runbooks/deleted-key.md", KeyDeleted, is_rotated;
-    change_owner_or_resource: "docs/runbooks/change-owner-or-resource.md", Rotated, previous_key_is_deleted;
-    managed_type: "docs/runbooks/managed-type.md", Rotated, anything;
-    many_secrets: "docs/runbooks/many-secrets.md", Rotated, anything;
-    replicas_and_regions: "docs/runbooks/replicas-and-regions.md", Rotated, anything;
-    other_accounts_and_networks: "docs/runbooks/other-accounts-and-networks.md", Rotated, anything;
-    initial_key: "docs/runbooks/initial-key.md", Rotated, anything;
-    upgrade: "docs/runbooks/upgrade.md", Rotated, is_usable;
-    uninstall: "docs/runbooks/uninstall.md", Rotated, rotation_is_off;
-    decommission_secret: "docs/runbooks/decommission-secret.md", Rotated, is_decommissioned;
-    terraform_api_key: "docs/runbooks/terraform-api-key.md", Rotated, anything;
-    clients: "docs/runbooks/clients.md", Rotated, is_usable;
+    tutorial: "docs/tutorial.md", Stack, ["15. Clean up" => is_rotated, "" => nothing_remains];
+    failing_rotation: "docs/runbooks/failing-rotation.md", Failed, ["" => is_rotated];
+    stuck_rotation: "docs/runbooks/stuck-rotation.md", Stuck, ["" => is_rotated];
+    rollback: "docs/runbooks/rollback.md", Pending, ["" => is_rolled_back];
+    leaked_key: "docs/runbooks/leaked-key.md", RotatedAndKept, ["" => leaked_key_is_deleted];
+    deleted_key: "docs/runbooks/deleted-key.md", KeyDeleted, ["" => is_rotated];
+    change_owner_or_resource: "docs/runbooks/change-owner-or-resource.md", Rotated, ["" => previous_key_is_deleted];
+    managed_type: "docs/runbooks/managed-type.md", Rotated, ["" => anything];
+    many_secrets: "docs/runbooks/many-secrets.md", Rotated, ["" => anything];
+    replicas_and_regions: "docs/runbooks/replicas-and-regions.md", Rotated, ["" => anything];
+    other_accounts_and_networks: "docs/runbooks/other-accounts-and-networks.md", Rotated, ["" => anything];
+    initial_key: "docs/runbooks/initial-key.md", Rotated, ["" => anything];
+    upgrade: "docs/runbooks/upgrade.md", Rotated, ["" => is_usable];
+    uninstall: "docs/runbooks/uninstall.md", Rotated, ["" => rotation_is_off];
+    decommission_secret: "docs/runbooks/decommission-secret.md", Rotated, ["" => is_decommissioned];
+    terraform_api_key: "docs/runbooks/terraform-api-key.md", Rotated, ["" => anything];
+    clients: "docs/runbooks/clients.md", Rotated, ["" => is_usable];
 }
 
 /// The state is not asserted yet.
@@ -115,6 +119,14 @@ fn rotation_is_off(deployment: &Deployment) {
     assert_eq!(state.secret(SECRET).rotation_enabled, Some(false));
 }
 
+/// Neither a secret nor a key remains.
+fn nothing_remains(deployment: &Deployment) {
+    let state = deployment.simulator.state();
+    assert!(state.secrets.is_empty(), "the secrets are deleted");
+    let keys: Vec<&String> = state.keys.keys().collect();
+    assert!(keys.is_empty(), "the keys are deleted: {keys:?}");
+}
+
 /// The secret is deleted or scheduled for deletion, and so are all keys.
 fn is_decommissioned(deployment: &Deployment) {
     let state = deployment.simulator.state();
@@ -132,47 +144,49 @@ async fn test(name: &str) {
         println!("{name} is not written yet");
         return;
     };
-    match run(name, &markdown, page.start).await {
-        Some((deployment, result)) => {
-            result.unwrap_or_else(|failure| panic!("{failure}"));
-            (page.check)(&deployment);
-        }
+    match run(name, &markdown, page.start, page.checks).await {
+        Some(result) => result.unwrap_or_else(|failure| panic!("{failure}")),
         None => println!("{name} was skipped"),
     }
 }
 
-/// Runs the commands of a page, and waits for the rotations that they started. Returns `None` if the AWS CLI is not available.
+/// Runs the commands of a page, waits for the rotations that they started, and checks the state. Returns `None` if the AWS CLI is
+/// not available.
 async fn run(
     name: &str,
     markdown: &str,
     start: Start,
-) -> Option<(Arc<Deployment>, Result<(), String>)> {
+    checks: Checks,
+) -> Option<Result<(), String>> {
     let shell = tokio::task::spawn_blocking(Shell::new).await.unwrap()?;
-    let deployment = Arc::new(Box::pin(Deployment::new(start)).await);
-    let simulator = deployment.simulator.clone();
+    let simulator = Simulator::start().await;
     let _log = deployment::capture_log(&simulator);
-    let stand_ins = Arc::new(StandIns::start(&deployment));
+    let deployment = Arc::new(Box::pin(Deployment::new(simulator.clone(), start)).await);
+    let stand_ins = StandIns::start(&deployment, checks);
     let (name, blocks, url) = (name.to_owned(), blocks(markdown), simulator.account_url());
-    let commands = {
-        let stand_ins = Arc::clone(&stand_ins);
-        let run = move || shell.run(&name, &blocks, &url, &stand_ins);
-        async {
-            let result = tokio::task::spawn_blocking(run).await.unwrap();
-            simulator.jobs_finished().await;
-            result
-        }
+    let port = stand_ins.port();
+    let commands = async {
+        let run = move || shell.run(&name, &blocks, &url, port);
+        let result = tokio::task::spawn_blocking(run).await.unwrap();
+        simulator.jobs_finished().await;
+        result
     };
     let invoke = async |event| deployment.invoke(event).await;
     let result = tokio::select! {
         result = commands => result,
         () = Box::pin(simulator.run_jobs(&invoke)) => unreachable!("it does not end"),
     };
-    let rejected = stand_ins.rejected();
-    let result = match result {
-        Ok(()) if !rejected.is_empty() => Err(format!("no stand-in: {rejected:#?}")),
-        result => result,
-    };
-    Some((deployment, result))
+    let rejected = stand_ins.stop();
+    if result.is_ok() && !rejected.is_empty() {
+        return Some(Err(format!("{rejected:#?}")));
+    }
+    for (_, check) in checks
+        .iter()
+        .filter(|(heading, _)| result.is_ok() && heading.is_empty())
+    {
+        check(&deployment);
+    }
+    Some(result)
 }
 
 #[test]
@@ -194,19 +208,33 @@ async fn the_commands_of_a_page_change_the_state() {
     let rotate = include_str!("pages/rotate.md");
     let recover = include_str!("pages/recover.md");
     let manage = include_str!("pages/manage.md");
-    let cases: [(&str, &str, Start, Check); 3] = [
-        ("rotate.md", rotate, Start::Stack, is_rotated),
-        ("recover.md", recover, Start::Pending, is_rolled_back),
-        ("manage.md", manage, Start::Rotated, is_usable),
+    let cases: [(&str, &str, Start, Checks); 3] = [
+        (
+            "rotate.md",
+            rotate,
+            Start::Stack,
+            &[("Rotate a secret", is_empty), ("", is_rotated)],
+        ),
+        (
+            "recover.md",
+            recover,
+            Start::Pending,
+            &[("", is_rolled_back)],
+        ),
+        ("manage.md", manage, Start::Rotated, &[("", is_usable)]),
     ];
-    for (name, page, start, check) in cases {
-        let Some((deployment, result)) = run(name, page, start).await else {
+    for (name, page, start, checks) in cases {
+        let Some(result) = run(name, page, start, checks).await else {
             return;
         };
 
         result.unwrap_or_else(|failure| panic!("{failure}"));
-        check(&deployment);
     }
+}
+
+/// No secret exists yet.
+fn is_empty(deployment: &Deployment) {
+    assert!(deployment.simulator.state().secrets.is_empty());
 }
 
 #[tokio::test]
@@ -220,14 +248,14 @@ async fn a_page_fails_with_its_block_and_its_output() {
         (get, "ResourceNotFoundException"),
         ("sha256sum < /dev/null", "nor has a stand-in"),
         ("aws s3 ls || true", "aws s3 ls"),
-        ("openssl version || true", "openssl version"),
+        ("python3 --version || true", "python3 --version"),
         (
             "sam deploy --parameter-overrides Unknown=1",
             "no parameter Unknown",
         ),
     ];
     for (block, expected) in cases {
-        let Some((_, result)) = run("a page", &page(block), Start::Stack).await else {
+        let Some(result) = run("a page", &page(block), Start::Stack, &[]).await else {
             return;
         };
 
@@ -237,14 +265,32 @@ async fn a_page_fails_with_its_block_and_its_output() {
 }
 
 #[tokio::test]
+async fn a_page_fails_if_a_check_fails_or_its_heading_is_missing() {
+    let page = "# First\n\n```sh\ntrue\n```\n";
+    let cases: [(Checks, &str); 2] = [
+        (&[("First", is_usable)], "the state at First is wrong"),
+        (&[("Second", is_empty)], "no block after Second"),
+    ];
+    for (checks, expected) in cases {
+        let Some(result) = run("a page", page, Start::Stack, checks).await else {
+            return;
+        };
+
+        let failure = result.expect_err(expected);
+        assert!(failure.contains(expected), "{failure}");
+    }
+}
+
+#[tokio::test]
 async fn each_start_has_the_state_of_its_name() {
     for start in Start::ALL {
-        let deployment = Box::pin(Deployment::new(start)).await;
+        let simulator = Simulator::start().await;
+        let deployment = Box::pin(Deployment::new(simulator, start)).await;
 
         let state = deployment.simulator.state();
         let secret = state.secrets.values().find(|secret| secret.name == SECRET);
         let has_pending = secret.is_some_and(|secret| secret.labels.contains_key("AWSPENDING"));
-        let is_pending = matches!(start, Start::Pending | Start::Stuck | Start::Failing);
+        let is_pending = matches!(start, Start::Pending | Start::Stuck);
         assert_eq!(has_pending, is_pending, "{start:?}");
         let has_previous = secret.is_some_and(|secret| secret.key_id("AWSPREVIOUS").is_some());
         let is_kept = matches!(start, Start::RotatedAndKept | Start::Pending);
@@ -252,7 +298,7 @@ async fn each_start_has_the_state_of_its_name() {
         let keys = match start {
             Start::Stack | Start::KeyDeleted => 0,
             Start::RotatedAndKept | Start::Pending => 2,
-            Start::Rotated | Start::Stuck | Start::Failing => 1,
+            Start::Rotated | Start::Stuck | Start::Failed => 1,
         };
         assert_eq!(state.keys_of(deployment::OWNER).len(), keys, "{start:?}");
     }

@@ -19,7 +19,9 @@ pub(super) const STACK: &str = "confluent-key-rotation";
 pub(super) const SECRET: &str = "confluent/orders";
 pub(super) const ADMIN_SECRET: &str = "confluent-admin/rotator";
 pub(super) const OWNER: &str = "sa-abc123";
-const ADMIN: &str = "sa-rot123";
+/// The service account to which pages change the owner.
+const OTHER_OWNER: &str = "sa-def456";
+pub(super) const ADMIN: &str = "sa-rot123";
 const CLUSTER: &str = "lkc-abc123";
 const ENVIRONMENT: &str = "env-abc123";
 
@@ -38,8 +40,9 @@ pub(super) enum Start {
     Pending,
     /// The secret has been rotated once. A second rotation has started, and its version has no value.
     Stuck,
-    /// The secret has been rotated once. The admin key was deleted, so the next rotation has failed.
-    Failing,
+    /// The secret has been rotated once. The next rotation failed, because the admin had no roles. With the roles, Secrets
+    /// Manager's retry succeeded.
+    Failed,
     /// The secret has been rotated once. Then its current key was deleted in Confluent Cloud.
     KeyDeleted,
 }
@@ -51,7 +54,7 @@ impl Start {
         Self::RotatedAndKept,
         Self::Pending,
         Self::Stuck,
-        Self::Failing,
+        Self::Failed,
         Self::KeyDeleted,
     ];
 }
@@ -69,13 +72,12 @@ pub(super) struct Deployment {
 }
 
 impl Deployment {
-    pub(super) async fn new(start: Start) -> Self {
-        let simulator = Simulator::start().await;
+    pub(super) async fn new(simulator: Simulator, start: Start) -> Self {
         REGION.clone_into(&mut simulator.state().region);
         simulator.add_kafka_cluster(CLUSTER, ENVIRONMENT);
         simulator.add_owner(OWNER, &[]);
-        let roles = [Role::ResourceOwnerOf(OWNER.to_owned()), Role::Operator];
-        simulator.add_owner(ADMIN, &roles);
+        simulator.add_owner(OTHER_OWNER, &[]);
+        simulator.add_owner(ADMIN, &[]);
         let mut deployment = Self {
             simulator,
             parameters: Mutex::default(),
@@ -98,6 +100,7 @@ impl Deployment {
     /// Creates the secret and the admin secret, and rotates the secret.
     async fn rotate_once(&self, start: Start) {
         let simulator = &self.simulator;
+        simulator.add_owner(ADMIN, &admin_roles());
         let admin = simulator.add_key(ADMIN, None, None);
         let admin = simulator.add_admin_secret(ADMIN_SECRET, &admin);
         self.deploy(&[("AdminSecretArn", &admin)]).unwrap();
@@ -125,25 +128,23 @@ impl Deployment {
 
     async fn arrange(&self, start: Start) {
         let arn = self.simulator.state().secret(SECRET).arn.clone();
-        let admin = self.simulator.state().secret(ADMIN_SECRET).arn.clone();
-        let delete_key = |arn: &str| {
-            let mut state = self.simulator.state();
-            let secret = state.secret_mut(arn);
-            secret.current_key_guarantee = CurrentKeyGuarantee::Off;
-            let key = secret.key_id("AWSCURRENT").unwrap().to_owned();
-            drop(state);
-            self.simulator.delete_key_manually(&key);
-        };
         match start {
             Start::Stack | Start::Rotated | Start::RotatedAndKept | Start::Pending => {}
             Start::Stuck => {
                 self.simulator.start_rotation(&arn);
             }
-            Start::Failing => {
-                delete_key(&admin);
+            Start::Failed => {
+                self.simulator.add_owner(ADMIN, &[]);
                 assert_ne!(self.rotate().await, Outcome::Succeeded);
+                self.simulator.add_owner(ADMIN, &admin_roles());
+                assert_eq!(self.rotate().await, Outcome::Succeeded);
             }
-            Start::KeyDeleted => delete_key(&arn),
+            Start::KeyDeleted => {
+                let state = self.simulator.state();
+                let key = state.secret(&arn).key_id("AWSCURRENT").unwrap().to_owned();
+                drop(state);
+                self.delete_key(&key);
+            }
         }
     }
 
@@ -210,6 +211,18 @@ impl Deployment {
         })
     }
 
+    /// Deletes a key in Confluent Cloud. The secret that contains it no longer has the guarantee of a working key.
+    pub(super) fn delete_key(&self, id: &str) {
+        let mut state = self.simulator.state();
+        for secret in state.secrets.values_mut() {
+            if secret.key_id("AWSCURRENT") == Some(id) {
+                secret.current_key_guarantee = CurrentKeyGuarantee::Off;
+            }
+        }
+        drop(state);
+        self.simulator.delete_key_manually(id);
+    }
+
     /// Returns the IDs of the owner's keys.
     pub(super) fn keys(&self) -> Vec<String> {
         let state = self.simulator.state();
@@ -223,6 +236,10 @@ impl Deployment {
 
 pub(super) fn function_arn() -> String {
     format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}")
+}
+
+fn admin_roles() -> [Role; 2] {
+    [Role::ResourceOwnerOf(OWNER.to_owned()), Role::Operator]
 }
 
 /// Returns the names in a section of the template.
@@ -276,7 +293,8 @@ fn variable(parameter: &str) -> Option<&'static str> {
 fn output(name: &str) -> String {
     match name {
         "FunctionArn" => function_arn(),
-        "FunctionName" | "DashboardName" => STACK.to_owned(),
+        "FunctionName" => STACK.to_owned(),
+        "DashboardName" => format!("{STACK}-{REGION}"),
         "RoleArn" => format!("arn:aws:iam::{ACCOUNT}:role/{STACK}-RotationRole-ABCDEFGHIJKL"),
         "LogGroupName" => format!("/aws/lambda/{STACK}"),
         "NotificationsTopicArn" => {

@@ -10,6 +10,8 @@ const NOT_RUN: &str = "<!-- not run: ";
 pub(super) struct Block {
     /// The line of the fence, from 1.
     pub(super) line: usize,
+    /// The heading before the block, without `#`.
+    pub(super) heading: String,
     pub(super) commands: String,
     pub(super) is_run: bool,
 }
@@ -19,7 +21,7 @@ pub(super) fn blocks(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<(usize, Block)> = None;
     let mut other_fence = false;
-    let mut last = "";
+    let (mut last, mut heading) = ("", "");
     for (index, line) in page.lines().enumerate() {
         let content = line.trim_start();
         match &mut open {
@@ -35,6 +37,7 @@ pub(super) fn blocks(page: &str) -> Vec<Block> {
             None if !other_fence && content.trim_end() == "```sh" => {
                 let block = Block {
                     line: index + 1,
+                    heading: heading.to_owned(),
                     commands: String::new(),
                     is_run: !last.starts_with(NOT_RUN),
                 };
@@ -43,6 +46,9 @@ pub(super) fn blocks(page: &str) -> Vec<Block> {
             // A line with an info string closes no fence.
             None if content.starts_with("```") => {
                 other_fence = !other_fence || content.trim_end() != "```";
+            }
+            None if !other_fence && line.starts_with('#') => {
+                heading = line.trim_start_matches('#').trim();
             }
             None => {}
         }
@@ -162,9 +168,10 @@ fn a_rejected_option_is_found_in_each_form() {
 
 #[test]
 fn a_block_has_its_line_and_no_indentation() {
-    let page = "1. Do:\n   ```sh\n   if x; then\n     y\n   fi\n   ```\n```json\n```sh\n```\n\n<!-- not run: it asks -->\n\n```sh\nz\n```\n";
+    let page = "# Title\n1. Do:\n   ```sh\n   if x; then\n     y\n   fi\n   ```\n```json\n```sh\n```\n\n<!-- not run: it asks -->\n\n```sh\nz\n```\n";
     let block = |line, commands: &str, is_run| Block {
         line,
+        heading: "Title".to_owned(),
         commands: commands.to_owned(),
         is_run,
     };
@@ -172,8 +179,8 @@ fn a_block_has_its_line_and_no_indentation() {
     assert_eq!(
         blocks(page),
         [
-            block(2, "if x; then\n  y\nfi\n", true),
-            block(13, "z\n", false)
+            block(3, "if x; then\n  y\nfi\n", true),
+            block(14, "z\n", false)
         ]
     );
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::markdown::Block;
-use super::stand_ins::{COMMANDS, StandIns};
+use super::stand_ins::COMMANDS;
 use super::*;
 
 /// The packages that pip installs, including all dependencies.
@@ -17,15 +17,15 @@ const REQUIREMENTS: &str = include_str!("requirements.txt");
 /// The time limit of a page. Each call of the AWS CLI takes about a second.
 const TIME_LIMIT: Duration = Duration::from_mins(10);
 
-/// The POSIX utilities that commands may use, and jq.
+/// The POSIX utilities that commands may use, jq, and OpenSSL for the hash in an ownership tag.
 ///
 /// <https://pubs.opengroup.org/onlinepubs/9799919799/idx/utilities.html>
-const TOOLS: [&str; 52] = [
+const TOOLS: [&str; 53] = [
     "awk", "basename", "cat", "chmod", "cksum", "cmp", "comm", "cp", "cut", "date", "diff",
     "dirname", "env", "expr", "false", "find", "fold", "getconf", "grep", "head", "id", "join",
     "jq", "ln", "ls", "mkdir", "mv", "nl", "od", "paste", "printf", "pwd", "rm", "rmdir", "sed",
     "sh", "sort", "split", "tail", "tee", "test", "touch", "tr", "true", "tsort", "tty", "uname",
-    "uniq", "wc", "who", "xargs", "mkfifo",
+    "uniq", "wc", "who", "xargs", "mkfifo", "openssl",
 ];
 
 /// The operations of the AWS CLI that are sent to the simulator. All others have stand-ins.
@@ -179,7 +179,7 @@ impl Shell {
         page: &str,
         blocks: &[Block],
         account_url: &str,
-        stand_ins: &StandIns,
+        port: u16,
     ) -> Result<(), String> {
         let (script, log, at) = (
             self.folder.join("script"),
@@ -188,8 +188,14 @@ impl Shell {
         );
         let run = blocks.iter().filter(|block| block.is_run);
         let run = run.map(|block| {
-            let Block { line, commands, .. } = block;
-            format!("echo {line} > \"$HARNESS_AT\"\n{commands}\n")
+            let Block {
+                line,
+                heading,
+                commands,
+                ..
+            } = block;
+            let heading = heading.replace('\'', "'\\''");
+            format!("echo {line} > \"$HARNESS_AT\"\nstand-in checkpoint '{heading}'\n{commands}\n")
         });
         let end = "echo end > \"$HARNESS_AT\"\n";
         let commands = format!("{PROLOGUE}{}{end}", run.collect::<String>());
@@ -199,7 +205,7 @@ impl Shell {
             .arg(&script)
             .current_dir(self.folder.join("work"))
             .env_clear()
-            .envs(self.variables(account_url, stand_ins))
+            .envs(self.variables(account_url, port))
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
             .stderr(output)
@@ -227,7 +233,7 @@ impl Shell {
         ))
     }
 
-    fn variables(&self, account_url: &str, stand_ins: &StandIns) -> Vec<(&'static str, String)> {
+    fn variables(&self, account_url: &str, port: u16) -> Vec<(&'static str, String)> {
         let path = |name: &str| self.folder.join(name).display().to_string();
         vec![
             ("PATH", path("bin")),
@@ -246,7 +252,7 @@ impl Shell {
             ("AWS_MAX_ATTEMPTS", "1".to_owned()),
             ("HARNESS_AT", path("at")),
             ("HARNESS_AWS", self.aws.display().to_string()),
-            ("HARNESS_PORT", stand_ins.port().to_string()),
+            ("HARNESS_PORT", port.to_string()),
         ]
     }
 }

@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 
 use tokio::runtime::Handle;
 
-use super::deployment::{ACCOUNT, Deployment, STACK, function_arn};
+use super::commands::{Check, Checks};
+use super::deployment::{ACCOUNT, ADMIN, Deployment, OWNER, STACK, function_arn};
 use super::*;
 
 /// The programs that have stand-ins, in addition to operations of the AWS CLI.
@@ -32,7 +33,7 @@ pub(super) const COMMANDS: [&str; 11] = [
 type StandIn = fn(&Deployment, &Call) -> Result<String, String>;
 
 /// The commands that are not run, by their first words. The longest that matches applies.
-const STAND_INS: [(&str, StandIn); 42] = [
+const STAND_INS: [(&str, StandIn); 45] = [
     ("aws cloudformation delete-stack", delete_stack),
     ("aws cloudformation deploy", deploy),
     ("aws cloudformation wait", nothing),
@@ -61,10 +62,16 @@ const STAND_INS: [(&str, StandIn); 42] = [
     ("confluent api-key describe", describe_api_key),
     ("confluent api-key list", list_api_keys),
     ("confluent environment", nothing),
-    ("confluent iam rbac role-binding", nothing),
+    ("confluent iam rbac role-binding create", bind_role),
+    ("confluent iam rbac role-binding delete", unbind_role),
+    ("confluent iam rbac role-binding list", nothing),
     (
         "confluent iam service-account create",
         create_service_account,
+    ),
+    (
+        "confluent iam service-account delete",
+        delete_service_account,
     ),
     ("confluent iam service-account list", nothing),
     ("confluent kafka", nothing),
@@ -114,17 +121,13 @@ pub(super) struct StandIns {
 
 impl Drop for StandIns {
     fn drop(&mut self) {
-        self.is_stopped.store(true, Ordering::Relaxed);
-        // The connection wakes the thread.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.join();
     }
 }
 
 impl StandIns {
-    pub(super) fn start(deployment: &Arc<Deployment>) -> Self {
+    /// Starts the thread. It also makes the checks, each at the first block after its heading.
+    pub(super) fn start(deployment: &Arc<Deployment>, checks: Checks) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (is_stopped, rejected) = (Arc::default(), Arc::default());
@@ -134,12 +137,18 @@ impl StandIns {
             let (is_stopped, rejected) = (Arc::clone(&is_stopped), Arc::clone(&rejected));
             move || {
                 let _runtime = runtime.enter();
+                let mut checks = checks.to_vec();
                 for stream in listener.incoming() {
                     if AtomicBool::load(&is_stopped, Ordering::Relaxed) {
-                        return;
+                        break;
                     }
-                    respond(&deployment, &stream.unwrap(), &rejected);
+                    respond(&deployment, &stream.unwrap(), &rejected, &mut checks);
                 }
+                let missing = checks
+                    .into_iter()
+                    .filter(|(heading, _)| !heading.is_empty());
+                let missing = missing.map(|(heading, _)| format!("no block after {heading}"));
+                rejected.lock().unwrap().extend(missing);
             }
         });
         Self {
@@ -155,12 +164,27 @@ impl StandIns {
     }
 
     /// Returns the calls that have no stand-in or failed, even if the page's commands ignored the failure.
-    pub(super) fn rejected(&self) -> Vec<String> {
+    pub(super) fn stop(mut self) -> Vec<String> {
+        self.join();
         self.rejected.lock().unwrap().clone()
+    }
+
+    fn join(&mut self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+        // The connection wakes the thread.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
-fn respond(deployment: &Deployment, mut stream: &TcpStream, rejected: &Mutex<Vec<String>>) {
+fn respond(
+    deployment: &Deployment,
+    mut stream: &TcpStream,
+    rejected: &Mutex<Vec<String>>,
+    checks: &mut Vec<(&str, Check)>,
+) {
     let mut words = BufReader::new(stream)
         .split(0)
         .map(|word| String::from_utf8(word.unwrap()).unwrap());
@@ -168,6 +192,12 @@ fn respond(deployment: &Deployment, mut stream: &TcpStream, rejected: &Mutex<Vec
     let folder = words.next().unwrap().into();
     let words: Vec<String> = words.take(count).collect();
     let line = words.join(" ");
+    if let Some(heading) = line.strip_prefix("checkpoint ") {
+        let response = check(deployment, heading, checks);
+        rejected.lock().unwrap().extend(response.err());
+        let _ = writeln!(stream, "0");
+        return;
+    }
     let is_prefix = |name: &str| line == name || line.starts_with(&format!("{name} "));
     let stand_in = STAND_INS.iter().filter(|(name, _)| is_prefix(name));
     let response = match stand_in.max_by_key(|(name, _)| name.len()) {
@@ -183,6 +213,21 @@ fn respond(deployment: &Deployment, mut stream: &TcpStream, rejected: &Mutex<Vec
     };
     // The command may have ended without reading its output.
     let _ = written;
+}
+
+/// Makes the checks for the block after `heading`, which are made once.
+fn check(
+    deployment: &Deployment,
+    heading: &str,
+    checks: &mut Vec<(&str, Check)>,
+) -> Result<(), String> {
+    let due = checks.extract_if(.., |(known, _)| *known == heading);
+    for (_, check) in due.collect::<Vec<_>>() {
+        let check = std::panic::AssertUnwindSafe(|| check(deployment));
+        let checked = std::panic::catch_unwind(check);
+        checked.map_err(|_| format!("the state at {heading} is wrong, see above"))?;
+    }
+    Ok(())
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
@@ -316,7 +361,7 @@ fn delete_api_key(deployment: &Deployment, call: &Call) -> Result<String, String
         if !deployment.simulator.state().keys.contains_key(id) {
             return Err(format!("the API key {id} does not exist"));
         }
-        deployment.simulator.delete_key_manually(id);
+        deployment.delete_key(id);
     }
     Ok(String::new())
 }
@@ -353,19 +398,75 @@ fn describe_api_key(deployment: &Deployment, call: &Call) -> Result<String, Stri
     Ok(describe_key(key).to_string())
 }
 
-/// Returns the service account that the pages name after the role.
+/// Returns the ID of the service account with the name.
 ///
 /// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/service-account/confluent_iam_service-account_create.html>
-fn create_service_account(_: &Deployment, call: &Call) -> Result<String, String> {
+#[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
+fn create_service_account(deployment: &Deployment, call: &Call) -> Result<String, String> {
     let name = call.words.get(4).map(String::as_str).unwrap_or_default();
-    let id = match name {
-        "orders" => "sa-abc123",
-        "rotator" | "confluent-key-rotation" => "sa-rot123",
-        _ => {
-            return Err(format!(
-                "the stand-in has no ID for the service account {name}"
-            ));
-        }
-    };
+    let id = if name.contains("rotat") { ADMIN } else { OWNER };
+    deployment.simulator.add_owner(id, &[]);
     Ok(json!({"id": id, "name": name, "description": ""}).to_string())
+}
+
+/// Also deletes the keys of the service account.
+///
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/service-account/confluent_iam_service-account_delete.html>
+fn delete_service_account(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    let id = call.words.get(4).map(String::as_str).unwrap_or_default();
+    let keys: Vec<String> = {
+        let mut state = deployment.simulator.state();
+        let owner = state.owners.remove(id);
+        owner.ok_or_else(|| format!("the service account {id} does not exist"))?;
+        state.keys_of(id).iter().map(|key| key.id.clone()).collect()
+    };
+    for key in keys {
+        deployment.delete_key(&key);
+    }
+    Ok(String::new())
+}
+
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/rbac/role-binding/confluent_iam_rbac_role-binding_create.html>
+fn bind_role(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    change_roles(deployment, call, Vec::push)
+}
+
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/rbac/role-binding/confluent_iam_rbac_role-binding_delete.html>
+fn unbind_role(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    change_roles(deployment, call, |roles, role| {
+        roles.retain(|known| *known != role);
+    })
+}
+
+fn change_roles(
+    deployment: &Deployment,
+    call: &Call,
+    change: impl Fn(&mut Vec<Role>, Role),
+) -> Result<String, String> {
+    let required = |name: &str| {
+        let value = call.option(name).map(str::to_owned);
+        value.ok_or_else(|| format!("{name} is required"))
+    };
+    let role = match required("--role")?.as_str() {
+        "ResourceOwner" => {
+            let resource = required("--resource")?;
+            let account = resource.strip_prefix("service-account:");
+            Role::ResourceOwnerOf(account.ok_or("another resource")?.to_owned())
+        }
+        "Operator" => Role::Operator,
+        "OrganizationAdmin" => Role::OrganizationAdmin,
+        "EnvironmentAdmin" => Role::EnvironmentAdmin(required("--environment")?),
+        "CloudClusterAdmin" => Role::CloudClusterAdmin(required("--cloud-cluster")?),
+        "ResourceKeyAdmin" => Role::ResourceKeyAdmin,
+        role if role.starts_with("Developer") => return Ok(String::new()),
+        role => return Err(format!("the stand-in does not know the role {role}")),
+    };
+    let principal = required("--principal")?;
+    let mut state = deployment.simulator.state();
+    let owner = principal
+        .strip_prefix("User:")
+        .and_then(|id| state.owners.get_mut(id));
+    let owner = owner.ok_or_else(|| format!("the principal {principal} does not exist"))?;
+    change(&mut owner.roles, role);
+    Ok(String::new())
 }

@@ -265,11 +265,14 @@ fn put(state: &mut State, arn: &str, body: &Body) -> Result<Response, Response> 
         return Err(state.violation_response(message));
     }
     check_value(value)?;
+    let guarantee = guarantee(value);
     let value = SecretValue::String(value.to_owned());
     match state.secrets[arn].versions.get(token) {
         None => {
             state.store_current(arn, token, value);
-            state.secret_mut(arn).incomplete = None;
+            let secret = state.secret_mut(arn);
+            secret.incomplete = None;
+            secret.current_key_guarantee = guarantee;
         }
         Some(version) if version.value.as_ref() == Some(&value) => {}
         Some(_) => {
