@@ -40,6 +40,8 @@ pub(super) enum Start {
     Pending,
     /// The secret has been rotated once. A second rotation has started, and its version has no value.
     Stuck,
+    /// There are two other secrets, too, for which rotation was never enabled.
+    Several,
     /// The secret has been rotated once. The next rotation failed, because the admin had no roles. With the roles, Secrets
     /// Manager's retry succeeded.
     Failed,
@@ -48,12 +50,13 @@ pub(super) enum Start {
 }
 
 impl Start {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Stack,
         Self::Rotated,
         Self::RotatedAndKept,
         Self::Pending,
         Self::Stuck,
+        Self::Several,
         Self::Failed,
         Self::KeyDeleted,
     ];
@@ -110,12 +113,7 @@ impl Deployment {
             self.deploy(&kept).unwrap();
         }
         simulator.state().controls.keep_pending_label = start == Start::Pending;
-        let (id, secret) = simulator.add_key(OWNER, Some(CLUSTER), Some(ENVIRONMENT));
-        let value = json!({
-            "apiKey": id, "apiSecret": secret, "serviceAccountId": OWNER, "resourceId": CLUSTER,
-            "environmentId": ENVIRONMENT,
-        });
-        let arn = simulator.add_secret(SECRET, &value.to_string());
+        let arn = self.add_secret(SECRET);
         {
             let mut state = simulator.state();
             let attributes = &mut state.secret_mut(&arn).attributes;
@@ -126,12 +124,30 @@ impl Deployment {
         simulator.state().controls.keep_pending_label = false;
     }
 
+    /// Creates a secret with a key of the owner, and returns its ARN.
+    fn add_secret(&self, name: &str) -> String {
+        let key = self
+            .simulator
+            .add_key(OWNER, Some(CLUSTER), Some(ENVIRONMENT));
+        let value = json!({
+            "apiKey": key.0, "apiSecret": key.1, "serviceAccountId": OWNER, "resourceId": CLUSTER,
+            "environmentId": ENVIRONMENT,
+        });
+        self.simulator.add_secret(name, &value.to_string())
+    }
+
     async fn arrange(&self, start: Start) {
         let arn = self.simulator.state().secret(SECRET).arn.clone();
         match start {
             Start::Stack | Start::Rotated | Start::RotatedAndKept | Start::Pending => {}
             Start::Stuck => {
                 self.simulator.start_rotation(&arn);
+            }
+            Start::Several => {
+                for name in ["confluent/payments", "confluent/stock"] {
+                    let arn = self.add_secret(name);
+                    self.simulator.state().secret_mut(&arn).rotation_enabled = None;
+                }
             }
             Start::Failed => {
                 self.simulator.add_owner(ADMIN, &[]);
@@ -209,6 +225,14 @@ impl Deployment {
                 message: diagnostic.error_message,
             }
         })
+    }
+
+    /// Returns the value of a parameter of the stack, or its default.
+    pub(super) fn parameter(&self, name: &str) -> String {
+        let parameters = self.parameters.lock().unwrap();
+        let given = parameters.get(name).map(String::as_str);
+        let value = given.or_else(|| default(name)).map(str::to_owned);
+        value.unwrap_or_else(|| panic!("the template has no parameter {name}"))
     }
 
     /// Deletes a key in Confluent Cloud. The secret that contains it no longer has the guarantee of a working key.

@@ -156,7 +156,6 @@ impl Shell {
         self.write_program("stand-in", &stand_in);
         self.write_program("bin/stand-in", &stand_in);
         self.write_program("bin/aws", AWS);
-        self.write_program("bin/sleep", "#!/bin/sh\n");
         for command in COMMANDS {
             let script = format!("{bash}\nexec stand-in {command} \"$@\"\n");
             self.write_program(&format!("bin/{command}"), &script);

@@ -15,7 +15,7 @@ use super::deployment::{ACCOUNT, ADMIN, Deployment, OWNER, STACK, function_arn};
 use super::*;
 
 /// The programs that have stand-ins, in addition to operations of the AWS CLI.
-pub(super) const COMMANDS: [&str; 11] = [
+pub(super) const COMMANDS: [&str; 12] = [
     "cargo",
     "confluent",
     "docker",
@@ -25,6 +25,7 @@ pub(super) const COMMANDS: [&str; 11] = [
     "npm",
     "pip",
     "sam",
+    "sleep",
     "terraform",
     "unzip",
 ];
@@ -33,7 +34,7 @@ pub(super) const COMMANDS: [&str; 11] = [
 type StandIn = fn(&Deployment, &Call) -> Result<String, String>;
 
 /// The commands that are not run, by their first words. The longest that matches applies.
-const STAND_INS: [(&str, StandIn); 45] = [
+const STAND_INS: [(&str, StandIn); 46] = [
     ("aws cloudformation delete-stack", delete_stack),
     ("aws cloudformation deploy", deploy),
     ("aws cloudformation wait", nothing),
@@ -86,6 +87,7 @@ const STAND_INS: [(&str, StandIn); 45] = [
     ("sam build", nothing),
     ("sam delete", delete_stack),
     ("sam deploy", deploy),
+    ("sleep", sleep),
     ("terraform", nothing),
     ("unzip", nothing),
 ];
@@ -232,6 +234,17 @@ fn check(
 
 #[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
 fn nothing(_: &Deployment, _: &Call) -> Result<String, String> {
+    Ok(String::new())
+}
+
+/// Waits only until the function has done what the reader waits for.
+#[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
+fn sleep(deployment: &Deployment, _: &Call) -> Result<String, String> {
+    const MAX_WAIT: Duration = Duration::from_secs(30);
+    let started = std::time::Instant::now();
+    while deployment.simulator.has_jobs() && started.elapsed() < MAX_WAIT {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     Ok(String::new())
 }
 

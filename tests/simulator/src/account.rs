@@ -117,6 +117,16 @@ impl Simulator {
         self.state().account.stack = None;
     }
 
+    /// Returns whether the stack exists.
+    pub fn has_stack(&self) -> bool {
+        self.state().account.stack.is_some()
+    }
+
+    /// Returns whether a rotation or an invocation that a user started runs.
+    pub fn has_jobs(&self) -> bool {
+        self.state().account.unfinished_jobs > 0
+    }
+
     /// Returns the value for the `AWS_ENDPOINT_URL` of a user, without a trailing slash.
     pub fn account_url(&self) -> String {
         if let Some(url) = &self.state().account.url {
@@ -187,7 +197,7 @@ impl Simulator {
 
     /// Waits until no rotation and no invocation runs.
     pub async fn jobs_finished(&self) {
-        while self.state().account.unfinished_jobs > 0 {
+        while self.has_jobs() {
             self.wait_for_change().await;
         }
     }
