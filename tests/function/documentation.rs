@@ -1,4 +1,10 @@
-//! The README and the pages in `docs` use the names of the code and of the tests.
+//! The README and the pages in `docs` use the names of the code and of the tests, and their commands work.
+
+mod commands;
+mod deployment;
+mod markdown;
+mod shell;
+mod stand_ins;
 
 mod reference;
 

@@ -25,7 +25,7 @@ impl io::Write for Log {
 
 /// While there is only one subscriber, `tracing` asks the default of the thread that reaches an event first whether the event is
 /// of interest, and that may be a thread of another test without a subscriber.
-static SECOND_SUBSCRIBER: LazyLock<tracing::Dispatch> =
+pub(crate) static SECOND_SUBSCRIBER: LazyLock<tracing::Dispatch> =
     LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
 
 /// Runs `future` on this thread. Returns its output and the lines that it logs at `level`, or at the default level.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::account::Attributes;
 use crate::confluent::api_key::KeyType;
 use crate::confluent::endpoints::Resource;
 use crate::confluent::permissions::{Owner, Role};
@@ -202,15 +203,16 @@ impl Simulator {
 }
 
 impl State {
-    fn new_arn(&mut self, name: &str) -> String {
+    pub(crate) fn new_arn(&mut self, name: &str) -> String {
         let suffix = generate::arn_suffix(self.next_serial());
-        format!("arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}-{suffix}")
+        let region = &self.region;
+        format!("arn:aws:secretsmanager:{region}:123456789012:secret:{name}-{suffix}")
     }
 }
 
 impl Secret {
     /// Returns a secret without versions, with rotation turned on.
-    fn new(arn: &str, name: &str) -> Self {
+    pub(crate) fn new(arn: &str, name: &str) -> Self {
         Self {
             arn: arn.to_owned(),
             name: name.to_owned(),
@@ -220,6 +222,7 @@ impl Secret {
             replicas: Vec::new(),
             cross_account_replicas: Vec::new(),
             cross_account_primary: None,
+            attributes: Attributes::default(),
             last_rotated: None,
             last_changed: None,
             current_key_guarantee: CurrentKeyGuarantee::Accepted,

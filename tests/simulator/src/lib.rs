@@ -11,6 +11,8 @@
 //! 3. [`guarantees`], before the response is sent.
 //!
 //! [`rotation`] plays the other half of Secrets Manager: it invokes the function for each step.
+//!
+//! A user's requests have their own path: `account`.
 
 #![expect(
     clippy::expect_used,
@@ -20,6 +22,7 @@
     reason = "an invalid arrangement fails where the test makes it"
 )]
 
+mod account;
 mod arrange;
 mod confluent;
 mod controls;
@@ -40,6 +43,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+pub use self::account::{Attributes, FunctionLog, Stack, USER_ACCESS_KEY_ID};
 pub use self::confluent::api_key::{ApiKey, KeyType};
 pub use self::confluent::created_at::timestamp;
 pub use self::confluent::endpoints::Resource;

@@ -66,7 +66,7 @@ impl Simulator {
         self.state().secret(arn).last_token.clone()
     }
 
-    async fn run_rotation(
+    pub(crate) async fn run_rotation(
         &self,
         arn: &str,
         token: &str,
@@ -119,7 +119,16 @@ impl Simulator {
         invoke: &impl AsyncFn(Value) -> Result<(), String>,
     ) -> Outcome {
         let token = self.start_configuration_test(arn);
-        let outcome = self.step(arn, &token, "testSecret", invoke).await;
+        self.run_configuration_test(arn, &token, invoke).await
+    }
+
+    pub(crate) async fn run_configuration_test(
+        &self,
+        arn: &str,
+        token: &str,
+        invoke: &impl AsyncFn(Value) -> Result<(), String>,
+    ) -> Outcome {
+        let outcome = self.step(arn, token, "testSecret", invoke).await;
         self.abandon_rotation(arn);
         outcome.unwrap_or(Outcome::Succeeded)
     }
@@ -133,12 +142,21 @@ impl Simulator {
         if let Some(incomplete) = self.state().secret(arn).incomplete_version() {
             return incomplete.to_owned();
         }
-        let token = self.create_pending_version(arn, None);
+        let token = self.new_token();
+        self.start_rotation_with(arn, &token);
+        token
+    }
+
+    pub(crate) fn start_rotation_with(&self, arn: &str, token: &str) {
+        self.create_pending_version(arn, token, None);
         let mut state = self.state();
         let secret = state.secret_mut(arn);
-        secret.incomplete = Some(token.clone());
-        secret.last_token = Some(token.clone());
-        token
+        secret.incomplete = Some(token.to_owned());
+        secret.last_token = Some(token.to_owned());
+    }
+
+    fn new_token(&self) -> String {
+        generate::uuid(self.state().next_serial())
     }
 
     /// Creates a version with `AWSPENDING` and the current value, as `RotateImmediately=false` does. Returns the token.
@@ -148,22 +166,22 @@ impl Simulator {
             let secret = state.secret(arn);
             secret.versions[&secret.labels["AWSCURRENT"]].value.clone()
         };
-        self.create_pending_version(arn, current)
+        let token = self.new_token();
+        self.create_pending_version(arn, &token, current);
+        token
     }
 
-    fn create_pending_version(&self, arn: &str, value: Option<SecretValue>) -> String {
+    fn create_pending_version(&self, arn: &str, token: &str, value: Option<SecretValue>) {
         let mut state = self.state();
-        let (token, rotation_token) = (
-            generate::uuid(state.next_serial()),
-            generate::rotation_token(state.next_serial()),
-        );
-        state.store(arn, &token, value);
+        let rotation_token = generate::rotation_token(state.next_serial());
+        state.store(arn, token, value);
         let rotation_token = (!state.controls.omit_rotation_token).then_some(rotation_token);
         state.canaries.extend(rotation_token.clone());
         let secret = state.secret_mut(arn);
-        secret.move_label("AWSPENDING", &token);
-        secret.rotation_tokens.insert(token.clone(), rotation_token);
-        token
+        secret.move_label("AWSPENDING", token);
+        secret
+            .rotation_tokens
+            .insert(token.to_owned(), rotation_token);
     }
 
     /// Returns the event of a step.

@@ -14,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 pub use self::replication::{CrossAccountReplica, Replica};
+use crate::account::Attributes;
 use crate::state::State;
 
 /// A secret in Secrets Manager.
@@ -35,6 +36,8 @@ pub struct Secret {
     pub cross_account_replicas: Vec<CrossAccountReplica>,
     /// `CrossAccountPrimary`: the ARN of the primary secret, if the secret is a replica in another account.
     pub cross_account_primary: Option<String>,
+    /// The attributes that only users read and change.
+    pub attributes: Attributes,
     /// `LastRotatedDate`, in seconds since 1970: the end of the last rotation that succeeded.
     pub last_rotated: Option<f64>,
     /// `LastChangedDate`, in seconds since 1970: the last change of a version or a label.

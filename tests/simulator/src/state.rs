@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::account::Account;
 use crate::confluent::api_key::ApiKey;
 use crate::confluent::created_at::START_OF_2026;
 use crate::confluent::endpoints::Resource;
@@ -18,6 +19,8 @@ use crate::secret::Secret;
 
 /// The state of the services, the log, and the violations.
 pub struct State {
+    /// The Region of new secrets.
+    pub region: String,
     /// The UUID of the organization.
     pub organization: String,
     /// Service accounts and users, by ID.
@@ -39,6 +42,7 @@ pub struct State {
     pub violations: Vec<String>,
     /// The behavior of the services.
     pub controls: Controls,
+    pub(crate) account: Account,
     pub(crate) canaries: BTreeSet<String>,
     /// The keys that a version of a secret ever held.
     pub(crate) stored_keys: BTreeSet<String>,
@@ -62,6 +66,7 @@ pub struct State {
 impl State {
     pub(crate) fn new() -> Self {
         Self {
+            region: "us-east-1".to_owned(),
             organization: generate::uuid(0),
             owners: BTreeMap::new(),
             resources: BTreeMap::new(),
@@ -72,6 +77,7 @@ impl State {
             wrong_secrets: Vec::new(),
             violations: Vec::new(),
             controls: Controls::default(),
+            account: Account::default(),
             canaries: BTreeSet::new(),
             stored_keys: BTreeSet::new(),
             cursors: BTreeMap::new(),

@@ -128,7 +128,7 @@ async fn respond(shared: &Shared, request: &HttpRequest) -> Reply {
 }
 
 /// Records a violation if a request panics. The panic itself would only close the connection.
-struct PanicReporter<'a>(&'a Shared);
+pub(crate) struct PanicReporter<'a>(pub(crate) &'a Shared);
 
 impl Drop for PanicReporter<'_> {
     fn drop(&mut self) {

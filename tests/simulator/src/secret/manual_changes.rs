@@ -11,11 +11,15 @@ use crate::{Simulator, generate};
 impl State {
     pub(crate) fn store_manually(&mut self, arn: &str, value: SecretValue) -> String {
         let version = generate::uuid(self.next_serial());
-        self.store(arn, &version, Some(value));
-        let secret = self.secret_mut(arn);
-        secret.move_label("AWSCURRENT", &version);
-        secret.remove_label("AWSPENDING");
+        self.store_current(arn, &version, value);
         version
+    }
+
+    pub(crate) fn store_current(&mut self, arn: &str, version: &str, value: SecretValue) {
+        self.store(arn, version, Some(value));
+        let secret = self.secret_mut(arn);
+        secret.move_label("AWSCURRENT", version);
+        secret.remove_label("AWSPENDING");
     }
 }
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::{Secret, SecretValue};
+use crate::account::{is_user, marked_for_deletion};
 use crate::copies::replaces_every_copy;
 use crate::guarantees::Guarantee;
 use crate::http::request::HttpRequest;
@@ -17,11 +18,17 @@ use crate::state::State;
 /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
 const MAX_VALUE_LEN: usize = 65_536;
 
+/// The function of a secret whose rotation a test turned on.
+const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:rotation";
+
 type Body = Map<String, Value>;
 
 /// Responds to a request to Secrets Manager.
 pub(crate) fn respond(state: &mut State, request: &HttpRequest) -> Result<Response, Response> {
     check_headers(state, request)?;
+    if is_user(request) {
+        return Err(state.violation_response("the function has a user's credentials"));
+    }
     let Ok(Value::Object(body)) = serde_json::from_slice(&request.body) else {
         return Err(state.violation_response("the body is not a JSON object"));
     };
@@ -46,9 +53,19 @@ pub(crate) fn respond(state: &mut State, request: &HttpRequest) -> Result<Respon
                 "Secrets Manager can't find the specified secret.",
             )
         })?;
+    if state.secrets[&arn].attributes.deleted.is_some()
+        && request.operation() != Some("DescribeSecret")
+    {
+        return Err(marked_for_deletion());
+    }
+    let operation = request.operation().unwrap_or_default();
+    let stack = state.account.stack.as_ref();
+    if stack.is_some_and(|stack| !stack.permits(operation, &state.secrets[&arn])) {
+        return Err(Response::aws_access_denied(operation));
+    }
     record_for_deletions(state, request, &arn, &body);
     match request.operation() {
-        Some("DescribeSecret") => Ok(describe_secret(state, &arn)),
+        Some("DescribeSecret") => Ok(success(&describe(&state.secrets[&arn]))),
         Some("GetSecretValue") => get_secret_value(state, &arn, &body),
         Some("PutSecretValue") => put_secret_value(state, &arn, &body),
         _ => update_secret_version_stage(state, &arn, &body),
@@ -91,7 +108,7 @@ fn fields(operation: &str) -> Option<&'static [&'static str]> {
 
 /// <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html>
-fn check_headers(state: &mut State, request: &HttpRequest) -> Result<(), Response> {
+pub(crate) fn check_headers(state: &mut State, request: &HttpRequest) -> Result<(), Response> {
     if request.method != http::Method::POST || request.target != "/" {
         return Err(state.unknown_route());
     }
@@ -131,8 +148,7 @@ fn error(error_type: &str, message: &str) -> Response {
 /// creating the new secret version".
 ///
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecret.html>
-fn describe_secret(state: &State, arn: &str) -> Response {
-    let secret = &state.secrets[arn];
+pub(crate) fn describe(secret: &Secret) -> Value {
     let mut stages: Map<String, Value> = Map::new();
     for (label, version) in &secret.labels {
         let labels = stages.entry(version.clone()).or_insert_with(|| json!([]));
@@ -144,9 +160,13 @@ fn describe_secret(state: &State, arn: &str) -> Response {
     let mut body = json!({ "ARN": secret.arn, "Name": secret.name, "VersionIdsToStages": stages });
     if let Some(enabled) = secret.rotation_enabled {
         body["RotationEnabled"] = json!(enabled);
-        body["RotationLambdaARN"] =
-            json!("arn:aws:lambda:us-east-1:123456789012:function:rotation");
-        body["RotationRules"] = json!({ "AutomaticallyAfterDays": 30 });
+        let attributes = &secret.attributes;
+        let function = attributes.rotation_lambda_arn.as_deref();
+        body["RotationLambdaARN"] = json!(function.unwrap_or(FUNCTION_ARN));
+        body["RotationRules"] = match &attributes.rotation_rules {
+            Some(rules) => rules.clone(),
+            None => json!({ "AutomaticallyAfterDays": 30 }),
+        };
     }
     if let Some(admin) = &secret.admin_secret_arn {
         body["ExternalSecretRotationMetadata"] =
@@ -162,11 +182,15 @@ fn describe_secret(state: &State, arn: &str) -> Response {
         }
     }
     secret.describe_replication(&mut body);
-    success(&body)
+    body
 }
 
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>
-fn get_secret_value(state: &mut State, arn: &str, body: &Body) -> Result<Response, Response> {
+pub(crate) fn get_secret_value(
+    state: &mut State,
+    arn: &str,
+    body: &Body,
+) -> Result<Response, Response> {
     let (version, label) = (string(body, "VersionId"), string(body, "VersionStage"));
     if version.is_none() && label.is_none() {
         return Err(state.violation_response("GetSecretValue without VersionId and VersionStage"));
@@ -224,11 +248,7 @@ fn get_secret_value(state: &mut State, arn: &str, body: &Body) -> Result<Respons
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html>
 fn put_secret_value(state: &mut State, arn: &str, body: &Body) -> Result<Response, Response> {
     let (token, value) = check_put(state, arn, body)?;
-    if value.len() > MAX_VALUE_LEN {
-        let message = "1 validation error detected: Value at 'secretString' failed to satisfy constraint: \
-                       Member must have length less than or equal to 65536";
-        return Err(error("ValidationException", message));
-    }
+    check_value(value)?;
     if !replaces_every_copy(&state.secrets[arn], value) {
         let message = format!(
             "the pending value of {arn} is no version's value with every copy of the key replaced"
@@ -268,6 +288,16 @@ fn put_secret_value(state: &mut State, arn: &str, body: &Body) -> Result<Respons
     ))
 }
 
+/// Fails if a value is too long.
+pub(crate) fn check_value(value: &str) -> Result<(), Response> {
+    if value.len() <= MAX_VALUE_LEN {
+        return Ok(());
+    }
+    let message = "1 validation error detected: Value at 'secretString' failed to satisfy constraint: \
+                   Member must have length less than or equal to 65536";
+    Err(error("ValidationException", message))
+}
+
 /// Returns the token and the value of a `PutSecretValue` that stores the value of a rotation.
 fn check_put<'a>(
     state: &mut State,
@@ -299,11 +329,23 @@ fn check_put<'a>(
     Ok((token, value))
 }
 
-/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html>
+/// Changes a label as only a rotation function may.
 fn update_secret_version_stage(
     state: &mut State,
     arn: &str,
     body: &Body,
+) -> Result<Response, Response> {
+    change_label(state, arn, body, check_label)
+}
+
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html>
+///
+/// `check` fails if the caller has no reason to change the label.
+pub(crate) fn change_label(
+    state: &mut State,
+    arn: &str,
+    body: &Body,
+    check: impl Fn(&mut State, &str, &str, Option<&str>) -> Result<(), Response>,
 ) -> Result<Response, Response> {
     let Some(label) = string(body, "VersionStage") else {
         return Err(state.violation_response("UpdateSecretVersionStage without VersionStage"));
@@ -321,7 +363,7 @@ fn update_secret_version_stage(
         }
     }
     check_label_version(secret, label, from, to)?;
-    check_label(state, arn, label, to)?;
+    check(state, arn, label, to)?;
     match (from, to) {
         (None, None) => {
             return Err(state.violation_response("UpdateSecretVersionStage without a version"));

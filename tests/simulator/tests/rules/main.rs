@@ -6,6 +6,7 @@
     reason = "a missing value fails the test"
 )]
 
+mod account;
 mod arrange;
 mod confluent;
 mod deletion;

@@ -1,0 +1,347 @@
+//! [`Deployment`]: what a page's commands find, with the names that all pages use.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use confluent_key_rotation::handler::Function;
+use confluent_key_rotation::telemetry::{LogLevel, logging};
+use lambda_runtime::{Context, Diagnostic, LambdaEvent};
+use simulator::{FunctionError, Stack};
+use tracing::subscriber::DefaultGuard;
+
+use super::*;
+
+pub(super) const REGION: &str = "eu-west-1";
+pub(super) const ACCOUNT: &str = "123456789012";
+/// The stack and the function.
+pub(super) const STACK: &str = "confluent-key-rotation";
+pub(super) const SECRET: &str = "confluent/orders";
+pub(super) const ADMIN_SECRET: &str = "confluent-admin/rotator";
+pub(super) const OWNER: &str = "sa-abc123";
+/// The service account to which pages change the owner.
+const OTHER_OWNER: &str = "sa-def456";
+pub(super) const ADMIN: &str = "sa-rot123";
+const CLUSTER: &str = "lkc-abc123";
+const ENVIRONMENT: &str = "env-abc123";
+
+const TEMPLATE: &str = include_str!("../../../template.yaml");
+
+/// What exists before the first command of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// The stack, the service accounts and the cluster.
+    Stack,
+    /// The secret, too, which has been rotated once.
+    Rotated,
+    /// The same, and the previous key is kept until the next rotation.
+    RotatedAndKept,
+    /// The secret has been rotated once, and `AWSPENDING` is still on the current version. The previous key is kept.
+    Pending,
+    /// The secret has been rotated once. A second rotation has started, and its version has no value.
+    Stuck,
+    /// There are two other secrets, too, for which rotation was never enabled.
+    Several,
+    /// The secret has been rotated once. The next rotation failed, because the admin had no roles. With the roles, Secrets
+    /// Manager's retry succeeded.
+    Failed,
+    /// The secret has been rotated once. Then its current key was deleted in Confluent Cloud.
+    KeyDeleted,
+}
+
+impl Start {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Stack,
+        Self::Rotated,
+        Self::RotatedAndKept,
+        Self::Pending,
+        Self::Stuck,
+        Self::Several,
+        Self::Failed,
+        Self::KeyDeleted,
+    ];
+}
+
+/// The AWS account and the Confluent Cloud organization of a page.
+pub(super) struct Deployment {
+    pub(super) simulator: Simulator,
+    /// The parameters of the stack, except those with the template's default.
+    parameters: Mutex<BTreeMap<String, String>>,
+    /// The function with these parameters.
+    function: Mutex<Option<Arc<Function>>>,
+    /// The labels of the secret, and the ID of its current key, before the first command.
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) key: String,
+}
+
+impl Deployment {
+    pub(super) async fn new(simulator: Simulator, start: Start) -> Self {
+        REGION.clone_into(&mut simulator.state().region);
+        simulator.add_kafka_cluster(CLUSTER, ENVIRONMENT);
+        simulator.add_owner(OWNER, &[]);
+        simulator.add_owner(OTHER_OWNER, &[]);
+        simulator.add_owner(ADMIN, &[]);
+        let mut deployment = Self {
+            simulator,
+            parameters: Mutex::default(),
+            function: Mutex::default(),
+            labels: BTreeMap::new(),
+            key: String::new(),
+        };
+        deployment.deploy(&[]).unwrap();
+        if start != Start::Stack {
+            deployment.rotate_once(start).await;
+            deployment.arrange(start).await;
+            let state = deployment.simulator.state();
+            let secret = state.secret(SECRET);
+            deployment.labels.clone_from(&secret.labels);
+            deployment.key = secret.key_id("AWSCURRENT").unwrap().to_owned();
+        }
+        deployment
+    }
+
+    /// Creates the secret and the admin secret, and rotates the secret.
+    async fn rotate_once(&self, start: Start) {
+        let simulator = &self.simulator;
+        simulator.add_owner(ADMIN, &admin_roles());
+        let admin = simulator.add_key(ADMIN, None, None);
+        let admin = simulator.add_admin_secret(ADMIN_SECRET, &admin);
+        self.deploy(&[("AdminSecretArn", &admin)]).unwrap();
+        let is_kept = matches!(start, Start::RotatedAndKept | Start::Pending);
+        if is_kept {
+            let kept = [("OldKeyPolicy", "keep-until-next-rotation")];
+            self.deploy(&kept).unwrap();
+        }
+        simulator.state().controls.keep_pending_label = start == Start::Pending;
+        let arn = self.add_secret(SECRET);
+        {
+            let mut state = simulator.state();
+            let attributes = &mut state.secret_mut(&arn).attributes;
+            attributes.rotation_lambda_arn = Some(function_arn());
+            attributes.rotation_rules = Some(json!({"AutomaticallyAfterDays": 30}));
+        }
+        assert_eq!(self.rotate().await, Outcome::Succeeded);
+        simulator.state().controls.keep_pending_label = false;
+    }
+
+    /// Creates a secret with a key of the owner, and returns its ARN.
+    fn add_secret(&self, name: &str) -> String {
+        let key = self
+            .simulator
+            .add_key(OWNER, Some(CLUSTER), Some(ENVIRONMENT));
+        let value = json!({
+            "apiKey": key.0, "apiSecret": key.1, "serviceAccountId": OWNER, "resourceId": CLUSTER,
+            "environmentId": ENVIRONMENT,
+        });
+        self.simulator.add_secret(name, &value.to_string())
+    }
+
+    async fn arrange(&self, start: Start) {
+        let arn = self.simulator.state().secret(SECRET).arn.clone();
+        match start {
+            Start::Stack | Start::Rotated | Start::RotatedAndKept | Start::Pending => {}
+            Start::Stuck => {
+                self.simulator.start_rotation(&arn);
+            }
+            Start::Several => {
+                for name in ["confluent/payments", "confluent/stock"] {
+                    let arn = self.add_secret(name);
+                    self.simulator.state().secret_mut(&arn).rotation_enabled = None;
+                }
+            }
+            Start::Failed => {
+                self.simulator.add_owner(ADMIN, &[]);
+                assert_ne!(self.rotate().await, Outcome::Succeeded);
+                self.simulator.add_owner(ADMIN, &admin_roles());
+                assert_eq!(self.rotate().await, Outcome::Succeeded);
+            }
+            Start::KeyDeleted => {
+                let state = self.simulator.state();
+                let key = state.secret(&arn).key_id("AWSCURRENT").unwrap().to_owned();
+                drop(state);
+                self.delete_key(&key);
+            }
+        }
+    }
+
+    async fn rotate(&self) -> Outcome {
+        let arn = self.simulator.state().secret(SECRET).arn.clone();
+        let invoke = async |event| {
+            let response = self.invoke(event).await;
+            response.map(|_| ()).map_err(|error| error.message)
+        };
+        self.simulator.rotate(&arn, &invoke).await
+    }
+
+    /// Creates or updates the stack with `parameters`. The others keep their values.
+    ///
+    /// # Errors
+    /// Returns an error if the template has no such parameter.
+    pub(super) fn deploy(&self, parameters: &[(&str, &str)]) -> Result<(), String> {
+        let mut merged = self.parameters.lock().unwrap();
+        for (name, value) in parameters {
+            if !section("Parameters").any(|known| known == *name) {
+                return Err(format!("the template has no parameter {name}"));
+            }
+            merged.insert((*name).to_owned(), (*value).to_owned());
+        }
+        let is_kept = merged
+            .get("OldKeyPolicy")
+            .is_some_and(|policy| policy != "delete");
+        self.simulator.state().controls.keep_previous_key = is_kept;
+        let mut variables = vec![("AWS_REGION", REGION)];
+        for (parameter, value) in merged.iter() {
+            variables.extend(variable(parameter).map(|variable| (variable, value.as_str())));
+        }
+        let function = function(&self.simulator, &variables);
+        *self.function.lock().unwrap() = Some(Arc::new(function));
+        let output = |name: &'static str| (name.to_owned(), output(name));
+        self.simulator.deploy(Stack {
+            name: STACK.to_owned(),
+            function_arn: function_arn(),
+            outputs: section("Outputs").map(output).collect(),
+            secret_prefixes: list(&merged, &["SecretPrefix", "SecretPrefixes"]),
+            admin_secret_arns: list(&merged, &["AdminSecretArn", "OtherAdminSecretArns"]),
+        });
+        Ok(())
+    }
+
+    /// Invokes the function as Lambda does.
+    pub(super) async fn invoke(&self, event: Value) -> Result<Value, FunctionError> {
+        const LAMBDA_TIMEOUT: Duration = Duration::from_mins(15);
+        let deadline = SystemTime::now() + LAMBDA_TIMEOUT;
+        let mut context = Context::default();
+        context.request_id = format!("request-{}", fastrand::u64(..));
+        let deadline = deadline.duration_since(UNIX_EPOCH).unwrap();
+        context.deadline = u64::try_from(deadline.as_millis()).unwrap();
+        let function = self.function.lock().unwrap().clone();
+        let function = function.expect("the stack is deployed");
+        let response = Box::pin(function.handle(LambdaEvent::new(event, context))).await;
+        let response = response.map(|report| serde_json::to_value(report).unwrap());
+        response.map_err(|error| {
+            let diagnostic = Diagnostic::from(error);
+            FunctionError {
+                error_type: diagnostic.error_type,
+                message: diagnostic.error_message,
+            }
+        })
+    }
+
+    /// Returns the value of a parameter of the stack, or its default.
+    pub(super) fn parameter(&self, name: &str) -> String {
+        let parameters = self.parameters.lock().unwrap();
+        let given = parameters.get(name).map(String::as_str);
+        let value = given.or_else(|| default(name)).map(str::to_owned);
+        value.unwrap_or_else(|| panic!("the template has no parameter {name}"))
+    }
+
+    /// Deletes a key in Confluent Cloud. The secret that contains it no longer has the guarantee of a working key.
+    pub(super) fn delete_key(&self, id: &str) {
+        let mut state = self.simulator.state();
+        for secret in state.secrets.values_mut() {
+            if secret.key_id("AWSCURRENT") == Some(id) {
+                secret.current_key_guarantee = CurrentKeyGuarantee::Off;
+            }
+        }
+        drop(state);
+        self.simulator.delete_key_manually(id);
+    }
+
+    /// Returns the IDs of the owner's keys.
+    pub(super) fn keys(&self) -> Vec<String> {
+        let state = self.simulator.state();
+        state
+            .keys_of(OWNER)
+            .iter()
+            .map(|key| key.id.clone())
+            .collect()
+    }
+}
+
+pub(super) fn function_arn() -> String {
+    format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}")
+}
+
+fn admin_roles() -> [Role; 2] {
+    [Role::ResourceOwnerOf(OWNER.to_owned()), Role::Operator]
+}
+
+/// Returns the names in a section of the template.
+fn section(name: &str) -> impl Iterator<Item = &'static str> + use<> {
+    let (_, section) = TEMPLATE.split_once(&format!("\n{name}:\n")).unwrap();
+    let lines = section
+        .lines()
+        .take_while(|line| line.is_empty() || line.starts_with([' ', '#']));
+    lines.filter_map(|line| {
+        let name = line.strip_prefix("  ")?.strip_suffix(':')?;
+        name.starts_with(char::is_alphabetic).then_some(name)
+    })
+}
+
+/// Returns the values of the parameters of a list, or their defaults.
+fn list(parameters: &BTreeMap<String, String>, names: &[&str]) -> Vec<String> {
+    let values = names.iter().filter_map(|name| {
+        let given = parameters.get(*name).map(String::as_str);
+        given.or_else(|| default(name))
+    });
+    let values = values.flat_map(|value| value.split(','));
+    let values = values.filter(|value| !value.is_empty());
+    values.map(str::to_owned).collect()
+}
+
+/// Returns the default of a parameter.
+fn default(parameter: &str) -> Option<&'static str> {
+    let (_, properties) = TEMPLATE.split_once(&format!("\n  {parameter}:\n    Type: "))?;
+    let mut properties = properties.lines().take_while(|line| !line.is_empty());
+    let default = properties.find_map(|line| line.strip_prefix("    Default: "))?;
+    Some(default.trim_matches('"'))
+}
+
+/// Returns the environment variable of a parameter.
+fn variable(parameter: &str) -> Option<&'static str> {
+    let (_, variables) = TEMPLATE.split_once("        Variables:\n").unwrap();
+    let lines = variables
+        .lines()
+        .take_while(|line| line.starts_with("          "));
+    let mut variables = lines.filter_map(|line| line.trim().split_once(": "));
+    let is_set = |value: &str| {
+        let mut words = value.split(|c: char| !c.is_alphanumeric());
+        value.contains("!Ref") && words.any(|word| word == parameter)
+    };
+    variables
+        .find(|(_, value)| is_set(value))
+        .map(|(name, _)| name)
+}
+
+/// Returns the value of an output.
+fn output(name: &str) -> String {
+    match name {
+        "FunctionArn" => function_arn(),
+        "FunctionName" => STACK.to_owned(),
+        "DashboardName" => format!("{STACK}-{REGION}"),
+        "RoleArn" => format!("arn:aws:iam::{ACCOUNT}:role/{STACK}-RotationRole-ABCDEFGHIJKL"),
+        "LogGroupName" => format!("/aws/lambda/{STACK}"),
+        "NotificationsTopicArn" => {
+            format!("arn:aws:sns:{REGION}:{ACCOUNT}:{STACK}-Notifications-ABCDEFGHIJKL")
+        }
+        _ => panic!("the output {name} has no value here"),
+    }
+}
+
+/// Writes what the function logs on this thread to the simulator's log, until it is dropped.
+pub(super) fn capture_log(simulator: &Simulator) -> DefaultGuard {
+    LazyLock::force(&telemetry::logs::SECOND_SUBSCRIBER);
+    let log = simulator.function_log();
+    let subscriber = logging::subscriber(LogLevel::INFO, move || log.clone());
+    tracing::subscriber::set_default(subscriber)
+}
+
+#[test]
+fn each_environment_variable_of_the_template_has_its_parameter() {
+    assert_eq!(variable("AdminSecretArn"), Some("ADMIN_SECRET_ARN"));
+    assert_eq!(variable("NoProxy"), Some("NO_PROXY"));
+    assert_eq!(variable("FunctionName"), None);
+    assert_eq!(default("OldKeyPolicy"), Some("delete"));
+    assert_eq!(default("AdminSecretArn"), Some(""));
+    assert!(section("Parameters").count() > 20);
+}

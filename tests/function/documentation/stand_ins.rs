@@ -1,0 +1,485 @@
+//! The commands that the test does not run. A stand-in returns what the reader would see and, if the following commands depend
+//! on it, changes the simulator's state.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use tokio::runtime::Handle;
+
+use super::commands::{Check, Checks};
+use super::deployment::{ACCOUNT, ADMIN, Deployment, OWNER, STACK, function_arn};
+use super::*;
+
+/// The programs that have stand-ins, in addition to operations of the AWS CLI.
+pub(super) const COMMANDS: [&str; 12] = [
+    "cargo",
+    "confluent",
+    "docker",
+    "gh",
+    "git",
+    "kubectl",
+    "npm",
+    "pip",
+    "sam",
+    "sleep",
+    "terraform",
+    "unzip",
+];
+
+/// A stand-in: the output, or an error message.
+type StandIn = fn(&Deployment, &Call) -> Result<String, String>;
+
+/// The commands that are not run, by their first words. The longest that matches applies.
+const STAND_INS: [(&str, StandIn); 46] = [
+    ("aws cloudformation delete-stack", delete_stack),
+    ("aws cloudformation deploy", deploy),
+    ("aws cloudformation wait", nothing),
+    ("aws cloudtrail", nothing),
+    ("aws cloudwatch", nothing),
+    ("aws configservice", nothing),
+    ("aws ecs", nothing),
+    ("aws iam", nothing),
+    ("aws kms", nothing),
+    ("aws lambda get-function", nothing),
+    (
+        "aws lambda get-function-configuration",
+        get_function_configuration,
+    ),
+    ("aws lambda update-function-code", nothing),
+    ("aws lambda update-function-configuration", nothing),
+    ("aws lambda wait", nothing),
+    ("aws logs delete-log-group", nothing),
+    ("aws logs describe-log-groups", nothing),
+    ("aws organizations", nothing),
+    ("aws sns", nothing),
+    ("aws sts get-caller-identity", get_caller_identity),
+    ("cargo", nothing),
+    ("confluent api-key create", create_api_key),
+    ("confluent api-key delete", delete_api_key),
+    ("confluent api-key describe", describe_api_key),
+    ("confluent api-key list", list_api_keys),
+    ("confluent environment", nothing),
+    ("confluent iam rbac role-binding create", bind_role),
+    ("confluent iam rbac role-binding delete", unbind_role),
+    ("confluent iam rbac role-binding list", nothing),
+    (
+        "confluent iam service-account create",
+        create_service_account,
+    ),
+    (
+        "confluent iam service-account delete",
+        delete_service_account,
+    ),
+    ("confluent iam service-account list", nothing),
+    ("confluent kafka", nothing),
+    ("confluent login", nothing),
+    ("docker", nothing),
+    ("gh", nothing),
+    ("git", nothing),
+    ("git clone", clone),
+    ("kubectl", nothing),
+    ("npm", nothing),
+    ("pip", nothing),
+    ("sam build", nothing),
+    ("sam delete", delete_stack),
+    ("sam deploy", deploy),
+    ("sleep", sleep),
+    ("terraform", nothing),
+    ("unzip", nothing),
+];
+
+/// A call of a command.
+pub(super) struct Call {
+    folder: PathBuf,
+    words: Vec<String>,
+}
+
+impl Call {
+    /// Returns the value of an option, as `--option value` or `--option=value`.
+    fn option(&self, name: &str) -> Option<&str> {
+        let mut words = self.words.iter();
+        while let Some(word) = words.next() {
+            match word.strip_prefix(name) {
+                Some("") => return words.next().map(String::as_str),
+                Some(rest) if rest.starts_with('=') => return rest.get(1..),
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+/// Responds to the stand-ins of one page on its own thread.
+pub(super) struct StandIns {
+    port: u16,
+    is_stopped: Arc<AtomicBool>,
+    rejected: Arc<Mutex<Vec<String>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for StandIns {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+impl StandIns {
+    /// Starts the thread. It also makes the checks, each at the first block after its heading.
+    pub(super) fn start(deployment: &Arc<Deployment>, checks: Checks) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (is_stopped, rejected) = (Arc::default(), Arc::default());
+        // A client for HTTP can only be created inside a runtime.
+        let (runtime, deployment) = (Handle::current(), Arc::clone(deployment));
+        let thread = std::thread::spawn({
+            let (is_stopped, rejected) = (Arc::clone(&is_stopped), Arc::clone(&rejected));
+            move || {
+                let _runtime = runtime.enter();
+                let mut checks = checks.to_vec();
+                for stream in listener.incoming() {
+                    if AtomicBool::load(&is_stopped, Ordering::Relaxed) {
+                        break;
+                    }
+                    respond(&deployment, &stream.unwrap(), &rejected, &mut checks);
+                }
+                let missing = checks
+                    .into_iter()
+                    .filter(|(heading, _)| !heading.is_empty());
+                let missing = missing.map(|(heading, _)| format!("no block after {heading}"));
+                rejected.lock().unwrap().extend(missing);
+            }
+        });
+        Self {
+            port,
+            is_stopped,
+            rejected,
+            thread: Some(thread),
+        }
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns the calls that have no stand-in or failed, even if the page's commands ignored the failure.
+    pub(super) fn stop(mut self) -> Vec<String> {
+        self.join();
+        self.rejected.lock().unwrap().clone()
+    }
+
+    fn join(&mut self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+        // The connection wakes the thread.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn respond(
+    deployment: &Deployment,
+    mut stream: &TcpStream,
+    rejected: &Mutex<Vec<String>>,
+    checks: &mut Vec<(&str, Check)>,
+) {
+    let mut words = BufReader::new(stream)
+        .split(0)
+        .map(|word| String::from_utf8(word.unwrap()).unwrap());
+    let count: usize = words.next().unwrap().parse().unwrap();
+    let folder = words.next().unwrap().into();
+    let words: Vec<String> = words.take(count).collect();
+    let line = words.join(" ");
+    if let Some(heading) = line.strip_prefix("checkpoint ") {
+        let response = check(deployment, heading, checks);
+        rejected.lock().unwrap().extend(response.err());
+        let _ = writeln!(stream, "0");
+        return;
+    }
+    let is_prefix = |name: &str| line == name || line.starts_with(&format!("{name} "));
+    let stand_in = STAND_INS.iter().filter(|(name, _)| is_prefix(name));
+    let response = match stand_in.max_by_key(|(name, _)| name.len()) {
+        Some((_, stand_in)) => stand_in(deployment, &Call { folder, words }),
+        None => Err("the test neither runs this command nor has a stand-in for it".to_owned()),
+    };
+    let written = match response {
+        Ok(output) => write!(stream, "0\n{output}"),
+        Err(message) => {
+            rejected.lock().unwrap().push(format!("{line}: {message}"));
+            write!(stream, "127\n{line}: {message}\n")
+        }
+    };
+    // The command may have ended without reading its output.
+    let _ = written;
+}
+
+/// Makes the checks for the block after `heading`, which are made once.
+fn check(
+    deployment: &Deployment,
+    heading: &str,
+    checks: &mut Vec<(&str, Check)>,
+) -> Result<(), String> {
+    let due = checks.extract_if(.., |(known, _)| *known == heading);
+    for (_, check) in due.collect::<Vec<_>>() {
+        let check = std::panic::AssertUnwindSafe(|| check(deployment));
+        let checked = std::panic::catch_unwind(check);
+        checked.map_err(|_| format!("the state at {heading} is wrong, see above"))?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
+fn nothing(_: &Deployment, _: &Call) -> Result<String, String> {
+    Ok(String::new())
+}
+
+/// Waits only until the function has done what the reader waits for.
+#[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
+fn sleep(deployment: &Deployment, _: &Call) -> Result<String, String> {
+    const MAX_WAIT: Duration = Duration::from_secs(30);
+    let started = std::time::Instant::now();
+    while deployment.simulator.has_jobs() && started.elapsed() < MAX_WAIT {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(String::new())
+}
+
+/// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-cli-command-reference-sam-deploy.html>
+fn deploy(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    if call
+        .option("--stack-name")
+        .is_some_and(|name| name != STACK)
+    {
+        // Another template's stack.
+        return Ok(String::new());
+    }
+    let configuration = fs::read_to_string(call.folder.join("samconfig.toml"));
+    let configuration = configuration.unwrap_or_default();
+    let mut parameters = configured_parameters(&configuration);
+    let is_option = |word: &&String| *word == "--parameter-overrides";
+    let mut words = call.words.iter().skip_while(|word| !is_option(word));
+    words.next();
+    let overrides = words.take_while(|word| !word.starts_with("--"));
+    // One argument may contain several.
+    for parameter in overrides.flat_map(|word| word.split_whitespace()) {
+        let parameter = parameter.split_once('=');
+        parameters.push(parameter.ok_or("--parameter-overrides requires NAME=VALUE")?);
+    }
+    deployment.deploy(&parameters).map(|()| String::new())
+}
+
+/// Returns the `parameter_overrides` of `samconfig.toml`, a string or an array of strings.
+fn configured_parameters(configuration: &str) -> Vec<(&str, &str)> {
+    let Some((_, value)) = configuration.split_once("parameter_overrides") else {
+        return Vec::new();
+    };
+    let value = value.trim_start_matches([' ', '=']);
+    let end = if value.starts_with('[') { ']' } else { '\n' };
+    let value = value.split(end).next().unwrap_or_default();
+    let words = value.split(|c: char| c.is_whitespace() || "[]\",".contains(c));
+    words.filter_map(|word| word.split_once('=')).collect()
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
+fn delete_stack(deployment: &Deployment, _: &Call) -> Result<String, String> {
+    deployment.simulator.delete_stack();
+    Ok(String::new())
+}
+
+/// Creates the folder, with the files that commands name.
+fn clone(_: &Deployment, call: &Call) -> Result<String, String> {
+    let source = call.words.last().map(String::as_str).unwrap_or_default();
+    let name = source
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches(".git");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = call.folder.join(name);
+    let copy = |from: &Path, to: &Path| fs::copy(from, to).map_err(|error| error.to_string());
+    fs::create_dir_all(folder.join("templates")).map_err(|error| error.to_string())?;
+    copy(&root.join("template.yaml"), &folder.join("template.yaml"))?;
+    for entry in fs::read_dir(root.join("templates"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        copy(
+            &entry.path(),
+            &folder.join("templates").join(entry.file_name()),
+        )?;
+    }
+    if root.join("samconfig.toml").exists() {
+        copy(&root.join("samconfig.toml"), &folder.join("samconfig.toml"))?;
+    }
+    Ok(String::new())
+}
+
+fn get_caller_identity(_: &Deployment, call: &Call) -> Result<String, String> {
+    let arn = format!("arn:aws:iam::{ACCOUNT}:user/operator");
+    match call.option("--query") {
+        None => Ok(json!({"UserId": "AIDAEXAMPLE", "Account": ACCOUNT, "Arn": arn}).to_string()),
+        Some("Account") => Ok(format!("{ACCOUNT}\n")),
+        Some("Arn") => Ok(format!("{arn}\n")),
+        Some(query) => Err(format!("the stand-in has no output for --query {query}")),
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
+fn get_function_configuration(_: &Deployment, _: &Call) -> Result<String, String> {
+    Ok(json!({"FunctionArn": function_arn(), "State": "Active"}).to_string())
+}
+
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/api-key/confluent_api-key_create.html>
+fn create_api_key(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    let resource = call.option("--resource").ok_or("--resource is required")?;
+    let owner = call
+        .option("--service-account")
+        .ok_or("--service-account is required")?;
+    {
+        let state = deployment.simulator.state();
+        if !state.owners.contains_key(owner) {
+            return Err(format!("the service account {owner} does not exist"));
+        }
+        if resource != "cloud" && !state.resources.contains_key(resource) {
+            return Err(format!("the resource {resource} does not exist"));
+        }
+    }
+    if call.option("--output") != Some("json") && call.option("-o") != Some("json") {
+        return Err("without --output json, the API secret is in a table".to_owned());
+    }
+    let resource = Some(resource).filter(|resource| *resource != "cloud");
+    let environment = resource.map(|_| "env-abc123");
+    let (id, secret) = deployment.simulator.add_key(owner, resource, environment);
+    Ok(json!({"api_key": id, "api_secret": secret}).to_string())
+}
+
+/// Without `--force`, the CLI prompts.
+///
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/api-key/confluent_api-key_delete.html>
+fn delete_api_key(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    if !call.words.iter().any(|word| word == "--force") {
+        return Err("the CLI prompts without --force".to_owned());
+    }
+    let ids = call
+        .words
+        .iter()
+        .skip(3)
+        .filter(|word| !word.starts_with('-'));
+    for id in ids {
+        if !deployment.simulator.state().keys.contains_key(id) {
+            return Err(format!("the API key {id} does not exist"));
+        }
+        deployment.delete_key(id);
+    }
+    Ok(String::new())
+}
+
+fn describe_key(key: &simulator::ApiKey) -> Value {
+    json!({
+        "key": key.id, "description": key.description, "owner": key.owner, "resource": key.resource,
+        "created": key.created_at,
+    })
+}
+
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/api-key/confluent_api-key_list.html>
+#[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
+fn list_api_keys(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    let state = deployment.simulator.state();
+    let owner = call.option("--service-account");
+    let resource = call.option("--resource");
+    let is_listed = |key: &&simulator::ApiKey| {
+        (owner.is_none() || key.owner.as_deref() == owner)
+            && resource.is_none_or(|resource| key.resource == resource)
+    };
+    let keys = state.keys.values().filter(is_listed);
+    Ok(keys.map(describe_key).collect::<Value>().to_string())
+}
+
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/api-key/confluent_api-key_describe.html>
+fn describe_api_key(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    let id = call.words.get(3).map(String::as_str).unwrap_or_default();
+    let state = deployment.simulator.state();
+    let key = state
+        .keys
+        .get(id)
+        .ok_or_else(|| format!("the API key {id} does not exist"))?;
+    Ok(describe_key(key).to_string())
+}
+
+/// Returns the ID of the service account with the name.
+///
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/service-account/confluent_iam_service-account_create.html>
+#[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
+fn create_service_account(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    let name = call.words.get(4).map(String::as_str).unwrap_or_default();
+    let id = if name.contains("rotat") { ADMIN } else { OWNER };
+    deployment.simulator.add_owner(id, &[]);
+    Ok(json!({"id": id, "name": name, "description": ""}).to_string())
+}
+
+/// Also deletes the keys of the service account.
+///
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/service-account/confluent_iam_service-account_delete.html>
+fn delete_service_account(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    let id = call.words.get(4).map(String::as_str).unwrap_or_default();
+    let keys: Vec<String> = {
+        let mut state = deployment.simulator.state();
+        let owner = state.owners.remove(id);
+        owner.ok_or_else(|| format!("the service account {id} does not exist"))?;
+        state.keys_of(id).iter().map(|key| key.id.clone()).collect()
+    };
+    for key in keys {
+        deployment.delete_key(&key);
+    }
+    Ok(String::new())
+}
+
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/rbac/role-binding/confluent_iam_rbac_role-binding_create.html>
+fn bind_role(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    change_roles(deployment, call, Vec::push)
+}
+
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/rbac/role-binding/confluent_iam_rbac_role-binding_delete.html>
+fn unbind_role(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    change_roles(deployment, call, |roles, role| {
+        roles.retain(|known| *known != role);
+    })
+}
+
+fn change_roles(
+    deployment: &Deployment,
+    call: &Call,
+    change: impl Fn(&mut Vec<Role>, Role),
+) -> Result<String, String> {
+    let required = |name: &str| {
+        let value = call.option(name).map(str::to_owned);
+        value.ok_or_else(|| format!("{name} is required"))
+    };
+    let role = match required("--role")?.as_str() {
+        "ResourceOwner" => {
+            let resource = required("--resource")?;
+            let account = resource.strip_prefix("service-account:");
+            Role::ResourceOwnerOf(account.ok_or("another resource")?.to_owned())
+        }
+        "Operator" => Role::Operator,
+        "OrganizationAdmin" => Role::OrganizationAdmin,
+        "EnvironmentAdmin" => Role::EnvironmentAdmin(required("--environment")?),
+        "CloudClusterAdmin" => Role::CloudClusterAdmin(required("--cloud-cluster")?),
+        "ResourceKeyAdmin" => Role::ResourceKeyAdmin,
+        role if role.starts_with("Developer") => return Ok(String::new()),
+        role => return Err(format!("the stand-in does not know the role {role}")),
+    };
+    let principal = required("--principal")?;
+    let mut state = deployment.simulator.state();
+    let owner = principal
+        .strip_prefix("User:")
+        .and_then(|id| state.owners.get_mut(id));
+    let owner = owner.ok_or_else(|| format!("the principal {principal} does not exist"))?;
+    change(&mut owner.roles, role);
+    Ok(String::new())
+}
