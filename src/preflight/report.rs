@@ -123,6 +123,7 @@ pub struct NotRun {
 
 /// The report on one secret.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Report {
     /// The secret's ARN, or the requested ID if the secret could not be described.
     pub secret: String,

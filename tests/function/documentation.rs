@@ -3,13 +3,14 @@
 mod commands;
 mod deployment;
 mod markdown;
+mod reference;
 mod shell;
 mod stand_ins;
 
-mod reference;
-
 use std::fs;
 use std::path::Path;
+
+use super::*;
 
 const README: &str = include_str!("../../README.md");
 

@@ -154,7 +154,7 @@ async fn one_reason_is_reported_for_all_checks_that_are_not_run() {
         assert_eq!(names(&report), CHECKS, "{report:#?}");
         assert_eq!(report.checks.len(), run, "{report:#?}");
         let not_run = json!({"checks": CHECKS[run..], "reason": reason});
-        assert_eq!(json!(report)["not_run"], not_run);
+        assert_eq!(json!(report)["notRun"], not_run);
         let line = lines.iter().rfind(|line| is_report(line)).unwrap();
         let not_run = format!("{}: {reason}", CHECKS[run..].join(", "));
         assert_eq!(line["not_run"], not_run);
@@ -284,7 +284,7 @@ async fn a_preflight_requires_no_token_and_a_failed_check_is_not_an_error() {
     let observed = report["checks"][0]["observed"].as_str().unwrap();
     assert!(observed.contains("ResourceNotFoundException"), "{observed}");
     assert_eq!(report["checks"].as_array().unwrap().len(), 1);
-    assert_eq!(report["not_run"]["checks"][0], "rotation");
+    assert_eq!(report["notRun"]["checks"][0], "rotation");
 }
 
 #[tokio::test]
