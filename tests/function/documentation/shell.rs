@@ -169,7 +169,29 @@ impl Shell {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// Runs the blocks in one process.
+    /// Checks the blocks with ShellCheck.
+    ///
+    /// # Errors
+    /// Returns what ShellCheck prints.
+    fn check(&self, blocks: &[Block]) -> Result<(), String> {
+        let script = self.folder.join("checked");
+        let commands = blocks.iter().map(|block| block.commands.as_str());
+        fs::write(&script, commands.collect::<String>()).unwrap();
+        // JMESPath contains backquotes in single quotes, and a page may source a file that does not exist here.
+        let checked = Command::new(self.aws.with_file_name("shellcheck"))
+            .args(["--shell=bash", "--exclude=SC2016,SC1091"])
+            .arg(script)
+            .output()
+            .map_err(|error| error.to_string())?;
+        let printed = String::from_utf8_lossy(&checked.stdout).into_owned();
+        if checked.status.success() {
+            Ok(())
+        } else {
+            Err(printed)
+        }
+    }
+
+    /// Runs the blocks in one process, after a check with ShellCheck.
     ///
     /// # Errors
     /// Returns the block and the output if a command fails.
@@ -180,6 +202,7 @@ impl Shell {
         account_url: &str,
         port: u16,
     ) -> Result<(), String> {
+        self.check(blocks)?;
         let (script, log, at) = (
             self.folder.join("script"),
             self.folder.join("log"),

@@ -90,7 +90,10 @@ async fn every_check_reports_what_it_observed_and_what_to_do() {
         }
         let is_green = report.verdict < Unknown;
         let output = json!(report).to_string();
-        assert!(!is_green || !output.contains("HTTP 403"), "{name}: {output}");
+        assert!(
+            !is_green || !output.contains("HTTP 403"),
+            "{name}: {output}"
+        );
     }
 }
 
