@@ -169,10 +169,10 @@ impl Shell {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// Checks the blocks with ShellCheck.
+    /// Checks the blocks with [`ShellCheck`](https://www.shellcheck.net).
     ///
     /// # Errors
-    /// Returns what ShellCheck prints.
+    /// Returns what `ShellCheck` prints.
     fn check(&self, blocks: &[Block]) -> Result<(), String> {
         let script = self.folder.join("checked");
         let commands = blocks.iter().map(|block| block.commands.as_str());
@@ -191,7 +191,7 @@ impl Shell {
         }
     }
 
-    /// Runs the blocks in one process, after a check with ShellCheck.
+    /// Runs the blocks in one process, after a check with `ShellCheck`.
     ///
     /// # Errors
     /// Returns the block and the output if a command fails.
