@@ -56,6 +56,10 @@ command_not_found_handle() { stand-in "$@"; }
 fn aws() -> Result<&'static Path, &'static str> {
     static AWS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let aws = AWS.get_or_init(|| {
+        let mut tools = ["jq", "openssl"].into_iter();
+        if let Some(tool) = tools.find(|tool| look_up(tool).is_none()) {
+            return Err(format!("{tool} is not installed"));
+        }
         let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let folder = target.parent().expect("the target folder").join("awscli");
         let (aws, stamp) = (folder.join("bin/aws"), folder.join("requirements"));
@@ -124,7 +128,7 @@ impl Shell {
             Err(reason) => {
                 // Not println!, because the test passes, and the output of a passed test is not printed.
                 let line = format!(
-                    "SKIPPED the commands of a page, which require Python 3, venv, pip and PyPI: {reason}\n"
+                    "SKIPPED the commands of a page, which require Python 3, venv, pip, PyPI, jq and OpenSSL: {reason}\n"
                 );
                 let _ = std::io::stderr().write_all(line.as_bytes());
                 return None;
@@ -297,11 +301,14 @@ fn wait(child: &mut Child) -> Option<bool> {
 
 /// Returns the path of a program.
 fn find(program: &str) -> PathBuf {
+    look_up(program).unwrap_or_else(|| panic!("the documentation's commands require {program}"))
+}
+
+fn look_up(program: &str) -> Option<PathBuf> {
     let path = std::env::vars_os()
         .find(|(name, _)| name == "PATH")
         .map(|(_, path)| path);
     let path = path.unwrap_or_default();
     let mut candidates = std::env::split_paths(&path).map(|folder| folder.join(program));
-    let found = candidates.find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("the documentation's commands require {program}"))
+    candidates.find(|path| path.is_file())
 }
