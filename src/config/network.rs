@@ -73,7 +73,8 @@ fn direct_hosts(value: &str) -> Result<String, &'static str> {
         let (address, bits) = host.split_once('/').unwrap_or((host, "0"));
         let max = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
         let max = address.parse().map(max).ok();
-        bits.parse::<u8>().is_ok_and(|bits| max >= Some(bits))
+        let is_number = bits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number && bits.parse::<u8>().is_ok_and(|bits| max >= Some(bits))
     };
     let hosts = value.split(',').map(str::trim);
     let mut hosts = hosts.filter(|host| !host.is_empty());
@@ -161,6 +162,7 @@ mod tests {
                 "a..example",
                 "10.0.0.0/x",
                 "10.0.0.0/33",
+                "10.0.0.0/+8",
                 "10.0.0",
                 "hunter2@example.com",
             ] {

@@ -64,12 +64,13 @@ impl ErrorResponse {
             Some(body) => first(body, &DETAILS),
             None => describe_body(&response.body),
         };
+        let message = body.as_ref().and(detail.as_deref());
         let is_page = body.is_none() && !matches!(*response.body, [] | [0x1f, 0x8b, ..]);
         let is_safe = |string: &String| !string.contains(key.secret.expose());
         let safe = |string: Option<String>| string.filter(is_safe).as_deref().map(printable);
         Self {
             status,
-            kind: kind(status, code.as_deref(), detail.as_deref(), is_page),
+            kind: kind(status, code.as_deref(), message, is_page),
             code: safe(code),
             detail: safe(detail),
             request_id: response.request_id.clone().filter(is_safe),
@@ -131,15 +132,19 @@ fn kind(status: u16, code: Option<&str>, detail: Option<&str>, is_page: bool) ->
         400..=499 if is_page => ErrorKind::Blocked,
         // Known issue: "some quota errors are returned as 400 instead of 402".
         // https://docs.confluent.io/cloud/current/api.html#section/Known-Issues
-        400 | 402 if is_quota => ErrorKind::QuotaExceeded,
+        400 if is_quota => ErrorKind::QuotaExceeded,
         // Without a reason, 402 has its documented meaning.
-        402 if detail.is_none() => ErrorKind::QuotaExceeded,
+        402 if is_quota || detail.is_none_or(mentions_quota) => ErrorKind::QuotaExceeded,
         402 => ErrorKind::PaymentRequired,
         403 => ErrorKind::Forbidden,
         404 => ErrorKind::NotFound,
         500..=599 => ErrorKind::ServerError,
         _ => ErrorKind::Other,
     }
+}
+
+fn mentions_quota(detail: &str) -> bool {
+    detail.to_lowercase().contains("quota")
 }
 
 impl fmt::Display for ErrorResponse {
@@ -238,6 +243,7 @@ mod tests {
 
         for response in [
             parse(402, ""),
+            parse(402, r#"{"errors":[{"title":"API Keys Quota Exceeded"}]}"#),
             parse(400, limited),
             parse(400, coded),
             parse(400, with_message),

@@ -109,7 +109,8 @@ const FORBIDDEN: &str = "Check that serviceAccountId is correct and that it and 
                          credentials' owner ResourceOwner on this service account";
 const NO_KEYS: &str = "Look up the key's owner in Confluent Cloud. If it is another one, correct serviceAccountId. If it is this \
                        one, grant the management credentials' owner ResourceOwner on this service account";
-const PAYMENT_REQUIRED: &str = "Resolve what Confluent Cloud reports, such as the organization's billing; deleting keys does not help";
+const PAYMENT_REQUIRED: &str =
+    "Resolve what Confluent Cloud reports, such as the organization's billing";
 pub(crate) const RAISE_QUOTA: &str =
     "Delete unused keys, or contact Confluent Support to raise the quota";
 const RAISE_TIMEOUT: &str = "Set the function's timeout to 15 minutes";
@@ -223,8 +224,8 @@ fn for_secrets_manager(error: &secret::Error, allow: &'static str) -> &'static s
 /// The template's role allows requests only under these conditions.
 const ALLOW_SECRET: &str = "Check that the secret's name starts with one of the template's SecretPrefixes, and that its rotation \
                             names exactly the function's ARN, without an alias or a version";
-const ALLOW_ADMIN_SECRET: &str = "Set the template parameter AdminSecretArn to this ARN or, if secrets name their admin secrets, add \
-                                  it to OtherAdminSecretArns";
+const ALLOW_ADMIN_SECRET: &str = "Check that this is the complete ARN of the intended admin secret. If it is, set the template parameter \
+                                  AdminSecretArn to it or, if secrets name their admin secrets, add it to OtherAdminSecretArns";
 const KMS_KEY: &str = "Enable the KMS key, or cancel its deletion. If it is enabled, its policy and the role's (template parameters \
                        SecretKmsKeyArns and AdminSecretKmsKeyArns) must allow kms:Decrypt and, except for admin secrets, \
                        kms:GenerateDataKey";

@@ -83,11 +83,14 @@ pub(super) fn pages() -> Vec<(String, String)> {
 }
 
 /// Options that only GNU's tools have, and options that the two versions of the AWS CLI do not share.
-const REJECTED_OPTIONS: [(&str, &str); 5] = [
+const REJECTED_OPTIONS: [(&str, &str); 8] = [
     ("sed", "-i"),
     ("grep", "-P"),
     ("date", "-d"),
     ("readlink", "-f"),
+    ("sed", "--in-place"),
+    ("grep", "--perl-regexp"),
+    ("date", "--date"),
     ("", "--cli-binary-format"),
 ];
 
@@ -98,6 +101,10 @@ fn rejected_options(commands: &str) -> Vec<String> {
         let words: Vec<&str> = line
             .split(|c: char| c.is_whitespace() || "|;()`".contains(c))
             .collect();
+        let mut after_payload = line.split("--payload ").skip(1);
+        if !after_payload.all(|payload| payload.starts_with("fileb://")) {
+            found.push(format!("--payload without fileb://: {line}"));
+        }
         for (command, option) in REJECTED_OPTIONS {
             let options = words
                 .iter()

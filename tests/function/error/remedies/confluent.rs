@@ -84,7 +84,7 @@ const CASES: &[Case] = &[
         error: "ConfluentRejected",
         message: "Confluent Cloud rejected a request from key MANAGEMENT to create an API key: HTTP 402, Your free trial has \
                   ended. Add a payment method. (request ID ID). Resolve what Confluent Cloud reports, such as the \
-                  organization's billing; deleting keys does not help",
+                  organization's billing",
         ..CASE
     },
 ];

@@ -63,8 +63,9 @@ const CASES: &[Case] = &[
         message: "could not read the admin secret: Secrets Manager denied GetSecretValue for ADMIN: AccessDeniedException, User: \
                   arn:aws:sts::123456789012:assumed-role/rotation/function is not authorized to perform: \
                   secretsmanager:GetSecretValue because no identity-based policy allows the \
-                  secretsmanager:GetSecretValue action. Set the template parameter AdminSecretArn to this ARN or, if \
-                  secrets name their admin secrets, add it to OtherAdminSecretArns",
+                  secretsmanager:GetSecretValue action. Check that this is the complete ARN of the intended admin \
+                  secret. If it is, set the template parameter AdminSecretArn to it or, if secrets name their admin secrets, add it \
+                  to OtherAdminSecretArns",
         ..CASE
     },
 ];
