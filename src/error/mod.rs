@@ -201,12 +201,8 @@ impl Error {
     /// Checks that `value`, which is to receive its initial key, contains the ID of none of `keys`.
     pub fn ensure_no_listed_key(value: &SecretValue, keys: &[ApiKeyMetadata]) -> Result<(), Self> {
         let mut ids = keys.iter().map(|key| ApiKeyId::new(key.id.clone()));
-        let Some(paths) = ids.find_map(|id| value.paths_containing(&id)) else {
-            return Ok(());
-        };
-        // The API secret is in another field.
-        let other_keys = value.other_keys().filter(|other| other.contains(&paths));
-        Err(Self::key_in_other_fields(other_keys.unwrap_or(paths)))
+        let paths = ids.find_map(|id| value.keys_with(&id));
+        paths.map_or(Ok(()), |paths| Err(Self::key_in_other_fields(paths)))
     }
 
     fn key_in_other_fields(paths: String) -> Self {

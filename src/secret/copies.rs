@@ -221,7 +221,7 @@ fn in_base64(word: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// Returns whether a form has to be percent-encoded: it lies in a URL, or characters in it or beside it are percent-encoded.
+/// Returns whether a form has to be percent-encoded: it lies in a URL, or characters in it or next to it are percent-encoded.
 /// Apache Camel does not decode a value in `RAW(…)` or `RAW{…}`.
 ///
 /// <https://camel.apache.org/manual/faq/how-do-i-configure-endpoints.html>
@@ -398,7 +398,7 @@ mod tests {
             r#""x":"\n{new id}\u000A{new id}""#,
         ),
         (
-            "percent-encoding beside the secret",
+            "percent-encoding next to the secret",
             r#""x":"{id}%3A{secret}""#,
             r#""x":"{new id}%3Apending%2Bsecret9876543210jihgfedcba""#,
         ),
@@ -735,6 +735,22 @@ mod tests {
                 other_keys,
                 "{case}"
             );
+        }
+    }
+
+    #[test]
+    fn a_listed_key_is_found_with_its_secret_in_another_field() {
+        let secret = "cfltT8d8RzkNseTMEDKcjNM1BZTFPHqRn/dQm9q7w6SjzZ12wZfwjaJdipHZtDjw";
+        let json = format!(
+            r#"{{"serviceAccountId":"sa-1","apiKey":null,"user":"ONLYCAPITALSHERE","x":1,"kafka":{{"pass":"{secret}"}}}}"#
+        );
+        let value = parse(&json).unwrap();
+        for (id, paths) in [
+            ("ONLYCAPITALSHERE", Some("`user`, `kafka/pass`")),
+            ("ANOTHERLISTEDKEY", None),
+        ] {
+            let found = value.keys_with(&ApiKeyId::new(id.to_owned()));
+            assert_eq!(found.as_deref(), paths, "{id}");
         }
     }
 

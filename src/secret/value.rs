@@ -177,6 +177,14 @@ impl SecretValue {
         self.paths(|span| !self.is_setting(span) && is_key(span))
     }
 
+    /// Returns the paths of the strings that contain `id` or seem to contain another key, or `None` if none contains `id`.
+    pub fn keys_with(&self, id: &ApiKeyId) -> Option<String> {
+        let (json, traces) = (self.json.expose(), Traces::of_id(id));
+        let is_key = |span: &Span| may_contain_key(json, span, self.api_key());
+        self.paths_containing(id)?;
+        self.paths(|span| traces.are_in(json, span) || is_key(span) && !self.is_setting(span))
+    }
+
     /// Returns the paths of the strings that contain `id`, or `None` if there are none.
     pub fn paths_containing(&self, id: &ApiKeyId) -> Option<String> {
         let traces = Traces::of_id(id);
