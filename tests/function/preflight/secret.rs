@@ -154,7 +154,7 @@ pub(super) const CASES: &[Case] = &[
         ..CASE
     },
     Case {
-        name: "a placeholder beside a key",
+        name: "a placeholder in a value with a key",
         check: "key-copies",
         observed: "placeholders, which only an initial key replaces, in `jaas`",
         arrange: |world| {

@@ -264,12 +264,7 @@ async fn a_key_in_other_fields_is_an_error_that_names_them() {
             for nth in 0..cases {
                 let mut world = World::new(setting).await;
                 world.set_variable("INITIAL_KEY", initial_key);
-                let (id, secret) = world
-                    .simulator
-                    .state()
-                    .secret(&world.arn)
-                    .key("AWSCURRENT")
-                    .unwrap();
+                let (id, secret) = world.current_key(&world.arn);
                 let (names, fields) = other_fields(&id, &secret)[nth].clone();
                 let blank = [Value::Null, json!(" "), json!("${apiKey}")][nth % 3].clone();
                 move_key(&world, &fields, blank);

@@ -47,12 +47,7 @@ async fn a_rotation_replaces_every_copy_of_the_key_and_changes_no_other_byte() {
 
 /// Adds a layout with the current key to the current value. Returns the value.
 fn add_layout(world: &World, layout: &Layout) -> String {
-    let (id, secret) = world
-        .simulator
-        .state()
-        .secret(&world.arn)
-        .key("AWSCURRENT")
-        .unwrap();
+    let (id, secret) = world.current_key(&world.arn);
     let json = world.value("AWSCURRENT").to_string();
     let members = layout.members_with(&key(id, secret));
     let json = format!("{},{members}}}", json.strip_suffix('}').unwrap());
@@ -69,7 +64,7 @@ async fn rotations_replace_the_key_in_a_layout_under_every_policy() {
         "Airflow connection URI",
         "JSON written by PHP, in a string of JSON",
         "HTTP header with the pair in base64",
-        "the ID as a member name, beside another key",
+        "the ID as a member name, and another key",
     ];
     for (name, policy) in names
         .into_iter()
@@ -82,12 +77,7 @@ async fn rotations_replace_the_key_in_a_layout_under_every_policy() {
         })
         .await;
         let before = add_layout(&world, layout);
-        let (first_id, first_secret) = world
-            .simulator
-            .state()
-            .secret(&world.arn)
-            .key("AWSCURRENT")
-            .unwrap();
+        let (first_id, first_secret) = world.current_key(&world.arn);
         let filled = layout.members_with(&key(first_id.clone(), first_secret.clone()));
 
         for _ in 0..3 {

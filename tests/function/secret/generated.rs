@@ -3,7 +3,6 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use aws_smithy_types::base64;
 use confluent_key_rotation::confluent::ApiKey;
 use confluent_key_rotation::http::Redacted;
 use confluent_key_rotation::secret::{self, SecretValue};
@@ -12,6 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use simulator::CANARY;
 
+use super::layouts::{pair_in_base64, percent};
 use super::*;
 use crate::generated::{assert_no_canary, for_each, key};
 
@@ -53,8 +53,8 @@ impl Part {
             Self::Text(text) => text.clone(),
             Self::Id(choices) => spell(id, choices),
             Self::Secret(choices) => spell(secret, choices),
-            Self::InUrl => percent_encode(secret),
-            Self::Base64 => pair_in_base64(key),
+            Self::InUrl => percent(secret),
+            Self::Base64 => pair_in_base64(key.id.as_str(), key.secret.expose()),
         }
     }
 
@@ -63,7 +63,7 @@ impl Part {
         match self {
             Self::Id(_) => key.id.to_string(),
             Self::Secret(_) if !self.json(current).contains('%') => key.secret.expose().to_owned(),
-            Self::Secret(_) => percent_encode(key.secret.expose()),
+            Self::Secret(_) => percent(key.secret.expose()),
             other => other.json(key),
         }
     }
@@ -91,18 +91,6 @@ fn spell(word: &str, choices: &[u8]) -> String {
         .zip(choices.iter().cycle())
         .map(spell)
         .collect()
-}
-
-fn percent_encode(secret: &str) -> String {
-    secret
-        .replace('+', "%2B")
-        .replace('/', "%2F")
-        .replace('=', "%3D")
-}
-
-fn pair_in_base64(key: &ApiKey) -> String {
-    let pair = format!("{}:{}", key.id, key.secret.expose());
-    base64::encode(pair).trim_end_matches('=').to_owned()
 }
 
 /// A secret value, and its current key and another one.

@@ -74,9 +74,8 @@ impl Layout {
 
     fn fill(&self, key: &ApiKey, spell: &dyn Fn(&str, &str) -> String) -> String {
         let (id, secret) = (key.id.as_str(), key.secret.expose());
-        let pair = base64::encode(format!("{id}:{secret}"));
         let mut members = self.members.replace("{id}", id).replace("{secret}", secret);
-        members = members.replace("{pair:base64}", pair.trim_end_matches('='));
+        members = members.replace("{pair:base64}", &pair_in_base64(id, secret));
         while let Some((before, rest)) = members.split_once("{secret:") {
             let (spelling, after) = rest.split_once('}').unwrap();
             members = format!("{before}{}{after}", spell(spelling, secret));
@@ -85,7 +84,13 @@ impl Layout {
     }
 }
 
-fn percent(secret: &str) -> String {
+/// Returns `ID:SECRET` in base64 without padding.
+pub(super) fn pair_in_base64(id: &str, secret: &str) -> String {
+    let pair = base64::encode(format!("{id}:{secret}"));
+    pair.trim_end_matches('=').to_owned()
+}
+
+pub(super) fn percent(secret: &str) -> String {
     secret
         .replace('+', "%2B")
         .replace('/', "%2F")

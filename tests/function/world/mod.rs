@@ -200,6 +200,13 @@ impl World {
         state.secret(&self.arn).key_id(label).map(str::to_owned)
     }
 
+    /// Returns the ID and the secret of the current key of a secret.
+    pub(crate) fn current_key(&self, arn: &str) -> (String, String) {
+        let state = self.simulator.state();
+        let id = state.secret(arn).key_id("AWSCURRENT").unwrap();
+        (id.to_owned(), state.keys[id].secret.clone())
+    }
+
     /// Returns the IDs of the owner's keys, except another application's.
     pub(crate) fn keys(&self) -> Vec<String> {
         let state = self.simulator.state();

@@ -96,13 +96,6 @@ impl World {
         self.simulator.store_manually(arn, value);
     }
 
-    /// Returns the ID and the secret of the current key of a secret.
-    fn current_key(&self, arn: &str) -> (String, String) {
-        let state = self.simulator.state();
-        let id = state.secret(arn).key_id("AWSCURRENT").unwrap();
-        (id.to_owned(), state.keys[id].secret.clone())
-    }
-
     fn admin_secret_arn(&self) -> String {
         let value = self.value("AWSCURRENT");
         value["adminSecretArn"].as_str().unwrap().to_owned()
