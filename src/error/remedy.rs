@@ -233,52 +233,71 @@ const KMS_KEY: &str = "Enable the KMS key, or cancel its deletion. If it is enab
 /// Phrases about a KMS key, in lowercase. No name of a secret or a role contains their spaces and colons.
 const KMS_PHRASES: [&str; 4] = ["access to kms", " kms key", " kms:", ":kms:"];
 
-/// Phrases of access denied errors, and the remedies. Each contains a space, so no name of a secret or a role contains it.
+/// Phrases of access denied errors, in lowercase, the remedy, and the remedy if a KMS action is denied. Each phrase contains a
+/// space, so no name of a secret or a role contains it.
 ///
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
-const POLICIES: [(&str, &str); 6] = [
+const POLICIES: [(&str, &str, &str); 7] = [
     (
         "deny in an identity-based policy",
         "Remove the deny from the role's policies",
+        "Remove the deny of this KMS action from the role's policies",
     ),
     (
-        "VPC endpoint",
+        "vpc endpoint",
         "Change the VPC endpoint's policy to allow it",
+        "Change the VPC endpoint's policy to allow this KMS action",
     ),
     (
         "resource-based policy",
         "Change the secret's resource policy to allow it",
+        "Change the KMS key's policy to allow this action",
     ),
     (
         "permissions boundary",
         "Change the role's permissions boundary to allow it",
+        "Change the role's permissions boundary to allow this KMS action",
     ),
     (
         "service control policy",
         "Change the service control policy to allow it",
+        "Change the service control policy to allow this KMS action",
     ),
     (
         "resource control policy",
         "Change the resource control policy to allow it",
+        "Change the resource control policy to allow this KMS action",
+    ),
+    (
+        "session policy",
+        "Change the session policy to allow it",
+        "Change the session policy to allow this KMS action",
     ),
 ];
+
+/// Returns the remedy of an access denied error, whose `message` is in lowercase.
+fn for_denial(message: &str, is_about_kms: bool, allow: &'static str) -> &'static str {
+    let mut policies = POLICIES.into_iter();
+    match policies.find(|(policy, ..)| message.contains(policy)) {
+        Some((_, _, remedy)) if is_about_kms => remedy,
+        Some((_, remedy, _)) => remedy,
+        None if is_about_kms => KMS_KEY,
+        None => allow,
+    }
+}
 
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html>
 fn for_code(code: &str, message: &str, allow: &'static str) -> &'static str {
     let lowercase = message.to_lowercase();
-    let is_about_kms = || KMS_PHRASES.iter().any(|phrase| lowercase.contains(phrase));
+    let is_about_kms = KMS_PHRASES.iter().any(|phrase| lowercase.contains(phrase));
     match code {
         code if code.starts_with("Throttl") => SPREAD_ROTATIONS,
         "InternalServiceError" | "ServiceUnavailable" => {
             "If this persists, see https://health.aws.amazon.com"
         }
         "DecryptionFailure" | "EncryptionFailure" => KMS_KEY,
-        code if code.starts_with("KMS") || is_about_kms() => KMS_KEY,
-        "AccessDeniedException" => {
-            let mut policies = POLICIES.into_iter();
-            let policy = policies.find(|(policy_type, _)| message.contains(policy_type));
-            policy.map_or(allow, |(_, remedy)| remedy)
-        }
+        "AccessDeniedException" => for_denial(&lowercase, is_about_kms, allow),
+        code if code.starts_with("KMS") || is_about_kms => KMS_KEY,
         "ResourceNotFoundException" | "ValidationException" => {
             "Check the ARN: the secret must exist in the function's Region"
         }

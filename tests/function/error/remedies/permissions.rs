@@ -70,36 +70,62 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// The types of policies that IAM's messages name, and the remedies.
+/// A type of policy that IAM's messages name, the remedy, and the remedy if it denies a KMS action.
 ///
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
-const POLICIES: [(&str, &str); 6] = [
-    (
+struct PolicyType(&'static str, &'static str, &'static str);
+
+const POLICIES: [PolicyType; 7] = [
+    PolicyType(
         "identity-based policy",
         "Check that the secret's name starts with one of the template's SecretPrefixes, and that its rotation names exactly the \
          function's ARN, without an alias or a version",
+        ENABLE_KMS_KEY,
     ),
-    (
+    PolicyType(
         "resource control policy",
         "Change the resource control policy to allow it",
+        "Change the resource control policy to allow this KMS action",
     ),
-    (
+    PolicyType(
         "VPC endpoint policy",
         "Change the VPC endpoint's policy to allow it",
+        "Change the VPC endpoint's policy to allow this KMS action",
     ),
-    (
+    PolicyType(
         "resource-based policy",
         "Change the secret's resource policy to allow it",
+        "Change the KMS key's policy to allow this action",
     ),
-    (
+    PolicyType(
         "permissions boundary",
         "Change the role's permissions boundary to allow it",
+        "Change the role's permissions boundary to allow this KMS action",
     ),
-    (
+    PolicyType(
         "service control policy",
         "Change the service control policy to allow it",
+        "Change the service control policy to allow this KMS action",
+    ),
+    PolicyType(
+        "session policy",
+        "Change the session policy to allow it",
+        "Change the session policy to allow this KMS action",
     ),
 ];
+
+const ENABLE_KMS_KEY: &str = "Enable the KMS key, or cancel its deletion. If it is enabled, its policy and the role's (template \
+                              parameters SecretKmsKeyArns and AdminSecretKmsKeyArns) must allow kms:Decrypt and, except for \
+                              admin secrets, kms:GenerateDataKey";
+
+/// Returns what IAM's messages about `action` say at the end: no policy of the type allows it, or one denies it.
+fn reasons(policy: &str, action: &str) -> [String; 2] {
+    let article = if policy.starts_with('i') { "an" } else { "a" };
+    [
+        format!("because no {policy} allows the {action} action"),
+        format!("with an explicit deny in {article} {policy}"),
+    ]
+}
 
 /// Names of secrets that contain a type of policy, as far as a name can contain it.
 const NAMES: [&str; 5] = [
@@ -132,13 +158,11 @@ async fn a_missing_permission_is_reported_with_its_remedy() {
 async fn the_remedy_of_a_denial_names_the_policy_whatever_the_name_of_the_secret() {
     let world = World::new(Setting::default()).await;
     let operation = "GetSecretValue";
-    for (policy, remedy) in POLICIES {
-        let implicit = format!("because no {policy} allows the secretsmanager:{operation} action");
-        let article = if policy.starts_with('i') { "an" } else { "a" };
-        let explicit = format!("with an explicit deny in {article} {policy}");
+    for PolicyType(policy, remedy, _) in POLICIES {
+        let reasons = reasons(policy, &format!("secretsmanager:{operation}"));
         for (name, reason) in NAMES
             .iter()
-            .flat_map(|name| [(name, &implicit), (name, &explicit)])
+            .flat_map(|name| reasons.each_ref().map(|reason| (name, reason)))
         {
             let message = denial_of(name, operation, reason);
             let denied = Response::aws_error(400, ACCESS_DENIED, &message);
@@ -162,15 +186,41 @@ async fn the_remedy_of_a_denial_names_the_policy_whatever_the_name_of_the_secret
 
 const REMOVE_DENY: &str = "Remove the deny from the role's policies";
 
+#[tokio::test]
+async fn the_remedy_of_a_denied_kms_action_names_kms_and_the_policy() {
+    let world = World::new(Setting::default()).await;
+    for PolicyType(policy, _, remedy) in POLICIES {
+        for action in ["kms:Decrypt", "kms:GenerateDataKey", "KMS:Decrypt"] {
+            for reason in reasons(policy, action) {
+                let message = format!(
+                    "User: arn:aws:sts::123456789012:assumed-role/rotation/function is not authorized to perform: {action} on \
+                     resource: {KMS_KEY_ARN} {reason}"
+                );
+                let denied = Response::aws_error(400, ACCESS_DENIED, &message);
+                let operation = is_operation("GetSecretValue");
+                world.simulator.respond_with(1, operation, denied);
+
+                let error = world.step_error("createSecret", &reason).await;
+
+                let message = error.error_message;
+                let is_denied_by_role = reason.contains("deny in an identity-based policy");
+                let remedy = if is_denied_by_role {
+                    "Remove the deny of this KMS action from the role's policies"
+                } else {
+                    remedy
+                };
+                assert!(message.ends_with(&format!(". {remedy}")), "{message}");
+            }
+        }
+    }
+}
+
+const KMS_KEY_ARN: &str =
+    "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111";
+
 /// Rejections because of the KMS key.
-const KMS_REJECTIONS: [(&str, &str); 7] = [
+const KMS_REJECTIONS: [(&str, &str); 6] = [
     (ACCESS_DENIED, "Access to kms is not allowed"),
-    (
-        ACCESS_DENIED,
-        "User: arn:aws:sts::123456789012:assumed-role/rotation/function is not authorized to perform: KMS:Decrypt on resource: \
-         arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111 because no resource-based policy allows \
-         the kms:Decrypt action",
-    ),
     (
         ACCESS_DENIED,
         "The ciphertext refers to a KMS key that does not exist",
