@@ -152,18 +152,19 @@ fn log_level(value: &str) -> Result<LogLevel, &'static str> {
 }
 
 fn secret_arn(value: &str) -> Result<String, String> {
-    let arn = is_complete_secret_arn(value).then(|| value.to_owned());
-    arn.ok_or_else(|| format!("must be {COMPLETE_SECRET_ARN}"))
+    let arn = is_secret_arn(value).then(|| value.to_owned());
+    arn.ok_or_else(|| format!("must be {SECRET_ARN_FORM}"))
 }
 
-/// What [`is_complete_secret_arn`] requires. A partial ARN may name another secret, and IAM policies contain complete ones.
+/// What [`is_secret_arn`] requires. A partial ARN may name another secret, and IAM policies contain complete ones.
 ///
 /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html#ARN_secretnamehyphen>
-pub(crate) const COMPLETE_SECRET_ARN: &str =
+pub(crate) const SECRET_ARN_FORM: &str =
     "the complete ARN of a secret, with the hyphen and the six random characters at its end";
 
-/// Returns whether `value` is an ARN with the suffix that Secrets Manager generates.
-pub(crate) fn is_complete_secret_arn(value: &str) -> bool {
+/// Returns whether `value` is the ARN of a secret with the suffix that Secrets Manager generates. A partial ARN is not
+/// recognized as one if the secret's name itself ends with a hyphen and six letters or digits.
+pub(crate) fn is_secret_arn(value: &str) -> bool {
     let parts: Vec<&str> = value.split(':').collect();
     let ["arn", _, "secretsmanager", _, _, "secret", name] = parts[..] else {
         return false;
@@ -172,11 +173,6 @@ pub(crate) fn is_complete_secret_arn(value: &str) -> bool {
         |suffix: &str| suffix.len() == 6 && suffix.bytes().all(|b| b.is_ascii_alphanumeric());
     name.rsplit_once('-')
         .is_some_and(|(_, suffix)| is_generated(suffix))
-}
-
-/// Returns whether `value` looks like the ARN of a secret.
-pub(crate) fn is_secret_arn(value: &str) -> bool {
-    value.starts_with("arn:") && value.contains(":secretsmanager:")
 }
 
 fn interval(value: &str) -> Result<Duration, &'static str> {

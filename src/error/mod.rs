@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use lambda_runtime::Diagnostic;
 
-use crate::config::COMPLETE_SECRET_ARN;
+use crate::config::SECRET_ARN_FORM;
 use crate::confluent::{self, ApiKeyId, ApiKeyMetadata, ErrorKind, ProbeOutcome, UnknownResource};
 use crate::http::{self, joined, printable};
 use crate::secret::{self, CURRENT, SecretValue, StagingLabels, value};
@@ -71,8 +71,8 @@ pub enum Error {
          Confluent Cloud, and no admin secret is configured"
     )]
     AdminSecretRequired { key_type: &'static str },
-    #[error("{place} is not {COMPLETE_SECRET_ARN}")]
-    InvalidAdminSecretArn { place: &'static str },
+    #[error("adminSecretArn in the rotation metadata is not {SECRET_ARN_FORM}")]
+    InvalidAdminSecretArn,
     #[error("could not read the admin secret")]
     AdminSecretNotRead { source: secret::Error },
     #[error("{first} and {second} name different admin secrets")]

@@ -3,6 +3,7 @@
 //! Each match lists all variants, so that a new one does not compile without a remedy.
 
 use super::{Error, KeyLookup};
+use crate::config::SECRET_ARN_FORM;
 use crate::confluent::{self, ErrorKind, ProbeOutcome};
 use crate::secret::{CURRENT, PENDING, value};
 use crate::{http, secret};
@@ -18,7 +19,7 @@ impl Error {
             Self::InitialKeyRequiresAdminSecret | Self::AdminSecretRequired { .. } => {
                 NAME_ADMIN_SECRET
             }
-            Self::InvalidAdminSecretArn { .. } => "Copy the ARN from DescribeSecret",
+            Self::InvalidAdminSecretArn => COPY_ARN,
             Self::AdminSecretNotRead { source } => for_secrets_manager(source, ALLOW_ADMIN_SECRET),
             Self::StagingLabelMoved => RESUME_ROTATION,
             Self::InvalidSecretValue { label, source } => for_value(label, source),
@@ -67,6 +68,7 @@ const RENAME_FIELDS: &str = "Add apiKey and apiSecret with this key: a rotation 
                              the fields, if no client reads them";
 const NAME_ADMIN_SECRET: &str = "Name an admin secret with a Cloud API key: in the template parameter AdminSecretArn, or in \
                                  adminSecretArn of the secret and in OtherAdminSecretArns";
+const COPY_ARN: &str = "Copy it from DescribeSecret of the admin secret";
 const STORE_CLOUD_KEY: &str = "Name an admin secret with a Cloud API key (template parameter AdminSecretArn), or store a Cloud API key in \
                                the one that is named";
 const RESUME_ROTATION: &str = "The next attempt resumes the rotation. After a rollback, remove AWSPENDING, or that version is \
@@ -143,6 +145,7 @@ fn for_value(label: &str, error: &value::Error) -> &'static str {
         value::Error::Missing(_) => "Add it, in exactly this spelling",
         value::Error::NotAString(_) => "Set it to a string in double quotes",
         value::Error::Repeated(_) | value::Error::TwoAdminSecrets => "Remove one of them",
+        value::Error::Malformed { form, .. } if *form == SECRET_ARN_FORM => COPY_ARN,
         value::Error::Malformed { .. } => "Correct it",
     }
 }

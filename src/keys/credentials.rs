@@ -4,7 +4,7 @@
 
 use tokio::sync::Mutex;
 
-use crate::config::is_complete_secret_arn;
+use crate::config::is_secret_arn;
 use crate::confluent::{self, ApiKey, ApiKeyId, ApiKeyMetadata, ErrorKind, Resource};
 use crate::error::Error;
 use crate::secret::{self, SecretValue, StagingLabels};
@@ -23,13 +23,17 @@ pub struct AdminSecret {
 /// self-rotation, which includes a secret that names itself.
 ///
 /// # Errors
-/// Returns [`Error::AdminSecretConflict`] if they name different secrets, and [`Error::InvalidAdminSecretArn`].
+/// Returns [`Error::AdminSecretConflict`] if they name different secrets, and [`Error::InvalidAdminSecretArn`] if the rotation
+/// metadata does not contain a complete ARN. The other places are checked when they are read.
 pub fn admin_secret(
     labels: &StagingLabels,
     value: &SecretValue,
     configured: Option<&str>,
 ) -> Result<Option<AdminSecret>, Error> {
     let from_metadata = labels.admin_secret_arn.as_deref();
+    if from_metadata.is_some_and(|arn| !is_secret_arn(arn)) {
+        return Err(Error::InvalidAdminSecretArn);
+    }
     let sources = [
         ("the rotation metadata", from_metadata),
         (
@@ -40,12 +44,6 @@ pub fn admin_secret(
     ];
     let named = sources.into_iter();
     let mut named = named.filter_map(|(source, arn)| Some((source, arn?)));
-    let mut partial = named
-        .clone()
-        .filter(|(_, arn)| !is_complete_secret_arn(arn));
-    if let Some((place, _)) = partial.next() {
-        return Err(Error::InvalidAdminSecretArn { place });
-    }
     let Some((first, arn)) = named.next() else {
         return Ok(None);
     };

@@ -654,7 +654,7 @@ mod tests {
 
     #[test]
     fn the_id_in_a_setting_is_unchanged_with_a_warning() {
-        let arn = r#""adminSecretArn":"arn:x:secretsmanager:CURRENT123456789""#;
+        let arn = r#""adminSecretArn":"arn:x:secretsmanager:r:1:secret:CURRENT123456789-AbCdEf""#;
 
         let value = value_with(arn);
 

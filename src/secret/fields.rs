@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::copies::{PLACEHOLDERS, may_contain_key};
 use super::strings::{Edit, Span, paths, strings};
 use super::value::Error;
-use crate::config::is_secret_arn;
+use crate::config::{SECRET_ARN_FORM, is_secret_arn};
 use crate::confluent::{ApiKey, ApiKeyId, MAX_ID_LENGTH};
 use crate::http::Redacted;
 
@@ -141,9 +141,8 @@ impl Fields {
 
     /// Returns the ARN of the admin secret. It is checked because it appears in messages.
     pub(super) fn admin_secret_arn(&self) -> Result<Option<String>, Error> {
-        let form = "the complete ARN of a secret (`arn:…:secretsmanager:…`)";
-        let admin_secret_arn = self.valid("adminSecretArn", form, is_secret_arn)?;
-        let masterarn = self.valid("masterarn", form, is_secret_arn)?;
+        let arn = |field| self.valid(field, SECRET_ARN_FORM, is_secret_arn);
+        let (admin_secret_arn, masterarn) = (arn("adminSecretArn")?, arn("masterarn")?);
         if admin_secret_arn.is_some() && masterarn.is_some() && admin_secret_arn != masterarn {
             return Err(Error::TwoAdminSecrets);
         }
@@ -229,7 +228,7 @@ mod tests {
     #[test]
     fn whitespace_around_a_known_field_is_ignored_with_a_warning() {
         let json = "{\"apiKey\":\" CURRENT123456789\\n\",\"apiSecret\":\"current/secret0123456789abcdefghij\\u00a0\",\"serviceAccountId\":\"\\tsa-1\",\
-             \"resourceId\":\"lkc-1 \",\"environmentId\":\" env-1\",\"masterarn\":\"arn:x:secretsmanager:1\\r\\n\",\
+             \"resourceId\":\"lkc-1 \",\"environmentId\":\" env-1\",\"masterarn\":\"arn:x:secretsmanager:r:1:secret:a-AbCdEf\\r\\n\",\
              \"endpoint\":\" https://a \",\"other\":\" x \"}";
 
         let value = parse(json).unwrap();
@@ -238,7 +237,10 @@ mod tests {
         assert_eq!(value.owner(), "sa-1");
         assert_eq!(value.resource_id(), Some("lkc-1"));
         assert_eq!(value.environment_id(), Some("env-1"));
-        assert_eq!(value.admin_secret_arn(), Some("arn:x:secretsmanager:1"));
+        assert_eq!(
+            value.admin_secret_arn(),
+            Some("arn:x:secretsmanager:r:1:secret:a-AbCdEf")
+        );
         assert_eq!(value.endpoint(), Some("https://a"));
         let warning =
             |name| format!("the whitespace around the value of `{name}` is ignored: remove it");
@@ -408,10 +410,19 @@ mod tests {
     }
 
     #[test]
-    fn an_admin_secret_that_is_not_an_arn_is_rejected_by_name() {
+    fn an_admin_secret_that_is_not_a_complete_arn_is_rejected_by_name() {
         for field in ["adminSecretArn", "masterarn"] {
-            let json = json_with(&format!(r#""{field}":"hunter2""#));
-            assert_malformed(field, &json);
+            for arn in [
+                "hunter2",
+                "arn:x:secretsmanager:hunter2",
+                "arn:x:secretsmanager:r:1:secret:hunter2",
+                "arn:x:secretsmanager:r:1:secret:hunter2-AbCdE",
+                "arn:x:secretsmanager:r:1:secret:hunter2-??????",
+                "arn:x:kms:r:1:secret:hunter2-AbCdEf",
+            ] {
+                let json = json_with(&format!(r#""{field}":"{arn}""#));
+                assert_malformed(field, &json);
+            }
         }
     }
 
@@ -420,28 +431,35 @@ mod tests {
         for (case, fields) in [
             (
                 "adminSecretArn",
-                r#""adminSecretArn":"arn:x:secretsmanager:1""#,
+                r#""adminSecretArn":"arn:x:secretsmanager:r:1:secret:a-AbCdEf""#,
             ),
-            ("masterarn", r#""masterarn":"arn:x:secretsmanager:1""#),
+            (
+                "masterarn",
+                r#""masterarn":"arn:x:secretsmanager:r:1:secret:a-AbCdEf""#,
+            ),
             (
                 "both, with whitespace",
-                r#""adminSecretArn":"arn:x:secretsmanager:1","masterarn":" arn:x:secretsmanager:1""#,
+                r#""adminSecretArn":"arn:x:secretsmanager:r:1:secret:a-AbCdEf","masterarn":" arn:x:secretsmanager:r:1:secret:a-AbCdEf""#,
             ),
             (
                 "adminSecretArn is null",
-                r#""adminSecretArn":null,"masterarn":"arn:x:secretsmanager:1""#,
+                r#""adminSecretArn":null,"masterarn":"arn:x:secretsmanager:r:1:secret:a-AbCdEf""#,
             ),
             (
                 "masterarn is empty",
-                r#""adminSecretArn":"arn:x:secretsmanager:1","masterarn":"""#,
+                r#""adminSecretArn":"arn:x:secretsmanager:r:1:secret:a-AbCdEf","masterarn":"""#,
             ),
         ] {
             let value = value_with(fields);
             let arn = value.admin_secret_arn();
-            assert_eq!(arn, Some("arn:x:secretsmanager:1"), "{case}");
+            assert_eq!(
+                arn,
+                Some("arn:x:secretsmanager:r:1:secret:a-AbCdEf"),
+                "{case}"
+            );
         }
         let different = json_with(
-            r#""adminSecretArn":"arn:x:secretsmanager:1","masterarn":"arn:x:secretsmanager:2""#,
+            r#""adminSecretArn":"arn:x:secretsmanager:r:1:secret:a-AbCdEf","masterarn":"arn:x:secretsmanager:r:1:secret:b-AbCdEf""#,
         );
         assert_eq!(parse_error(&different), Error::TwoAdminSecrets);
     }

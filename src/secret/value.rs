@@ -374,14 +374,17 @@ mod tests {
     #[test]
     fn each_field_is_parsed_by_its_name() {
         let value = value_with(
-            r#""resourceId":"lkc-1","environmentId":"env-1","adminSecretArn":"arn:x:secretsmanager:1","endpoint":"https://a""#,
+            r#""resourceId":"lkc-1","environmentId":"env-1","adminSecretArn":"arn:x:secretsmanager:r:1:secret:a-AbCdEf","endpoint":"https://a""#,
         );
 
         assert_eq!(value.api_key(), Some(&current_key()));
         assert_eq!(value.owner(), "sa-1");
         assert_eq!(value.resource_id(), Some("lkc-1"));
         assert_eq!(value.environment_id(), Some("env-1"));
-        assert_eq!(value.admin_secret_arn(), Some("arn:x:secretsmanager:1"));
+        assert_eq!(
+            value.admin_secret_arn(),
+            Some("arn:x:secretsmanager:r:1:secret:a-AbCdEf")
+        );
         assert_eq!(value.endpoint(), Some("https://a"));
         assert_eq!(value.whitespace_warnings(), [""; 0]);
         assert_eq!(value.copy_warnings(), [""; 0]);

@@ -137,6 +137,30 @@ async fn two_places_that_name_different_admin_secrets_are_an_error() {
 }
 
 #[tokio::test]
+async fn a_partial_arn_is_an_error_whichever_field_of_the_secret_contains_it() {
+    for (place, error_type) in [
+        ("metadata", "InvalidAdminSecretArn"),
+        ("adminSecretArn", "InvalidSecretValue"),
+        ("masterarn", "InvalidSecretValue"),
+    ] {
+        for partial in ["admin", "admin-AbCdE", "admin-??????", "admin-AbCdEfG"] {
+            let (mut world, admin, _) = with_admin_secret(KeyType::Kafka).await;
+            let (start, _) = admin.rsplit_once(':').unwrap();
+            world.name_admin_secret(place, &format!("{start}:{partial}"));
+
+            let error = world.step_error("createSecret", partial).await;
+
+            assert_eq!(error.error_type, error_type, "{place}: {partial}");
+            let message = error.error_message;
+            let reason = "is not the complete ARN of a secret, with the hyphen and the six random characters at its end. Copy it \
+                          from DescribeSecret of the admin secret";
+            assert!(message.ends_with(reason), "{message}");
+            assert_eq!(world.confluent_requests(), 0, "{place}: {partial}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_cloud_api_key_rotates_itself_if_no_secret_or_the_secret_itself_is_named() {
     for place in [
         "nowhere",

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const PARTIAL_ARN: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:admin";
+
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "a secret that exists",
@@ -286,13 +288,23 @@ pub(super) const CASES: &[Case] = &[
         ..CASE
     },
     Case {
-        name: "a partial ARN of an admin secret",
+        name: "a partial ARN of an admin secret in the secret value",
+        check: "value",
+        outcome: Failed,
+        observed: "the six random characters",
+        arrange: |world| {
+            world.change_value(|value| value["adminSecretArn"] = json!(PARTIAL_ARN));
+        },
+        ..CASE
+    },
+    Case {
+        name: "a partial ARN of an admin secret in the rotation metadata",
         check: "management-credentials",
         outcome: Failed,
         observed: "the six random characters",
         arrange: |world| {
-            let partial = "arn:aws:secretsmanager:us-east-1:123456789012:secret:admin";
-            world.change_value(|value| value["adminSecretArn"] = json!(partial));
+            let mut state = world.simulator.state();
+            state.secret_mut(&world.arn).admin_secret_arn = Some(PARTIAL_ARN.to_owned());
         },
         ..CASE
     },

@@ -78,9 +78,23 @@ const CASES: &[Case] = &[
             let arn = admin_secret(world).unwrap();
             world.change_value(|value| value["adminSecretArn"] = json!(arn[..arn.len() - 7]));
         },
+        error: "InvalidSecretValue",
+        message: "the value of the AWSCURRENT version of the secret is invalid: `adminSecretArn` is not the complete ARN of a \
+                  secret, with the hyphen and the six random characters at its end. Copy it from DescribeSecret of the admin \
+                  secret",
+        ..CASE
+    },
+    Case {
+        name: "a partial ARN of the admin secret in the rotation metadata",
+        arrange: |world| {
+            let arn = admin_secret(world).unwrap();
+            let partial = arn[..arn.len() - 7].to_owned();
+            let mut state = world.simulator.state();
+            state.secret_mut(&world.arn).admin_secret_arn = Some(partial);
+        },
         error: "InvalidAdminSecretArn",
-        message: "adminSecretArn or masterarn in the secret is not the complete ARN of a secret, with the hyphen and the six \
-                  random characters at its end. Copy the ARN from DescribeSecret",
+        message: "adminSecretArn in the rotation metadata is not the complete ARN of a secret, with the hyphen and the six \
+                  random characters at its end. Copy it from DescribeSecret of the admin secret",
         ..CASE
     },
     Case {
