@@ -33,7 +33,9 @@ pub enum Error {
     VersionWithoutKey { label: &'static str },
     #[error("the secret contains no key: apiKey and apiSecret are missing or empty")]
     InitialKeyNotAllowed,
-    #[error("the secret contains no key, and no admin secret is configured to create one")]
+    #[error(
+        "the secret contains no key, and no admin secret except itself is configured to create one"
+    )]
     InitialKeyRequiresAdminSecret,
     #[error("{secret} is a replica (primary: {primary})")]
     ReplicaSecret { secret: String, primary: String },
@@ -68,9 +70,12 @@ pub enum Error {
     UnknownResource(#[from] UnknownResource),
     #[error(
         "the secret's own key is a resource-scoped API key ({key_type}), which cannot authenticate to the control plane of \
-         Confluent Cloud, and no admin secret is configured"
+         Confluent Cloud, and {reason}"
     )]
-    AdminSecretRequired { key_type: &'static str },
+    AdminSecretRequired {
+        key_type: &'static str,
+        reason: OwnKeyUse,
+    },
     #[error("adminSecretArn in the rotation metadata is not {SECRET_ARN_FORM}")]
     InvalidAdminSecretArn,
     #[error("could not read the admin secret")]
@@ -264,6 +269,20 @@ impl Error {
         // Some messages of the services end with a period.
         format!("{}. {}", joined(self).trim_end_matches('.'), self.remedy())
     }
+}
+
+/// Why the management credentials are the secret's own key. Each reason has its own remedy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OwnKeyUse {
+    /// No place names an admin secret.
+    #[error("no admin secret is configured")]
+    NoAdminSecret,
+    /// The secret is its own admin secret.
+    #[error("{0} names the secret itself as its admin secret")]
+    NamesItself(&'static str),
+    /// Another secret is the admin secret.
+    #[error("the admin secret contains the same key")]
+    SameKey,
 }
 
 /// Why the current key could not be confirmed as a key of its owner. Each reason has its own remedy.

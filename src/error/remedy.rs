@@ -2,7 +2,7 @@
 //!
 //! Each match lists all variants, so that a new one does not compile without a remedy.
 
-use super::{Error, KeyLookup};
+use super::{Error, KeyLookup, OwnKeyUse};
 use crate::config::SECRET_ARN_FORM;
 use crate::confluent::{self, ErrorKind, ProbeOutcome};
 use crate::secret::{CURRENT, PENDING, value};
@@ -16,9 +16,8 @@ impl Error {
             Self::RotationNotEnabled { .. } => "Enable rotation, unless it was canceled on purpose",
             Self::VersionNotPending { .. } => "Start a new rotation with RotateSecret",
             Self::InitialKeyNotAllowed => STORE_OR_ALLOW_KEY,
-            Self::InitialKeyRequiresAdminSecret | Self::AdminSecretRequired { .. } => {
-                NAME_ADMIN_SECRET
-            }
+            Self::InitialKeyRequiresAdminSecret => NAME_ADMIN_SECRET,
+            Self::AdminSecretRequired { reason, .. } => for_own_key(*reason),
             Self::InvalidAdminSecretArn => COPY_ARN,
             Self::AdminSecretNotRead { source } => for_secrets_manager(source, ALLOW_ADMIN_SECRET),
             Self::StagingLabelMoved => RESUME_ROTATION,
@@ -68,6 +67,8 @@ const RENAME_FIELDS: &str = "Add apiKey and apiSecret with this key: a rotation 
                              the fields, if no client reads them";
 const NAME_ADMIN_SECRET: &str = "Name an admin secret with a Cloud API key: in the template parameter AdminSecretArn, or in \
                                  adminSecretArn of the secret and in OtherAdminSecretArns";
+const NAME_OTHER_ADMIN_SECRET: &str = "Name another admin secret, with a Cloud API key: in the template parameter AdminSecretArn, or in adminSecretArn of the secret \
+     and in OtherAdminSecretArns";
 const COPY_ARN: &str = "Copy it from DescribeSecret of the admin secret";
 const STORE_CLOUD_KEY: &str = "Name an admin secret with a Cloud API key (template parameter AdminSecretArn), or store a Cloud API key in \
                                the one that is named";
@@ -125,6 +126,14 @@ fn for_event(is_preflight: bool) -> &'static str {
         return r#"Send {"Step": "preflight", "SecretId": "ARN or name"}"#;
     }
     r#"Start a rotation with RotateSecret. To check a secret, send {"Step": "preflight", "SecretId": "ARN or name"}"#
+}
+
+fn for_own_key(reason: OwnKeyUse) -> &'static str {
+    match reason {
+        OwnKeyUse::NoAdminSecret => NAME_ADMIN_SECRET,
+        OwnKeyUse::NamesItself(_) => NAME_OTHER_ADMIN_SECRET,
+        OwnKeyUse::SameKey => STORE_CLOUD_KEY,
+    }
 }
 
 fn for_value(label: &str, error: &value::Error) -> &'static str {

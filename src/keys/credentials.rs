@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 
 use crate::config::is_secret_arn;
 use crate::confluent::{self, ApiKey, ApiKeyId, ApiKeyMetadata, ErrorKind, Resource};
-use crate::error::Error;
+use crate::error::{Error, OwnKeyUse};
 use crate::secret::{self, SecretValue, StagingLabels};
 use crate::telemetry::Metrics;
 
@@ -17,10 +17,11 @@ pub struct AdminSecret {
     pub arn: String,
     /// The place that names the ARN.
     pub source: &'static str,
+    /// Whether the secret names itself, which is self-rotation.
+    pub is_own: bool,
 }
 
-/// Returns the admin secret that the rotation metadata, the secret value or the configuration names. Returns `None` for
-/// self-rotation, which includes a secret that names itself.
+/// Returns the admin secret that the rotation metadata, the secret value or the configuration names.
 ///
 /// # Errors
 /// Returns [`Error::AdminSecretConflict`] if they name different secrets, and [`Error::InvalidAdminSecretArn`] if the rotation
@@ -50,8 +51,11 @@ pub fn admin_secret(
     if let Some((second, _)) = named.find(|(_, other)| *other != arn) {
         return Err(Error::AdminSecretConflict { first, second });
     }
-    let (source, arn) = (first, arn.to_owned());
-    Ok((arn != labels.arn).then_some(AdminSecret { arn, source }))
+    Ok(Some(AdminSecret {
+        arn: arn.to_owned(),
+        source: first,
+        is_own: arn == labels.arn,
+    }))
 }
 
 /// Returns the key in the current value of an admin secret.
@@ -74,17 +78,25 @@ pub struct ControlPlane<'a> {
     secrets: &'a secret::Client,
     /// The ARN of the admin secret, or `None` for self-rotation.
     admin_secret: Option<String>,
+    /// Why the management credentials may be the secret's own key.
+    own_key_use: OwnKeyUse,
     key: Mutex<ApiKey>,
 }
 
 impl<'a> ControlPlane<'a> {
-    /// Creates a client that authenticates with the key of `admin_secret`, or with `own_key` if there is no admin secret.
+    /// Creates a client that authenticates with the key of `admin_secret`, or with `own_key` if there is no other secret.
     pub async fn new(
         client: &'a confluent::Client,
         secrets: &'a secret::Client,
         admin_secret: Option<AdminSecret>,
         own_key: Option<&ApiKey>,
     ) -> Result<Self, Error> {
+        let own_key_use = match &admin_secret {
+            None => OwnKeyUse::NoAdminSecret,
+            Some(secret) if secret.is_own => OwnKeyUse::NamesItself(secret.source),
+            Some(_) => OwnKeyUse::SameKey,
+        };
+        let admin_secret = admin_secret.filter(|secret| !secret.is_own);
         let admin_secret = admin_secret.map(|secret| secret.arn);
         let own_key = own_key.ok_or(Error::InitialKeyRequiresAdminSecret);
         let key = match &admin_secret {
@@ -95,6 +107,7 @@ impl<'a> ControlPlane<'a> {
             client,
             secrets,
             admin_secret,
+            own_key_use,
             key: Mutex::new(key),
         })
     }
@@ -115,13 +128,21 @@ impl<'a> ControlPlane<'a> {
     ///
     /// # Errors
     /// Returns [`Error::AdminSecretRequired`].
-    pub fn ensure_can_manage_keys(&self, resource: &Resource) -> Result<(), Error> {
-        let key_type = resource.key_type;
-        if self.admin_secret.is_some() || key_type.can_manage_keys {
-            return Ok(());
+    pub async fn ensure_can_manage_keys(
+        &self,
+        resource: &Resource,
+        own_key: Option<&ApiKey>,
+    ) -> Result<(), Error> {
+        if !resource.key_type.can_manage_keys
+            && let Some(key) = own_key
+            && self.authenticates_with(key.id.as_str()).await
+        {
+            return Err(Error::AdminSecretRequired {
+                key_type: resource.key_type.name,
+                reason: self.own_key_use,
+            });
         }
-        let key_type = key_type.name;
-        Err(Error::AdminSecretRequired { key_type })
+        Ok(())
     }
 
     /// Checks that a rotation does not replace the admin key.

@@ -167,16 +167,16 @@ impl Preflight<'_> {
         let configured = self.config.admin_secret_arn.as_deref();
         let admin = credentials::admin_secret(labels, value, configured)?;
         let finding = Finding::ok(match &admin {
-            Some(admin) => format!("the key of {} (from {})", admin.arn, admin.source),
-            None if resource.key_type.name == "global" => {
+            Some(admin) if !admin.is_own => format!("the key of {} (from {})", admin.arn, admin.source),
+            _ if resource.key_type.name == "global" => {
                 "the secret's own key; Confluent does not document whether a Global API key can manage keys".to_owned()
             }
-            None => "the secret's own key".to_owned(),
+            _ => "the secret's own key".to_owned(),
         });
         let own_key = value.api_key();
         let created = ControlPlane::new(self.confluent, self.secrets, admin, own_key).await;
         let created = created.map_err(|error| error.with_other_keys(value))?;
-        created.ensure_can_manage_keys(resource)?;
+        created.ensure_can_manage_keys(resource, own_key).await?;
         if let Some(key) = own_key {
             created.ensure_not_admin_key(&key.id).await?;
         }

@@ -83,7 +83,9 @@ impl Rotation<'_> {
         check_value(value)?;
         let mut resource = resource(value)?;
         let control_plane = &self.control_plane(labels, value, value.api_key()).await?;
-        control_plane.ensure_can_manage_keys(&resource)?;
+        control_plane
+            .ensure_can_manage_keys(&resource, value.api_key())
+            .await?;
         let keys = &match control_plane.list(value.owner()).await {
             Ok(keys) => keys,
             Err(error) => {

@@ -164,10 +164,9 @@ impl Rotation<'_> {
     ) -> Result<ControlPlane<'_>, Error> {
         let configured = self.config.admin_secret_arn.as_deref();
         let admin_secret = credentials::admin_secret(labels, value, configured)?;
-        let mode = if admin_secret.is_some() {
-            "admin"
-        } else {
-            "self"
+        let mode = match &admin_secret {
+            Some(secret) if !secret.is_own => "admin",
+            _ => "self",
         };
         tracing::Span::current().record("mode", mode);
         let created = ControlPlane::new(self.confluent, self.secrets, admin_secret, own_key).await;

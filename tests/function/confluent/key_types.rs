@@ -31,6 +31,12 @@ pub(crate) fn possible_settings() -> impl Iterator<Item = Setting> {
     all.filter(|setting| setting.mode != Mode::SelfRotation || may_manage_keys(setting.key_type))
 }
 
+/// Returns the key types whose keys cannot manage keys.
+pub(crate) fn resource_scoped() -> impl Iterator<Item = KeyType> {
+    let is_resource_scoped = |key_type: &KeyType| !may_manage_keys(*key_type);
+    KEY_TYPES.into_iter().filter(is_resource_scoped)
+}
+
 /// Whether keys of a type may have permission to manage keys. Confluent does not document it for Global API keys.
 fn may_manage_keys(key_type: KeyType) -> bool {
     matches!(key_type, KeyType::Cloud | KeyType::Global)

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use confluent_key_rotation::preflight;
+
 use super::*;
+use key_types::resource_scoped;
 
 /// The places that may name an admin secret, with both names of the field in the secret value.
 const PLACES: [&str; 4] = [
@@ -189,6 +192,67 @@ async fn a_cloud_api_key_rotates_itself_if_no_secret_or_the_secret_itself_is_nam
             "{place}"
         );
         assert_eq!(key_of(deletes_a_key), Some(current), "{place}");
+    }
+}
+
+/// Asserts that createSecret and a preflight fail with this part of a message and this remedy before they send a request to
+/// Confluent.
+async fn assert_admin_secret_required(world: &World, part: &str, remedy: &str) {
+    let error = world.step_error("createSecret", part).await;
+
+    assert_eq!(error.error_type, "AdminSecretRequired", "{error:?}");
+    let message = error.error_message;
+    assert!(message.contains(part), "{part} in {message}");
+    assert!(message.ends_with(&format!(". {remedy}")), "{message}");
+    let report = world.preflight().await;
+    let mut checks = report.checks.iter();
+    let check = checks.find(|check| check.name == "management-credentials");
+    let finding = &check.unwrap().finding;
+    assert_eq!(finding.outcome, preflight::Outcome::Failed);
+    assert!(finding.observed.contains(part), "{finding:?}");
+    assert_eq!(finding.remedy, Some(remedy));
+    assert_eq!(world.confluent_requests(), 0, "{part}");
+}
+
+#[tokio::test]
+async fn a_secret_with_a_resource_scoped_api_key_that_names_itself_must_name_another_admin_secret()
+{
+    for key_type in resource_scoped() {
+        for (place, name) in PLACES.into_iter().zip([
+            "the rotation metadata",
+            "adminSecretArn or masterarn in the secret",
+            "adminSecretArn or masterarn in the secret",
+            "ADMIN_SECRET_ARN",
+        ]) {
+            let (mut world, _, _) = with_admin_secret(key_type).await;
+            world.name_admin_secret(place, &world.arn.clone());
+
+            let part = format!(
+                "which cannot authenticate to the control plane of Confluent Cloud, and {name} names the secret itself as its \
+                 admin secret"
+            );
+            let remedy = "Name another admin secret, with a Cloud API key: in the template parameter AdminSecretArn, or in \
+                          adminSecretArn of the secret and in OtherAdminSecretArns";
+            assert_admin_secret_required(&world, &part, remedy).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_admin_secret_with_the_resource_scoped_api_key_of_the_secret_must_contain_another_key() {
+    for key_type in resource_scoped() {
+        for place in PLACES {
+            let (mut world, _, _) = with_admin_secret(key_type).await;
+            let key = world.current_key(&world.arn);
+            let admin = world.simulator.add_admin_secret("same", &key);
+            world.name_admin_secret(place, &admin);
+
+            let part = "which cannot authenticate to the control plane of Confluent Cloud, and the admin secret contains the \
+                        same key";
+            let remedy = "Name an admin secret with a Cloud API key (template parameter AdminSecretArn), or store a Cloud API \
+                          key in the one that is named";
+            assert_admin_secret_required(&world, part, remedy).await;
+        }
     }
 }
 
