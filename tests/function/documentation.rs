@@ -6,6 +6,7 @@ mod markdown;
 mod reference;
 mod shell;
 mod stand_ins;
+mod template;
 
 use std::fs;
 use std::path::Path;

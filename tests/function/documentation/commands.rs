@@ -306,6 +306,22 @@ async fn a_page_fails_with_its_block_and_its_output() {
             "sam deploy --parameter-overrides Unknown=1",
             "no parameter Unknown",
         ),
+        (
+            "sam deploy --parameter-overrides OldKeyPolicy=keep || true",
+            "OldKeyPolicy failed to satisfy constraint",
+        ),
+        (
+            "sam deploy --parameter-overrides VpcSubnetIds=subnet-0",
+            "VpcSubnetIds requires VpcSecurityGroupIds",
+        ),
+        (
+            "sam deploy --stack-name other --parameter-overrides MemorySize=1",
+            "MemorySize failed to satisfy constraint",
+        ),
+        (
+            "aws cloudformation deploy --stack-name schedule --template-file templates/rotation-schedule.yaml",
+            "parameter SecretArn must have a value",
+        ),
     ];
     for (block, expected) in cases {
         let Some(result) = run("a page", &page(block), Start::Stack, &[]).await else {

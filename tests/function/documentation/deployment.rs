@@ -10,6 +10,7 @@ use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use simulator::{FunctionError, Stack};
 use tracing::subscriber::DefaultGuard;
 
+use super::template::{FUNCTION, Parameters};
 use super::*;
 
 pub(super) const REGION: &str = "eu-west-1";
@@ -24,8 +25,6 @@ const OTHER_OWNER: &str = "sa-def456";
 pub(super) const ADMIN: &str = "sa-rot123";
 const CLUSTER: &str = "lkc-abc123";
 const ENVIRONMENT: &str = "env-abc123";
-
-const TEMPLATE: &str = include_str!("../../../template.yaml");
 
 /// What exists before the first command of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +65,7 @@ impl Start {
 pub(super) struct Deployment {
     pub(super) simulator: Simulator,
     /// The parameters of the stack, except those with the template's default.
-    parameters: Mutex<BTreeMap<String, String>>,
+    parameters: Mutex<Parameters>,
     /// The function with these parameters.
     function: Mutex<Option<Arc<Function>>>,
     /// The labels of the secret, and the ID of its current key, before the first command.
@@ -176,22 +175,22 @@ impl Deployment {
     /// Creates or updates the stack with `parameters`. The others keep their values.
     ///
     /// # Errors
-    /// Returns an error if the template has no such parameter.
+    /// Returns an error if the template does not allow them.
     pub(super) fn deploy(&self, parameters: &[(&str, &str)]) -> Result<(), String> {
-        let mut merged = self.parameters.lock().unwrap();
-        for (name, value) in parameters {
-            if !section("Parameters").any(|known| known == *name) {
-                return Err(format!("the template has no parameter {name}"));
-            }
-            merged.insert((*name).to_owned(), (*value).to_owned());
-        }
+        let given = parameters.iter();
+        let given = given.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut current = self.parameters.lock().unwrap();
+        let mut merged = current.clone();
+        merged.extend(given);
+        FUNCTION.check(&merged)?;
         let is_kept = merged
             .get("OldKeyPolicy")
             .is_some_and(|policy| policy != "delete");
         self.simulator.state().controls.keep_previous_key = is_kept;
         let mut variables = vec![("AWS_REGION", REGION)];
-        for (parameter, value) in merged.iter() {
-            variables.extend(variable(parameter).map(|variable| (variable, value.as_str())));
+        for (parameter, value) in &merged {
+            let variable = FUNCTION.variable(parameter);
+            variables.extend(variable.map(|variable| (variable, value.as_str())));
         }
         let function = function(&self.simulator, &variables);
         *self.function.lock().unwrap() = Some(Arc::new(function));
@@ -199,10 +198,11 @@ impl Deployment {
         self.simulator.deploy(Stack {
             name: STACK.to_owned(),
             function_arn: function_arn(),
-            outputs: section("Outputs").map(output).collect(),
-            secret_prefixes: list(&merged, &["SecretPrefix", "SecretPrefixes"]),
-            admin_secret_arns: list(&merged, &["AdminSecretArn", "OtherAdminSecretArns"]),
+            outputs: FUNCTION.names("Outputs").map(output).collect(),
+            secret_prefixes: FUNCTION.list(&merged, &["SecretPrefixes"]),
+            admin_secret_arns: FUNCTION.list(&merged, &["AdminSecretArn", "OtherAdminSecretArns"]),
         });
+        *current = merged;
         Ok(())
     }
 
@@ -229,9 +229,7 @@ impl Deployment {
 
     /// Returns the value of a parameter of the stack, or its default.
     pub(super) fn parameter(&self, name: &str) -> String {
-        let parameters = self.parameters.lock().unwrap();
-        let given = parameters.get(name).map(String::as_str);
-        let value = given.or_else(|| default(name)).map(str::to_owned);
+        let value = FUNCTION.value(&self.parameters.lock().unwrap(), name);
         value.unwrap_or_else(|| panic!("the template has no parameter {name}"))
     }
 
@@ -266,53 +264,6 @@ fn admin_roles() -> [Role; 2] {
     [Role::ResourceOwnerOf(OWNER.to_owned()), Role::Operator]
 }
 
-/// Returns the names in a section of the template.
-fn section(name: &str) -> impl Iterator<Item = &'static str> + use<> {
-    let (_, section) = TEMPLATE.split_once(&format!("\n{name}:\n")).unwrap();
-    let lines = section
-        .lines()
-        .take_while(|line| line.is_empty() || line.starts_with([' ', '#']));
-    lines.filter_map(|line| {
-        let name = line.strip_prefix("  ")?.strip_suffix(':')?;
-        name.starts_with(char::is_alphabetic).then_some(name)
-    })
-}
-
-/// Returns the values of the parameters of a list, or their defaults.
-fn list(parameters: &BTreeMap<String, String>, names: &[&str]) -> Vec<String> {
-    let values = names.iter().filter_map(|name| {
-        let given = parameters.get(*name).map(String::as_str);
-        given.or_else(|| default(name))
-    });
-    let values = values.flat_map(|value| value.split(','));
-    let values = values.filter(|value| !value.is_empty());
-    values.map(str::to_owned).collect()
-}
-
-/// Returns the default of a parameter.
-fn default(parameter: &str) -> Option<&'static str> {
-    let (_, properties) = TEMPLATE.split_once(&format!("\n  {parameter}:\n    Type: "))?;
-    let mut properties = properties.lines().take_while(|line| !line.is_empty());
-    let default = properties.find_map(|line| line.strip_prefix("    Default: "))?;
-    Some(default.trim_matches('"'))
-}
-
-/// Returns the environment variable of a parameter.
-fn variable(parameter: &str) -> Option<&'static str> {
-    let (_, variables) = TEMPLATE.split_once("        Variables:\n").unwrap();
-    let lines = variables
-        .lines()
-        .take_while(|line| line.starts_with("          "));
-    let mut variables = lines.filter_map(|line| line.trim().split_once(": "));
-    let is_set = |value: &str| {
-        let mut words = value.split(|c: char| !c.is_alphanumeric());
-        value.contains("!Ref") && words.any(|word| word == parameter)
-    };
-    variables
-        .find(|(_, value)| is_set(value))
-        .map(|(name, _)| name)
-}
-
 /// Returns the value of an output.
 fn output(name: &str) -> String {
     match name {
@@ -334,14 +285,4 @@ pub(super) fn capture_log(simulator: &Simulator) -> DefaultGuard {
     let log = simulator.function_log();
     let subscriber = logging::subscriber(LogLevel::INFO, move || log.clone());
     tracing::subscriber::set_default(subscriber)
-}
-
-#[test]
-fn each_environment_variable_of_the_template_has_its_parameter() {
-    assert_eq!(variable("AdminSecretArn"), Some("ADMIN_SECRET_ARN"));
-    assert_eq!(variable("NoProxy"), Some("NO_PROXY"));
-    assert_eq!(variable("FunctionName"), None);
-    assert_eq!(default("OldKeyPolicy"), Some("delete"));
-    assert_eq!(default("AdminSecretArn"), Some(""));
-    assert!(section("Parameters").count() > 20);
 }

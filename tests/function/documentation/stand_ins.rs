@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 
 use super::commands::{Check, Checks};
 use super::deployment::{ACCOUNT, ADMIN, Deployment, OWNER, STACK, function_arn};
+use super::template::{FUNCTION, SCHEDULE};
 use super::*;
 
 /// The programs that have stand-ins, in addition to operations of the AWS CLI.
@@ -250,13 +251,6 @@ fn sleep(deployment: &Deployment, _: &Call) -> Result<String, String> {
 
 /// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-cli-command-reference-sam-deploy.html>
 fn deploy(deployment: &Deployment, call: &Call) -> Result<String, String> {
-    if call
-        .option("--stack-name")
-        .is_some_and(|name| name != STACK)
-    {
-        // Another template's stack.
-        return Ok(String::new());
-    }
     let configuration = fs::read_to_string(call.folder.join("samconfig.toml"));
     let configuration = configuration.unwrap_or_default();
     let mut parameters = configured_parameters(&configuration);
@@ -268,6 +262,17 @@ fn deploy(deployment: &Deployment, call: &Call) -> Result<String, String> {
     for parameter in overrides.flat_map(|word| word.split_whitespace()) {
         let parameter = parameter.split_once('=');
         parameters.push(parameter.ok_or("--parameter-overrides requires NAME=VALUE")?);
+    }
+    let is_other = |name| name != STACK;
+    if call.option("--stack-name").is_some_and(is_other) {
+        // It has another function, or none.
+        let file = call.option("--template-file").unwrap_or_default();
+        let is_schedule = file.ends_with("rotation-schedule.yaml");
+        let template = if is_schedule { SCHEDULE } else { FUNCTION };
+        let given = parameters.into_iter();
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        template.check(&given.collect())?;
+        return Ok(String::new());
     }
     deployment.deploy(&parameters).map(|()| String::new())
 }
