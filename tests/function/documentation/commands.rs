@@ -3,8 +3,11 @@
 //! To run one page: `cargo test --test function documentation::commands::rollback -- --nocapture`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::deployment::{self, Deployment, SECRET, Start};
+use super::deployment::{
+    self, ADMIN_SECRET, CLUSTER, Deployment, ENVIRONMENT, OTHER_OWNER, SECRET, Start, function_arn,
+};
 use super::markdown::{Block, blocks, pages};
 use super::shell::Shell;
 use super::stand_ins::StandIns;
@@ -45,13 +48,13 @@ pages! {
     rollback: "docs/runbooks/rollback.md", Pending, ["" => is_rolled_back];
     leaked_key: "docs/runbooks/leaked-key.md", RotatedAndKept, ["" => leaked_key_is_deleted];
     deleted_key: "docs/runbooks/deleted-key.md", KeyDeleted, ["" => is_rotated];
-    change_owner_or_resource: "docs/runbooks/change-owner-or-resource.md", Rotated, ["" => previous_key_is_deleted];
+    change_owner_or_resource: "docs/runbooks/change-owner-or-resource.md", Rotated, ["" => has_another_owner];
     managed_type: "docs/runbooks/managed-type.md", Rotated, ["" => rotation_is_off];
     many_secrets: "docs/runbooks/many-secrets.md", Several, ["" => all_are_rotated];
     replicas_and_regions: "docs/runbooks/replicas-and-regions.md", Rotated, ["" => copy_has_its_own_key];
-    other_accounts_and_networks: "docs/runbooks/other-accounts-and-networks.md", Rotated, ["" => is_usable];
+    other_accounts_and_networks: "docs/runbooks/other-accounts-and-networks.md", Rotated, ["" => uses_vpc_and_proxy];
     initial_key: "docs/runbooks/initial-key.md", Rotated, ["" => has_initial_key];
-    upgrade: "docs/runbooks/upgrade.md", Rotated, ["" => is_usable];
+    upgrade: "docs/runbooks/upgrade.md", Rotated, ["" => is_upgraded];
     uninstall: "docs/runbooks/uninstall.md", Rotated, ["" => is_uninstalled];
     decommission_secret: "docs/runbooks/decommission-secret.md", Rotated, ["" => is_decommissioned];
     terraform_api_key: "docs/runbooks/terraform-api-key.md", Rotated, ["" => is_rotated];
@@ -101,13 +104,81 @@ fn leaked_key_is_deleted(deployment: &Deployment) {
     );
 }
 
-fn previous_key_is_deleted(deployment: &Deployment) {
+/// The secret and its only key have the new owner, the previous key is deleted, and the secret can be rotated.
+fn has_another_owner(deployment: &Deployment) {
     is_usable(deployment);
     let state = deployment.simulator.state();
-    assert!(
-        !state.keys.contains_key(&deployment.key),
-        "the previous key was deleted"
+    let secret = state.secret(SECRET);
+    let value = secret.value("AWSCURRENT").unwrap();
+    let value: Value = serde_json::from_str(value).unwrap();
+    assert_eq!(value["serviceAccountId"], OTHER_OWNER);
+    assert_eq!(value["resourceId"], CLUSTER);
+    assert_eq!(value["environmentId"], ENVIRONMENT);
+    let id = secret.key_id("AWSCURRENT").unwrap().to_owned();
+    let key = &state.keys[&id];
+    assert_eq!(key.owner.as_deref(), Some(OTHER_OWNER));
+    assert_eq!(key.resource, CLUSTER);
+    assert_eq!(secret.rotation_enabled, Some(true));
+    let labels: Vec<&str> = secret.labels.keys().map(String::as_str).collect();
+    assert_eq!(labels, ["AWSCURRENT"], "no label is on an earlier version");
+    drop(state);
+    assert_eq!(deployment.keys_of(OTHER_OWNER), [id], "the only key");
+    assert_eq!(deployment.keys(), [""; 0], "the previous key was deleted");
+    assert_eq!(deployment.verdict(), "ok");
+    let (_, current_key) = deployment.check("current-key");
+    assert!(current_key.contains(OTHER_OWNER), "{current_key}");
+    let (_, orphans) = deployment.check("orphaned-keys");
+    assert_eq!(orphans, "no orphaned keys");
+}
+
+/// The secret, its key and its rotation are as before.
+fn is_unchanged(deployment: &Deployment) {
+    is_usable(deployment);
+    let state = deployment.simulator.state();
+    let secret = state.secret(SECRET);
+    assert_eq!(secret.labels, deployment.labels);
+    assert_eq!(secret.rotation_enabled, Some(true));
+    let function = secret.attributes.rotation_lambda_arn.as_deref();
+    assert_eq!(function, Some(function_arn().as_str()));
+    drop(state);
+    assert_eq!(deployment.keys(), [deployment.key.as_str()]);
+}
+
+/// The function was deployed once, with the parameters of before, and a rotation would succeed.
+fn is_upgraded(deployment: &Deployment) {
+    is_unchanged(deployment);
+    assert_eq!(deployment.deployments.load(Ordering::Relaxed), 1);
+    assert_eq!(
+        deployment.parameter("AdminSecretArn"),
+        admin_secret_arn(deployment)
     );
+    assert_eq!(deployment.verdict(), "ok");
+}
+
+/// The function has a VPC and a proxy, in addition to its other parameters, and reaches everything.
+fn uses_vpc_and_proxy(deployment: &Deployment) {
+    is_unchanged(deployment);
+    for (parameter, value) in [
+        (
+            "VpcSubnetIds",
+            "subnet-0123456789abcdef0,subnet-0fedcba9876543210",
+        ),
+        ("VpcSecurityGroupIds", "sg-0123456789abcdef0"),
+        ("HttpsProxy", "http://proxy.example.com:3128"),
+        ("NoProxy", "secretsmanager.eu-west-1.amazonaws.com"),
+        ("AdminSecretArn", &admin_secret_arn(deployment)),
+    ] {
+        assert_eq!(deployment.parameter(parameter), value, "{parameter}");
+    }
+    for name in ["secret", "control-plane-access", "endpoint", "data-plane"] {
+        let (outcome, observed) = deployment.check(name);
+        assert_eq!(outcome, "ok", "{name}: {observed}");
+    }
+}
+
+fn admin_secret_arn(deployment: &Deployment) -> String {
+    let state = deployment.simulator.state();
+    state.secret(ADMIN_SECRET).arn.clone()
 }
 
 /// Each secret with the prefix is rotated, and has the owner's only key for it.
@@ -347,6 +418,24 @@ async fn a_page_fails_if_a_check_fails_or_its_heading_is_missing() {
 
         let failure = result.expect_err(expected);
         assert!(failure.contains(expected), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn each_check_at_the_end_fails_without_the_commands_of_the_page() {
+    for page in PAGES {
+        let simulator = Simulator::start().await;
+        let deployment = Box::pin(Deployment::new(simulator, page.start)).await;
+        let checks = page.checks.iter();
+        let mut at_the_end = checks.filter(|(heading, _)| heading.is_empty());
+        let (_, check) = at_the_end.next().expect(page.name);
+
+        let check = std::panic::AssertUnwindSafe(|| check(&deployment));
+        let checked = std::panic::catch_unwind(check);
+
+        // The tutorial starts without a secret, and deletes everything that it creates.
+        let is_tutorial = page.start == Start::Stack;
+        assert_eq!(checked.is_ok(), is_tutorial, "{}", page.name);
     }
 }
 

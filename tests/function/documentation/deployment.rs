@@ -1,6 +1,7 @@
 //! [`Deployment`]: what a page's commands find, with the names that all pages use.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,10 +22,10 @@ pub(super) const SECRET: &str = "confluent/orders";
 pub(super) const ADMIN_SECRET: &str = "confluent-admin/rotator";
 pub(super) const OWNER: &str = "sa-abc123";
 /// The service account to which pages change the owner.
-const OTHER_OWNER: &str = "sa-def456";
+pub(super) const OTHER_OWNER: &str = "sa-def456";
 pub(super) const ADMIN: &str = "sa-rot123";
-const CLUSTER: &str = "lkc-abc123";
-const ENVIRONMENT: &str = "env-abc123";
+pub(super) const CLUSTER: &str = "lkc-abc123";
+pub(super) const ENVIRONMENT: &str = "env-abc123";
 
 /// What exists before the first command of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,10 @@ pub(super) struct Deployment {
     parameters: Mutex<Parameters>,
     /// The function with these parameters.
     function: Mutex<Option<Arc<Function>>>,
+    /// The number of times that commands deployed the stack.
+    pub(super) deployments: AtomicU32,
+    /// The last preflight report.
+    report: Mutex<Value>,
     /// The labels of the secret, and the ID of its current key, before the first command.
     pub(super) labels: BTreeMap<String, String>,
     pub(super) key: String,
@@ -84,6 +89,8 @@ impl Deployment {
             simulator,
             parameters: Mutex::default(),
             function: Mutex::default(),
+            deployments: AtomicU32::default(),
+            report: Mutex::default(),
             labels: BTreeMap::new(),
             key: String::new(),
         };
@@ -96,6 +103,7 @@ impl Deployment {
             deployment.labels.clone_from(&secret.labels);
             deployment.key = secret.key_id("AWSCURRENT").unwrap().to_owned();
         }
+        deployment.deployments = AtomicU32::default();
         deployment
     }
 
@@ -203,6 +211,7 @@ impl Deployment {
             admin_secret_arns: FUNCTION.list(&merged, &["AdminSecretArn", "OtherAdminSecretArns"]),
         });
         *current = merged;
+        self.deployments.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -218,6 +227,9 @@ impl Deployment {
         let function = function.expect("the stack is deployed");
         let response = Box::pin(function.handle(LambdaEvent::new(event, context))).await;
         let response = response.map(|report| serde_json::to_value(report).unwrap());
+        if let Ok(report @ Value::Object(_)) = &response {
+            self.report.lock().unwrap().clone_from(report);
+        }
         response.map_err(|error| {
             let diagnostic = Diagnostic::from(error);
             FunctionError {
@@ -231,6 +243,22 @@ impl Deployment {
     pub(super) fn parameter(&self, name: &str) -> String {
         let value = FUNCTION.value(&self.parameters.lock().unwrap(), name);
         value.unwrap_or_else(|| panic!("the template has no parameter {name}"))
+    }
+
+    /// Returns the verdict of the last preflight report.
+    pub(super) fn verdict(&self) -> String {
+        let report = self.report.lock().unwrap();
+        report["verdict"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Returns the outcome of a check in the last preflight report, and what it observed.
+    pub(super) fn check(&self, name: &str) -> (String, String) {
+        let report = self.report.lock().unwrap();
+        let mut checks = report["checks"].as_array().into_iter().flatten();
+        let check = checks.find(|check| check["name"] == name);
+        let check = check.unwrap_or_else(|| panic!("{name} was not run: {report:#}"));
+        let string = |field: &str| check[field].as_str().unwrap_or_default().to_owned();
+        (string("outcome"), string("observed"))
     }
 
     /// Deletes a key in Confluent Cloud. The secret that contains it no longer has the guarantee of a working key.
@@ -247,9 +275,13 @@ impl Deployment {
 
     /// Returns the IDs of the owner's keys.
     pub(super) fn keys(&self) -> Vec<String> {
+        self.keys_of(OWNER)
+    }
+
+    pub(super) fn keys_of(&self, owner: &str) -> Vec<String> {
         let state = self.simulator.state();
         state
-            .keys_of(OWNER)
+            .keys_of(owner)
             .iter()
             .map(|key| key.id.clone())
             .collect()
