@@ -16,11 +16,17 @@ pub(super) fn read<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> Net
     // Both spellings are common: https://curl.se/docs/manpage.html#ENVIRONMENT
     let uppercase = reader.parse("HTTPS_PROXY", proxy);
     let roots = reader.parse("SSL_CERT_FILE", certificates);
+    let mut proxies = ["HTTPS_PROXY", "https_proxy"].into_iter();
+    let has_proxy = proxies.any(|name| reader.value(name).is_some());
+    // Without a proxy, the list has no effect, so none of its forms is a problem.
+    let direct_hosts = |value: &str| has_proxy.then(|| direct_hosts(value)).transpose();
     let no_proxy = reader.parse("NO_PROXY", direct_hosts);
     Network {
         additional_roots: roots.unwrap_or_default(),
         proxy: uppercase.or_else(|| reader.parse("https_proxy", proxy)),
-        no_proxy: no_proxy.or_else(|| reader.parse("no_proxy", direct_hosts)),
+        no_proxy: no_proxy
+            .or_else(|| reader.parse("no_proxy", direct_hosts))
+            .flatten(),
     }
 }
 
@@ -139,34 +145,69 @@ mod tests {
         std::fs::remove_dir_all(&directory).unwrap();
     }
 
+    /// Reads `NO_PROXY` or `no_proxy` with a proxy.
+    fn read_no_proxy(name: &str, value: &str, proxy: (&str, &str)) -> Result<Network, Problems> {
+        super::super::tests::read(&[(name, value), proxy]).map(|config| config.network)
+    }
+
+    const PROXY: &str = "http://proxy.example.com:3128";
+
+    /// Lists of hosts with a form that the function does not support.
+    const INVALID: [&str; 14] = [
+        "*.example.com",
+        "example.*",
+        "example.com:443",
+        "10.0.0.1:443",
+        "[::1]:443",
+        "https://example.com",
+        "a.example b.example",
+        "a.example;b.example",
+        "a..example",
+        "10.0.0.0/x",
+        "10.0.0.0/33",
+        "10.0.0.0/+8",
+        "10.0.0",
+        "hunter2@example.com",
+    ];
+
     #[test]
-    fn a_form_of_a_host_that_would_be_ignored_is_a_problem() {
+    fn without_a_proxy_the_hosts_to_connect_to_directly_are_ignored() {
         for name in ["NO_PROXY", "no_proxy"] {
+            for value in INVALID.into_iter().chain(["example.com"]) {
+                let network = read(name, value).unwrap();
+
+                assert_eq!(network.no_proxy, None, "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_invalid_proxy_is_reported_together_with_the_hosts_to_connect_to_directly() {
+        for proxy in ["HTTPS_PROXY", "https_proxy"] {
+            for name in ["NO_PROXY", "no_proxy"] {
+                let problem = read_no_proxy(name, "*.example.com", (proxy, "ftp://a")).unwrap_err();
+
+                let problem = problem.to_string();
+                assert!(problem.contains(&format!("{name} must be")), "{problem}");
+                assert!(problem.contains(&format!("{proxy} must be")), "{problem}");
+            }
+        }
+    }
+
+    #[test]
+    fn with_a_proxy_a_form_of_a_host_that_would_be_ignored_is_a_problem() {
+        for (name, proxy) in [("NO_PROXY", "HTTPS_PROXY"), ("no_proxy", "https_proxy")] {
+            let read = |value: &str| read_no_proxy(name, value, (proxy, PROXY));
             for valid in [
                 "vpce-1.example.com, .Example.com,localhost,",
                 "10.0.0.1,10.0.0.0/8,::1,fd00::/8",
                 "*",
             ] {
-                let network = read(name, valid).unwrap();
+                let network = read(valid).unwrap();
                 assert_eq!(network.no_proxy, Some(valid.to_ascii_lowercase()));
             }
-            for invalid in [
-                "*.example.com",
-                "example.*",
-                "example.com:443",
-                "10.0.0.1:443",
-                "[::1]:443",
-                "https://example.com",
-                "a.example b.example",
-                "a.example;b.example",
-                "a..example",
-                "10.0.0.0/x",
-                "10.0.0.0/33",
-                "10.0.0.0/+8",
-                "10.0.0",
-                "hunter2@example.com",
-            ] {
-                let problem = read(name, &format!("a.example,{invalid}")).unwrap_err();
+            for invalid in INVALID {
+                let problem = read(&format!("a.example,{invalid}")).unwrap_err();
 
                 let problem = problem.to_string();
                 assert!(problem.contains(&format!("{name} must be")), "{problem}");
