@@ -225,7 +225,15 @@ fn for_kind(kind: ErrorKind) -> &'static str {
 /// `allow` is the remedy if the role's policy doesn't allow the request.
 fn for_secrets_manager(error: &secret::Error, allow: &'static str) -> &'static str {
     match error {
-        secret::Error::Rejected { code, message, .. } => for_code(code, message, allow),
+        secret::Error::Rejected {
+            code: Some(code),
+            message,
+            ..
+        } => for_code(code, message, allow),
+        // Secrets Manager always returns a code.
+        secret::Error::Rejected { code: None, .. } => {
+            "A proxy or a firewall probably responded: check HTTPS_PROXY, NO_PROXY and AWS_ENDPOINT_URL_SECRETS_MANAGER"
+        }
         secret::Error::NoResponse { .. } => {
             "If this persists, check the network path to Secrets Manager: its VPC endpoint or NAT, security groups, and HTTPS_PROXY"
         }
@@ -325,10 +333,6 @@ fn for_code(code: &str, message: &str, allow: &'static str) -> &'static str {
              rotation"
         }
         "LimitExceededException" => "Rotate less often, and remove labels from old versions",
-        // Secrets Manager always returns a code.
-        "no code" => {
-            "A proxy or a firewall probably responded: check HTTPS_PROXY, NO_PROXY and AWS_ENDPOINT_URL_SECRETS_MANAGER"
-        }
         _ => "If this persists, look up the code in the API reference of Secrets Manager",
     }
 }

@@ -15,6 +15,7 @@ use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::RequestId;
 use aws_sdk_secretsmanager::operation::get_secret_value::builders::GetSecretValueFluentBuilder;
+use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::DateTime;
 
 use super::replication::{ReadCrossAccount, not_in_sync, primary};
@@ -68,16 +69,18 @@ impl Default for Limits {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages name the fields")]
 pub enum Error {
-    /// Secrets Manager returned an error.
+    /// Secrets Manager returned an error, or a proxy did, without a code.
     #[error(
-        "Secrets Manager {} {operation} for {secret}: {code}, {message}{}",
-        action(.code),
+        "Secrets Manager {} {operation} for {secret}: {}, {message}{}",
+        action(*.status, .code.as_deref()),
+        .code.clone().unwrap_or_else(|| format!("HTTP {status}, no code")),
         suffix(.request_id.as_deref())
     )]
     Rejected {
         operation: &'static str,
         secret: String,
-        code: String,
+        status: u16,
+        code: Option<String>,
         message: String,
         request_id: Option<String>,
     },
@@ -93,11 +96,12 @@ pub enum Error {
     Binary { secret: String },
 }
 
-fn action(code: &str) -> &'static str {
+fn action(status: u16, code: Option<&str>) -> &'static str {
     match code {
-        "AccessDeniedException" => "denied",
-        "InternalServiceError" | "ServiceUnavailable" => "failed to process",
-        code if code.starts_with("Throttl") => "throttled",
+        Some("AccessDeniedException") => "denied",
+        Some("InternalServiceError" | "ServiceUnavailable") => "failed to process",
+        Some(code) if code.starts_with("Throttl") => "throttled",
+        None if status >= 500 => "failed to process",
         _ => "rejected",
     }
 }
@@ -107,10 +111,10 @@ fn suffix(id: Option<&str>) -> String {
 }
 
 impl Error {
-    /// Returns the error code, or `None` if Secrets Manager returned no error.
+    /// Returns the error code, or `None` if Secrets Manager returned none.
     pub fn code(&self) -> Option<&str> {
         match self {
-            Self::Rejected { code, .. } => Some(code),
+            Self::Rejected { code, .. } => code.as_deref(),
             _ => None,
         }
     }
@@ -121,7 +125,11 @@ impl Error {
             // The SDK reports only the last attempt. An earlier one may have taken effect.
             Some("InternalServiceError" | "ServiceUnavailable") => true,
             Some(code) => code.starts_with("Throttl"),
-            None => matches!(self, Self::NoResponse { .. }),
+            None => match self {
+                Self::Rejected { status, .. } => *status >= 500,
+                Self::NoResponse { .. } => true,
+                Self::Binary { .. } => false,
+            },
         }
     }
 }
@@ -374,15 +382,20 @@ fn convert<E: ProvideErrorMetadata>(
         secret: secret.clone(),
         problem,
     };
+    let unparsed = |status: StatusCode| {
+        let status = status.as_u16();
+        no_response(format!("the response (HTTP {status}) could not be parsed"))
+    };
     match error {
         // The SDK also reports a successful response that it cannot parse as a service error.
         SdkError::ServiceError(error) if error.raw().status().is_success() => {
-            no_response("the response could not be parsed".to_owned())
+            unparsed(error.raw().status())
         }
         SdkError::ServiceError(error) => Error::Rejected {
             operation,
             secret,
-            code: printable(error.err().code().unwrap_or("no code")),
+            status: error.raw().status().as_u16(),
+            code: error.err().code().map(printable),
             message: message(operation, error.err()),
             request_id: error.raw().request_id().map(printable),
         },
@@ -394,6 +407,7 @@ fn convert<E: ProvideErrorMetadata>(
         SdkError::ConstructionFailure(_) => {
             no_response("the request could not be built".to_owned())
         }
+        SdkError::ResponseError(error) => unparsed(error.raw().status()),
         _ => no_response("the response could not be parsed".to_owned()),
     }
 }

@@ -438,6 +438,45 @@ async fn a_response_that_cannot_be_parsed_is_not_quoted() {
 }
 
 #[tokio::test]
+async fn a_response_without_an_error_code_is_reported_with_its_status() {
+    let mut world = World::new(Setting::default()).await;
+    world.function.secret_limits.max_attempts = 1;
+    for status in [301, 400, 401, 403, 404, 407, 429, 500, 502, 503, 504] {
+        for body in [
+            "",
+            "<html>Blocked</html>",
+            "{}",
+            r#"{"message": "Blocked"}"#,
+        ] {
+            let response = Response::new(status, "text/html", body);
+            world.simulator.respond_with(1, |_| true, response);
+
+            let error = world.client(AMPLE).describe(&world.arn).await.unwrap_err();
+
+            let message = error.to_string();
+            let expected = format!("HTTP {status}, no code, ");
+            assert!(message.contains(&expected), "{body}: {message}");
+            assert_eq!(error.code(), None, "{message}");
+            assert_eq!(error.may_have_taken_effect(), status >= 500, "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_successful_response_that_cannot_be_parsed_is_reported_with_its_status() {
+    let world = World::new(Setting::default()).await;
+    for body in ["<html>Blocked</html>", "[]"] {
+        let response = Response::new(200, "text/html", body);
+        world.simulator.respond_with(1, |_| true, response);
+
+        let error = world.client(AMPLE).describe(&world.arn).await.unwrap_err();
+
+        let expected = "did not complete: the response (HTTP 200) ";
+        assert!(error.to_string().contains(expected), "{body}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_from_secrets_manager_is_not_followed() {
     let world = World::new(Setting::default()).await;
     let other_host = Simulator::start().await;

@@ -62,7 +62,7 @@ const CASES: &[Case] = &[
             respond(world, is_operation("DescribeSecret"), page);
         },
         error: "SecretsManagerRejected",
-        message: "Secrets Manager rejected DescribeSecret for SECRET: no code, no message[..]. A proxy or a firewall probably \
+        message: "Secrets Manager rejected DescribeSecret for SECRET: HTTP 403, no code, no message[..]. A proxy or a firewall probably \
                   responded: check HTTPS_PROXY, NO_PROXY and AWS_ENDPOINT_URL_SECRETS_MANAGER",
         ..CASE
     },
