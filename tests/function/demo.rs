@@ -69,6 +69,24 @@ fn the_demo_shows_a_rotation_of_each_key_type_and_no_secret() {
 }
 
 #[test]
+fn the_readme_quotes_the_summary_which_contains_the_guarantee_for_copies() {
+    let (_, printed) = run(&[]);
+    let readme = include_str!("../../README.md");
+
+    // The number of requests depends on the time that the key takes to propagate.
+    let summary = |output: &str| {
+        let (_, summary) = output.split_once("\nChecked at each of ").unwrap();
+        let (summary, _) = summary.split_once("\nViolations: none\n").unwrap();
+        summary
+            .trim_start_matches(|c: char| c.is_ascii_digit())
+            .to_owned()
+    };
+    let words = summary(&printed).replace('\n', " ");
+    assert!(words.contains("; every copy of the key in the secret value is replaced;"));
+    assert_eq!(summary(readme), summary(&printed));
+}
+
+#[test]
 fn the_demo_shows_that_a_resource_scoped_api_key_requires_an_admin_secret() {
     let (status, printed) = run(&["--key-type", "kafka", "--self"]);
 

@@ -334,7 +334,8 @@ impl Demo {
         let violations = std::mem::take(&mut state.violations);
         println!(
             "\nChecked at each of {} requests: the resource accepts the key of AWSCURRENT; no key in use\n\
-             and no key of another application is deleted; no secret is sent to another host or logged.",
+             and no key of another application is deleted; every copy of the key in the secret value is\n\
+             replaced; no secret is sent to another host or logged.",
             state.requests.len()
         );
         if violations.is_empty() {
