@@ -140,6 +140,36 @@ fn the_commands_use_no_option_that_a_reader_may_not_have() {
     }
 }
 
+/// The longest line of prose, in characters.
+const MAX_WIDTH: usize = 140;
+
+/// Returns the lines of paragraphs and lists that are too long. Tables, code, link targets and generated text are not wrapped.
+fn long_lines(page: &str) -> Vec<&str> {
+    let (mut is_code, mut is_generated) = (false, false);
+    let is_long = |line: &&str| {
+        let text = line.trim_start();
+        is_code ^= text.starts_with("```");
+        is_generated =
+            (is_generated || text.ends_with(": begin -->")) && !text.ends_with(": end -->");
+        let is_prose = !is_code && !is_generated && !text.starts_with(['|', '<']);
+        let is_target = text.starts_with('[') && text.contains("]: ");
+        is_prose && !is_target && line.chars().count() > MAX_WIDTH
+    };
+    page.lines().filter(is_long).collect()
+}
+
+#[test]
+fn no_line_of_prose_is_too_long() {
+    let security = include_str!("../../../SECURITY.md").to_owned();
+    for (name, page) in pages()
+        .into_iter()
+        .chain([("SECURITY.md".to_owned(), security)])
+    {
+        let found = long_lines(&page);
+        assert!(found.is_empty(), "{name}: {found:#?}");
+    }
+}
+
 #[test]
 fn every_shell_block_has_the_syntax_of_bash() {
     for (name, page) in pages() {
