@@ -8,10 +8,12 @@
 use std::time::Duration;
 
 use reqwest::Method;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use url::Url;
 
 use super::endpoint::url_at;
+use super::error_response::is_page;
 use super::wire::{WireKey, WirePage, create_body, decode, decode_any, next_page};
 use super::{
     ApiKey, ApiKeyId, ApiKeyMetadata, EndpointLookup, ErrorKind, ErrorResponse, MAX_ID_LENGTH,
@@ -94,10 +96,18 @@ impl Error {
         }
     }
 
+    /// Returns whether the key of a failed deletion may no longer exist. Confluent may return 403 for a key that does not exist,
+    /// and a proxy may have replaced the response.
+    pub fn may_be_deleted(&self) -> bool {
+        let is_unclear = [Some(ErrorKind::Forbidden), Some(ErrorKind::Blocked)];
+        is_unclear.contains(&self.kind()) || matches!(self, Self::InvalidResponse { .. })
+    }
+
     /// Returns whether the request may have taken effect although it failed.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
-            Self::Rejected { response, .. } => response.kind == ErrorKind::ServerError,
+            // A proxy may have forwarded the request before it responded.
+            Self::Rejected { response, .. } => !(400..500).contains(&response.status),
             Self::NoResponse { source, .. } => source.may_have_taken_effect(),
             Self::InvalidResponse { .. } => true,
         }
@@ -113,6 +123,9 @@ fn action(response: &ErrorResponse, key: &ApiKeyId) -> String {
         }
         ErrorKind::Forbidden => format!("denied key {key} permission to"),
         ErrorKind::RateLimited => format!("rate limited a request from key {key} to"),
+        ErrorKind::Blocked if response.status < 400 => {
+            return format!("a proxy or a firewall responded to a request from key {key} to");
+        }
         ErrorKind::Blocked => {
             return format!(
                 "a proxy, a firewall or an IP filter blocked a request from key {key} to"
@@ -237,7 +250,7 @@ impl Client {
         request.body = Some(create_body(spec).to_string());
         let deadline = self.deadline.with_reserve(STORE_RESERVE);
         let sent = self.http.send(&request, deadline).await;
-        let response = sent.map_err(|error| Error::new(CREATE, key, error))?;
+        let response = received(CREATE, key, sent)?;
         let created: WireKey = decode(CREATE, &response)?;
         let secret = created.spec.and_then(|spec| spec.secret);
         let secret = secret.unwrap_or_default();
@@ -253,8 +266,8 @@ impl Client {
         })
     }
 
-    /// Deletes a key. Succeeds if Confluent returns 404. [`ErrorKind::Forbidden`] may also mean that the key does not exist.
-    /// Calls `is_unused` before each retry.
+    /// Deletes a key. Succeeds if Confluent returns 404. If [`may_be_deleted`](Error::may_be_deleted), a list shows whether the
+    /// key exists. Calls `is_unused` before each retry.
     pub async fn delete(
         &self,
         key: &ApiKey,
@@ -264,10 +277,11 @@ impl Client {
         const DELETE: &str = "delete an API key";
         let request = request(Method::DELETE, self.api_key_url(id), key);
         let sent = self.http.send_while(&request, self.deadline, is_unused);
-        let deleted = sent.await.map_err(|error| Error::new(DELETE, key, error));
-        match deleted {
+        match received(DELETE, key, sent.await) {
+            Ok(response) if response.body.is_empty() => Ok(()),
+            Ok(response) => decode::<IgnoredAny>(DELETE, &response).map(drop),
             Err(error) if error.kind() == Some(ErrorKind::NotFound) => Ok(()),
-            deleted => deleted.map(drop),
+            Err(error) => Err(error),
         }
     }
 
@@ -317,9 +331,26 @@ impl Client {
         url: Url,
     ) -> Result<Response, Error> {
         let request = request(Method::GET, url, key);
-        let sent = self.http.send(&request, self.deadline).await;
-        sent.map_err(|error| Error::new(operation, key, error))
+        received(
+            operation,
+            key,
+            self.http.send(&request, self.deadline).await,
+        )
     }
+}
+
+/// Returns the response, unless the request failed or a proxy or a firewall responded with a page.
+fn received(
+    operation: &'static str,
+    key: &ApiKey,
+    sent: Result<Response, http::Error>,
+) -> Result<Response, Error> {
+    let error = match sent {
+        Ok(response) if is_page(&response.body) => http::Error::Rejected(Box::new(response)),
+        Ok(response) => return Ok(response),
+        Err(error) => error,
+    };
+    Err(Error::new(operation, key, error))
 }
 
 fn request(method: Method, url: Url, key: &ApiKey) -> Request<'_> {

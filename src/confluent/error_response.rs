@@ -1,7 +1,7 @@
-//! Error responses of Confluent Cloud.
+//! Error responses of Confluent Cloud, and responses that a proxy or a firewall sent instead.
 //!
-//! Its services return errors in several JSON shapes, as HTML or without a body. Parsing is lenient. Only the documented members
-//! are kept, and never the complete body.
+//! Confluent's services return errors in several JSON shapes, as HTML or without a body. Parsing is lenient. Only the documented
+//! members are kept, and never the complete body.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::ApiKey;
 use crate::http::{Response, printable};
 
-/// An error response.
+/// A response that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorResponse {
     /// The HTTP status.
@@ -31,7 +31,7 @@ pub enum ErrorKind {
     ResourceScopedKey,
     /// 403: a permission is missing, or the object does not exist. Confluent does not distinguish them.
     Forbidden,
-    /// 407, or another 4xx with a page instead of JSON: a proxy or a firewall responded, not Confluent's API.
+    /// 2xx or 4xx with a page instead of JSON, 3xx, 407 or 511: a proxy or a firewall responded, not Confluent's API.
     Blocked,
     /// 404.
     NotFound,
@@ -51,8 +51,8 @@ pub enum ErrorKind {
 const MAX_ERROR_BYTES: usize = 64 << 10;
 
 impl ErrorResponse {
-    /// Parses a response that is not a success. Keeps only what is [`printable`], and no string that contains the secret of
-    /// `key`, which authenticated the request: one that a user stored may be too short to be recognized.
+    /// Parses a response that is not a success, or whose body is a page. Keeps only what is [`printable`], and no string that
+    /// contains the secret of `key`, which authenticated the request: one that a user stored may be too short to be recognized.
     pub fn parse(response: &Response, key: &ApiKey) -> Self {
         let status = response.status.as_u16();
         let body: Option<Value> = match response.body.len() {
@@ -65,7 +65,7 @@ impl ErrorResponse {
             None => describe_body(&response.body),
         };
         let message = body.as_ref().and(detail.as_deref());
-        let is_page = body.is_none() && !matches!(*response.body, [] | [0x1f, 0x8b, ..]);
+        let is_page = is_page(&response.body);
         let is_safe = |string: &String| !string.contains(key.secret.expose());
         let safe = |string: Option<String>| string.filter(is_safe).as_deref().map(printable);
         Self {
@@ -76,6 +76,12 @@ impl ErrorResponse {
             request_id: response.request_id.clone().filter(is_safe),
         }
     }
+}
+
+/// Returns whether a body is neither JSON nor compressed nor empty. Every response of the control plane is a JSON object or empty.
+pub(super) fn is_page(body: &[u8]) -> bool {
+    let start = body.trim_ascii_start();
+    !matches!(start, [] | [b'{' | b'[', ..] | [0x1f, 0x8b, ..])
 }
 
 /// Where an error code may be: `errors[]` of the control plane, `error_code` of Kafka REST and Schema Registry, `error` of the
@@ -128,7 +134,9 @@ fn kind(status: u16, code: Option<&str>, detail: Option<&str>, is_page: bool) ->
         401 => ErrorKind::Unauthenticated,
         // Its body may be a page.
         429 => ErrorKind::RateLimited,
-        407 => ErrorKind::Blocked,
+        // Confluent's API does not redirect, and only proxies send 407 and 511.
+        // https://www.rfc-editor.org/rfc/rfc6585#section-6
+        ..400 | 407 | 511 => ErrorKind::Blocked,
         400..=499 if is_page => ErrorKind::Blocked,
         // Known issue: "some quota errors are returned as 400 instead of 402".
         // https://docs.confluent.io/cloud/current/api.html#section/Known-Issues
@@ -261,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_or_a_407_is_not_a_response_of_confluents_api() {
+    fn a_page_or_a_proxys_status_is_not_a_response_of_confluents_api() {
         let page = "<html>Access denied</html>";
         let json = r#"{"errors":[{"detail":"Forbidden Access"}]}"#;
         for (status, body) in [
@@ -272,8 +280,10 @@ mod tests {
         ] {
             assert_eq!(parse(status, body).kind, ErrorKind::Blocked, "{status}");
         }
-        for body in ["", page, json] {
-            assert_eq!(parse(407, body).kind, ErrorKind::Blocked, "{body}");
+        for status in [200, 302, 407, 511] {
+            for body in ["", page, json] {
+                assert_eq!(parse(status, body).kind, ErrorKind::Blocked, "{status}");
+            }
         }
         assert_eq!(parse(403, "").kind, ErrorKind::Forbidden);
         assert_eq!(parse(403, json).kind, ErrorKind::Forbidden);

@@ -52,7 +52,10 @@ impl Error {
             Self::PendingKeyNotListed { .. } => NOT_LISTED,
             Self::QuotaExceeded { .. } => RAISE_QUOTA,
             Self::TimeoutTooShort { .. } => RAISE_TIMEOUT,
-            Self::CreationOutcomeUnknown { .. } => ORPHAN_CLEANUP,
+            Self::CreationOutcomeUnknown { source } => match source.kind() {
+                Some(ErrorKind::Blocked) => BLOCKED_CREATION,
+                _ => ORPHAN_CLEANUP,
+            },
             Self::KeyDeletionFailed { source, .. } | Self::Confluent(source) => {
                 for_confluent(source)
             }
@@ -95,6 +98,8 @@ const CHECK_FILTERS: &str = "If this persists, check for a firewall, a proxy (HT
      `endpoint` in the secret";
 const BLOCKED: &str = "Check the proxy in HTTPS_PROXY with its user and password, firewalls, Confluent Cloud's IP filters, and \
                        CONFLUENT_API_URL";
+const BLOCKED_CREATION: &str = "Check the proxy in HTTPS_PROXY with its user and password, firewalls, and CONFLUENT_API_URL. If a key was \
+                                created, a later step deletes it";
 const CHECK_NETWORK: &str = "Check the network path from the function to this host: NAT in a VPC, firewalls, HTTPS_PROXY, \
                              SSL_CERT_FILE if a proxy inspects TLS, and CONFLUENT_API_URL";
 const ORGANIZATION_UNKNOWN: &str = "If this persists, check that the key exists, and that the management credentials' owner has \

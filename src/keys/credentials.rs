@@ -231,11 +231,9 @@ impl<'a> ControlPlane<'a> {
             Err(Error::Confluent(source)) => source,
             Err(error) => return Err(error),
         };
-        // Confluent may return 403 for a key that does not exist. A list that contains `expected_key` distinguishes the two.
-        if matches!(
-            source.kind(),
-            Some(ErrorKind::Forbidden | ErrorKind::Blocked)
-        ) && let Ok(keys) = self.list(owner).await
+        // Only a list that contains `expected_key` shows it.
+        if source.may_be_deleted()
+            && let Ok(keys) = self.list(owner).await
         {
             let lists = |id: &ApiKeyId| keys.iter().any(|key| key.id == id.as_str());
             if expected_key.is_some_and(lists) && !lists(id) {

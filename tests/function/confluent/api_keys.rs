@@ -179,8 +179,8 @@ async fn an_invalid_list_is_an_error_that_names_the_problem_and_quotes_nothing()
         ),
         (r#"{"data": "hunter2"}"#.to_owned(), "line 1"),
         (r#"{"keys": ["hunter2"]}"#.to_owned(), "line 1"),
-        ("<html>hunter2</html>".to_owned(), "line 1"),
-        ("\u{feff}hunter2".to_owned(), "line 1"),
+        ("<html>hunter2</html>".to_owned(), "a proxy or a firewall"),
+        ("\u{feff}hunter2".to_owned(), "a proxy or a firewall"),
         (String::new(), "line 1, column 0"),
     ] {
         let response = Response::new(200, "application/json", body.clone());
@@ -265,7 +265,8 @@ async fn after_an_invalid_response_the_key_may_exist_and_nothing_is_quoted() {
 
         let error = outcome.expect_err(&body);
         assert!(
-            matches!(error, Error::InvalidResponse { .. }),
+            matches!(error, Error::InvalidResponse { .. })
+                || error.kind() == Some(ErrorKind::Blocked),
             "{body}: {error:?}"
         );
         assert!(error.may_have_taken_effect(), "{body}");
@@ -281,7 +282,7 @@ async fn after_an_invalid_response_the_key_may_exist_and_nothing_is_quoted() {
 async fn a_rejected_request_creates_no_key() {
     let world = world_of(KeyType::Kafka).await;
     let credentials = world.admin_key();
-    for status in [302, 400, 401, 402, 403, 409, 422] {
+    for status in [400, 401, 402, 403, 409, 422] {
         world
             .simulator
             .respond_with(1, |_| true, Response::empty(status));
@@ -324,6 +325,34 @@ async fn a_key_that_no_longer_exists_counts_as_deleted_only_after_404() {
     }
     // The rule for deletion is not used here.
     world.simulator.state().violations.clear();
+}
+
+#[tokio::test]
+async fn a_deletion_succeeds_only_without_a_body_or_with_json() {
+    let world = world_of(KeyType::Kafka).await;
+    let credentials = world.admin_key();
+    let id = ApiKeyId::new("KEY".to_owned());
+    for (status, body, is_success) in [
+        (204, "", true),
+        (200, "", true),
+        (200, "{}", true),
+        (200, "<html>Blocked</html>", false),
+        (200, "Blocked", false),
+        (200, "{Blocked}", false),
+        (302, "", false),
+    ] {
+        let response = Response::new(status, "text/html", body);
+        world.simulator.respond_with(1, |_| true, response);
+
+        let deleted = world
+            .confluent()
+            .delete(&credentials, &id, async || true)
+            .await;
+
+        assert_eq!(deleted.is_ok(), is_success, "{status}, {body}");
+        let may_be_deleted = deleted.is_err_and(|error| error.may_be_deleted());
+        assert_eq!(may_be_deleted, !is_success, "{status}, {body}");
+    }
 }
 
 #[tokio::test]

@@ -154,6 +154,29 @@ async fn a_denied_deletion_of_the_previous_key_is_an_error_and_the_next_attempt_
     world.assert_keys(&[current], &"the next attempt");
 }
 
+/// A proxy may send its page before or after Confluent Cloud deletes the key.
+#[tokio::test]
+async fn a_page_in_response_to_a_deletion_is_an_error_only_if_the_key_is_still_listed() {
+    for takes_effect in [false, true] {
+        let world = before_finish(OldKeyPolicy::Delete).await;
+        let page = Response::new(200, "text/html", "<html>Blocked</html>");
+        if takes_effect {
+            world.simulator.replace_response(1, deletes_a_key, page);
+        } else {
+            world.simulator.respond_with(1, deletes_a_key, page);
+        }
+
+        let outcome = world.step("finishSecret").await;
+
+        let error = outcome.err().map(|error| error.error_type);
+        let expected = (!takes_effect).then(|| "KeyDeletionFailed".to_owned());
+        assert_eq!(error, expected, "{takes_effect}");
+        world.run_steps(&["finishSecret"]).await;
+        let current = world.key("AWSCURRENT").unwrap();
+        world.assert_keys(&[current], &takes_effect);
+    }
+}
+
 /// An empty list shows only that the management credentials have no permission to see the keys.
 #[tokio::test]
 async fn an_empty_list_does_not_show_that_a_key_whose_deletion_was_denied_no_longer_exists() {

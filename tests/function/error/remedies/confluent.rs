@@ -16,10 +16,7 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "an outage",
-        arrange: |world| {
-            let page = Response::new(503, "text/html", "<html>down</html>");
-            respond(world, is_control_plane, page);
-        },
+        arrange: |world| respond(world, is_control_plane, page(503)),
         error: "ConfluentUnavailable",
         message: "Confluent Cloud failed to list the owner's API keys: HTTP 503, an HTML page (request ID ID). If this \
                   persists, see https://status.confluent.cloud",
@@ -39,10 +36,7 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "a page of a firewall",
-        arrange: |world| {
-            let page = Response::new(403, "text/html", "<html>Blocked</html>");
-            respond(world, is_control_plane, page);
-        },
+        arrange: |world| respond(world, is_control_plane, page(403)),
         error: "RequestBlocked",
         message: "a proxy, a firewall or an IP filter blocked a request from key MANAGEMENT to list the owner's API keys: HTTP \
                   403, an HTML page (request ID ID). Check the proxy in HTTPS_PROXY with its user and password, firewalls, \
@@ -53,11 +47,10 @@ const CASES: &[Case] = &[
         name: "a page of a firewall for a request that reads a key",
         arrange: |world| {
             world.grant_admin(&[]);
-            let page = Response::new(403, "text/html", "<html>Blocked</html>");
             let reads = |request: &Request| {
                 is_control_plane(request) && request.name().contains("api-keys/")
             };
-            respond(world, reads, page);
+            respond(world, reads, page(403));
         },
         error: "RequestBlocked",
         message: "a proxy, a firewall or an IP filter blocked a request from key MANAGEMENT to describe an API key: HTTP \
@@ -72,6 +65,27 @@ const CASES: &[Case] = &[
         message: "a proxy, a firewall or an IP filter blocked a request from key MANAGEMENT to list the owner's API keys: HTTP \
                   407 (request ID ID). Check the proxy in HTTPS_PROXY with its user and password, firewalls, \
                   Confluent Cloud's IP filters, and CONFLUENT_API_URL",
+        ..CASE
+    },
+    Case {
+        name: "a proxy that redirects to its login page",
+        arrange: |world| {
+            let login = Response::redirect("https://login.proxy.example/");
+            respond(world, is_control_plane, login);
+        },
+        error: "RequestBlocked",
+        message: "a proxy or a firewall responded to a request from key MANAGEMENT to list the owner's API keys: HTTP 302 \
+                  (request ID ID). Check the proxy in HTTPS_PROXY with its user and password, firewalls, Confluent Cloud's IP \
+                  filters, and CONFLUENT_API_URL",
+        ..CASE
+    },
+    Case {
+        name: "a page of a proxy in response to a creation",
+        arrange: |world| respond(world, creates_a_key, page(200)),
+        error: "CreationOutcomeUnknown",
+        message: "it is unknown whether Confluent Cloud created a key: a proxy or a firewall responded to a request from key \
+                  MANAGEMENT to create an API key: HTTP 200, an HTML page (request ID ID). Check the proxy in HTTPS_PROXY with \
+                  its user and password, firewalls, and CONFLUENT_API_URL. If a key was created, a later step deletes it",
         ..CASE
     },
     Case {
@@ -96,4 +110,40 @@ fn is_control_plane(request: &Request) -> bool {
 #[tokio::test]
 async fn a_failure_of_confluent_cloud_is_reported_with_its_remedy() {
     assert_messages(CASES).await;
+}
+
+fn page(status: u16) -> Response {
+    Response::new(status, "text/html", "<html>Blocked</html>")
+}
+
+/// Matches requests.
+type Matches = fn(&Request) -> bool;
+
+/// 511 is the status of a network that requires a login.
+///
+/// <https://www.rfc-editor.org/rfc/rfc6585#section-6>
+#[tokio::test]
+async fn the_remedy_of_a_proxys_response_names_the_proxy_whatever_its_status() {
+    let looks_up_endpoint = |request: &Request| request.name().contains("/cmk/");
+    let requests: [(Matches, &str, &str); 4] = [
+        (lists_keys, "createSecret", "RequestBlocked"),
+        (looks_up_endpoint, "createSecret", "RequestBlocked"),
+        (creates_a_key, "createSecret", "CreationOutcomeUnknown"),
+        (deletes_a_key, "finishSecret", "KeyDeletionFailed"),
+    ];
+    for (matches, step, name) in requests {
+        let redirect = Response::redirect("https://login.proxy.example/");
+        for response in [redirect, page(200), page(511)] {
+            let world = World::new(Setting::default()).await;
+            run_steps_before(&world, step).await;
+            let case = format!("{name}, HTTP {}", response.status);
+            respond(&world, matches, response);
+
+            let error = world.step_error(step, &case).await;
+
+            let message = error.error_message;
+            assert_eq!(error.error_type, name, "{case}: {message}");
+            assert!(message.contains("HTTPS_PROXY"), "{case}: {message}");
+        }
+    }
 }
