@@ -168,11 +168,38 @@ impl<'a> ControlPlane<'a> {
             .await
     }
 
-    /// Adds to `error` that the key of `previous` exists, if the secret's own key is rejected and an earlier value was probably
-    /// stored again. A rejected key cannot list the owner's keys, so the key of `previous` does.
-    pub async fn explain(&self, error: Error, previous: Option<&SecretValue>) -> Error {
-        let is_rejected = matches!(&error, Error::Confluent(source) if source.kind() == Some(ErrorKind::Unauthenticated));
-        let previous = previous.filter(|_| is_rejected && self.admin_secret.is_none());
+    /// Explains why the keys of the owner in `value` could not be listed: the current key has another owner, or an earlier value
+    /// was probably stored again. Returns `error` for any other reason.
+    pub async fn explain(
+        &self,
+        error: Error,
+        value: &SecretValue,
+        previous: Option<&SecretValue>,
+    ) -> Error {
+        let kind = match &error {
+            Error::Confluent(source) => source.kind(),
+            _ => None,
+        };
+        match kind {
+            Some(ErrorKind::Forbidden) => self.other_owner(value).await.unwrap_or(error),
+            Some(ErrorKind::Unauthenticated) if self.admin_secret.is_none() => {
+                self.with_previous_key(error, previous).await
+            }
+            _ => error,
+        }
+    }
+
+    /// Reads the current key. Returns an error if it has another owner than the one in `value`.
+    async fn other_owner(&self, value: &SecretValue) -> Option<Error> {
+        let (id, owner) = (&value.api_key()?.id, value.owner());
+        let metadata = self.read(id).await.ok()??;
+        let is_of_owner = metadata.owner.as_deref() == Some(owner);
+        (!is_of_owner).then(|| Error::not_of_owner(id, owner, Some(&metadata), &[]))
+    }
+
+    /// Adds to `error` that the key of `previous` exists. A rejected key cannot list the owner's keys, so the key of `previous`
+    /// does.
+    async fn with_previous_key(&self, error: Error, previous: Option<&SecretValue>) -> Error {
         let key = previous.and_then(|value| Some((value.api_key()?, value.owner())));
         let Some((key, owner)) = key else {
             return error;

@@ -81,9 +81,7 @@ impl Preflight<'_> {
         let resource = report.add_result("key-type", check_key_type(&value))?;
         let control_plane = self.check_credentials(labels, &value, &resource).await;
         let control_plane = report.add_result("management-credentials", control_plane)?;
-        let keys = self
-            .check_access(labels, &control_plane, value.owner())
-            .await;
+        let keys = self.check_access(labels, &control_plane, &value).await;
         let keys = report.add_result("control-plane-access", keys)?;
         let evidence = Evidence {
             control_plane: &control_plane,
@@ -144,13 +142,15 @@ impl Preflight<'_> {
         &self,
         labels: &StagingLabels,
         control_plane: &ControlPlane<'_>,
-        owner: &str,
+        value: &SecretValue,
     ) -> CheckResult<Vec<ApiKeyMetadata>> {
+        let owner = value.owner();
         let keys = match control_plane.list(owner).await {
             Ok(keys) => keys,
             Err(error) => {
                 let previous = self.read(labels, PREVIOUS).await.ok().flatten();
-                return Err(control_plane.explain(error, previous.as_ref()).await.into());
+                let error = control_plane.explain(error, value, previous.as_ref());
+                return Err(error.await.into());
             }
         };
         let observed =

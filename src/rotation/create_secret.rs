@@ -90,7 +90,7 @@ impl Rotation<'_> {
             Ok(keys) => keys,
             Err(error) => {
                 let previous = self.previous(labels).await;
-                return Err(control_plane.explain(error, previous.as_ref()).await);
+                return Err(control_plane.explain(error, value, previous.as_ref()).await);
             }
         };
         match value.api_key() {

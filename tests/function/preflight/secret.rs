@@ -309,6 +309,17 @@ pub(super) const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        name: "a list that is denied because the key has another owner",
+        check: "control-plane-access",
+        outcome: Failed,
+        observed: "it is a key of sa-orders",
+        arrange: |world| {
+            world.change_value(|value| value["serviceAccountId"] = json!("sa-order"));
+            respond(world, lists_keys, Response::confluent_forbidden());
+        },
+        ..CASE
+    },
+    Case {
         name: "a control plane that fails",
         check: "control-plane-access",
         outcome: Unknown,

@@ -28,6 +28,17 @@ const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        name: "a typo in the owner's ID, if the list of this owner's keys is denied",
+        arrange: |world| {
+            set_field(world, "serviceAccountId", "sa-order");
+            respond(world, lists_keys, Response::confluent_forbidden());
+        },
+        error: "CurrentKeyNotOfOwner",
+        message: "could not confirm that the current key CURRENT is an API key of sa-order: it is a key of sa-orders. Correct \
+                  apiKey and apiSecret, or serviceAccountId",
+        ..CASE
+    },
+    Case {
         name: "the environment of another cluster",
         arrange: |world| set_field(world, "environmentId", "env-test"),
         error: "CurrentKeyScopeMismatch",
