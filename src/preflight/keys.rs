@@ -22,10 +22,17 @@ impl Context<'_> {
         let (scope, id) = quota.scope_and_id(owner);
         let control_plane = self.control_plane;
         let limit = control_plane.send(async |c, key| c.applied_quota(key, scope, id).await);
-        let limit = match limit.await.map_err(Finding::from) {
+        let limit = limit.await;
+        let limit = match limit.map_err(|error| (error.name(), Finding::from(error))) {
             Ok(Some(limit)) => limit,
-            Err(finding) if finding.outcome == Outcome::Unknown => return finding,
-            // A rotation does not require the permission to read quotas, so there is no remedy.
+            Err((_, finding)) if finding.outcome == Outcome::Unknown => return finding,
+            // A rotation does not read quotas, so there is no remedy.
+            Err(("RequestBlocked", _)) => {
+                let blocker = "a proxy, a firewall or an IP filter";
+                return Finding::not_verifiable(format!(
+                    "{blocker} blocks requests for the quota {id}"
+                ));
+            }
             _ => {
                 let observed = format!(
                     "Confluent Cloud does not return the quota {id} to the management credentials"

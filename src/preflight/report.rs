@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use crate::confluent::ProbeOutcome;
 use crate::error::Error;
 use crate::http::joined;
 
@@ -65,10 +64,9 @@ impl From<Error> for Finding {
     fn from(error: Error) -> Self {
         // If a service failed or rate limited the request, the error says nothing about the secret.
         let outcome = match &error {
-            Error::CurrentKeyNotAccepted {
-                outcome: ProbeOutcome::RateLimited(_),
-                ..
-            } => Outcome::Unknown,
+            Error::CurrentKeyNotAccepted { outcome, .. } if outcome.is_transient() => {
+                Outcome::Unknown
+            }
             error => match error.name() {
                 "ConfluentUnavailable"
                 | "ConfluentRateLimited"

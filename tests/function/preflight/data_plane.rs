@@ -118,6 +118,14 @@ pub(super) const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        name: "a resource that fails",
+        check: "data-plane",
+        outcome: Unknown,
+        observed: "inconclusive (HTTP 503",
+        arrange: |world| respond(world, is_probe, Response::empty(503)),
+        ..CASE
+    },
+    Case {
         name: "no key yet",
         check: "data-plane",
         outcome: NotVerifiable,

@@ -34,6 +34,17 @@ pub(super) const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        name: "a proxy that blocks requests for quotas",
+        check: "quota",
+        outcome: NotVerifiable,
+        observed: "a proxy, a firewall or an IP filter blocks requests for the quota",
+        arrange: |world| {
+            let is_quota = |request: &Request| requests(request, "applied-quotas");
+            respond(world, is_quota, Response::empty(407));
+        },
+        ..CASE
+    },
+    Case {
         name: "a quota with an orphaned key",
         check: "quota",
         outcome: Warning,
