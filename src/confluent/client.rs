@@ -61,11 +61,19 @@ pub enum Error {
 impl Error {
     fn new(operation: &'static str, key: &ApiKey, error: http::Error) -> Self {
         match error {
-            http::Error::Rejected(response) => Self::Rejected {
-                authenticated_with: key.id.clone(),
-                operation,
-                response: Box::new(ErrorResponse::parse(&response, key)),
-            },
+            http::Error::Rejected(response) => {
+                let response = ErrorResponse::parse(&response, key);
+                let is_creation = operation == CREATE;
+                Self::Rejected {
+                    authenticated_with: key.id.clone(),
+                    operation,
+                    response: Box::new(if is_creation {
+                        response.for_creation()
+                    } else {
+                        response
+                    }),
+                }
+            }
             source => Self::NoResponse { operation, source },
         }
     }

@@ -35,9 +35,9 @@ pub enum ErrorKind {
     Blocked,
     /// 404.
     NotFound,
-    /// 402, or 400 with the message of an exceeded quota.
+    /// 402 or 400 with the code or the message of an exceeded quota, or 402 without a reason in response to a creation.
     QuotaExceeded,
-    /// 402 for another reason, such as an expired trial.
+    /// Any other 402, such as that of an expired trial.
     PaymentRequired,
     /// 429.
     RateLimited,
@@ -75,6 +75,16 @@ impl ErrorResponse {
             detail: safe(detail),
             request_id: response.request_id.clone().filter(is_safe),
         }
+    }
+}
+
+impl ErrorResponse {
+    /// Returns the response to a creation. Only a creation exceeds a quota, so 402 without a reason has its documented meaning.
+    pub(super) fn for_creation(mut self) -> Self {
+        if self.status == 402 && self.code.is_none() && self.detail.is_none() {
+            self.kind = ErrorKind::QuotaExceeded;
+        }
+        self
     }
 }
 
@@ -127,6 +137,7 @@ fn kind(status: u16, code: Option<&str>, detail: Option<&str>, is_page: bool) ->
     let is_quota = code == Some("quota_exceeded")
         || contains(" is currently limited to ")
         || contains("exceed the quota");
+    let mentions_quota = |text: &str| text.to_lowercase().contains("quota");
     match status {
         // "invalid API key: make sure you're using a Cloud API Key and not a Cluster API Key"
         // https://github.com/confluentinc/terraform-provider-confluent/issues/433
@@ -141,18 +152,15 @@ fn kind(status: u16, code: Option<&str>, detail: Option<&str>, is_page: bool) ->
         // Known issue: "some quota errors are returned as 400 instead of 402".
         // https://docs.confluent.io/cloud/current/api.html#section/Known-Issues
         400 if is_quota => ErrorKind::QuotaExceeded,
-        // Without a reason, 402 has its documented meaning.
-        402 if is_quota || detail.is_none_or(mentions_quota) => ErrorKind::QuotaExceeded,
+        402 if is_quota || code.into_iter().chain(detail).any(mentions_quota) => {
+            ErrorKind::QuotaExceeded
+        }
         402 => ErrorKind::PaymentRequired,
         403 => ErrorKind::Forbidden,
         404 => ErrorKind::NotFound,
         500..=599 => ErrorKind::ServerError,
         _ => ErrorKind::Other,
     }
-}
-
-fn mentions_quota(detail: &str) -> bool {
-    detail.to_lowercase().contains("quota")
 }
 
 impl fmt::Display for ErrorResponse {
@@ -250,8 +258,10 @@ mod tests {
         let with_message = r#"{"errors":[{"detail":"The request would exceed the quota: keys"}]}"#;
 
         for response in [
-            parse(402, ""),
+            parse(402, "").for_creation(),
+            parse(402, "{}").for_creation(),
             parse(402, r#"{"errors":[{"title":"API Keys Quota Exceeded"}]}"#),
+            parse(402, r#"{"errors":[{"code":"api_key_quota"}]}"#),
             parse(400, limited),
             parse(400, coded),
             parse(400, with_message),
@@ -264,8 +274,15 @@ mod tests {
     #[test]
     fn a_402_for_another_reason_is_not_an_exceeded_quota() {
         let trial = r#"{"errors":[{"detail":"Your free trial has ended. Add a payment method."}]}"#;
+        let coded = r#"{"errors":[{"status":"402","code":"payment_required"}]}"#;
 
-        assert_eq!(parse(402, trial).kind, ErrorKind::PaymentRequired);
+        for response in [
+            parse(402, ""),
+            parse(402, trial).for_creation(),
+            parse(402, coded).for_creation(),
+        ] {
+            assert_eq!(response.kind, ErrorKind::PaymentRequired, "{response}");
+        }
     }
 
     #[test]

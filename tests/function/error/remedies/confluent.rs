@@ -147,3 +147,31 @@ async fn the_remedy_of_a_proxys_response_names_the_proxy_whatever_its_status() {
         }
     }
 }
+
+#[tokio::test]
+async fn only_a_402_in_response_to_a_creation_is_an_exceeded_quota_without_a_reason() {
+    let empty = json!({});
+    let coded = json!({"errors": [{"status": "402", "code": "payment_required"}]});
+    let cases: [(Matches, &str, &Value, &str); 4] = [
+        (lists_keys, "createSecret", &empty, "ConfluentRejected"),
+        (creates_a_key, "createSecret", &empty, "QuotaExceeded"),
+        (creates_a_key, "createSecret", &coded, "ConfluentRejected"),
+        (deletes_a_key, "finishSecret", &empty, "KeyDeletionFailed"),
+    ];
+    for (matches, step, body, name) in cases {
+        let world = World::new(Setting::default()).await;
+        run_steps_before(&world, step).await;
+        respond(&world, matches, Response::json(402, body));
+
+        let error = world.step_error(step, name).await;
+
+        let message = error.error_message;
+        assert_eq!(error.error_type, name, "{message}");
+        let is_quota = name == "QuotaExceeded";
+        assert_eq!(
+            message.contains("Delete unused keys"),
+            is_quota,
+            "{message}"
+        );
+    }
+}
