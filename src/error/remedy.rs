@@ -5,7 +5,7 @@
 use super::{Error, KeyLookup, OwnKeyUse};
 use crate::config::SECRET_ARN_FORM;
 use crate::confluent::{self, ErrorKind, ProbeOutcome};
-use crate::secret::{CURRENT, PENDING, value};
+use crate::secret::{CURRENT, PENDING, is_about_kms_key, value};
 use crate::{http, secret};
 
 impl Error {
@@ -19,7 +19,7 @@ impl Error {
             Self::InitialKeyRequiresAdminSecret => NAME_ADMIN_SECRET,
             Self::AdminSecretRequired { reason, .. } => for_own_key(*reason),
             Self::InvalidAdminSecretArn => COPY_ARN,
-            Self::AdminSecretNotRead { source } => for_secrets_manager(source, ALLOW_ADMIN_SECRET),
+            Self::AdminSecretNotRead { source } => for_secrets_manager(source, true),
             Self::StagingLabelMoved => RESUME_ROTATION,
             Self::InvalidSecretValue { label, source } => for_value(label, source),
             Self::InvalidAdminSecretValue { source, .. } => for_value(CURRENT, source),
@@ -59,7 +59,7 @@ impl Error {
             Self::KeyDeletionFailed { source, .. } | Self::Confluent(source) => {
                 for_confluent(source)
             }
-            Self::SecretsManager(source) => for_secrets_manager(source, ALLOW_SECRET),
+            Self::SecretsManager(source) => for_secrets_manager(source, false),
         }
     }
 }
@@ -227,14 +227,13 @@ fn for_kind(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// `allow` is the remedy if the role's policy doesn't allow the request.
-fn for_secrets_manager(error: &secret::Error, allow: &'static str) -> &'static str {
+fn for_secrets_manager(error: &secret::Error, is_admin_secret: bool) -> &'static str {
     match error {
         secret::Error::Rejected {
             code: Some(code),
             message,
             ..
-        } => for_code(code, message, allow),
+        } => for_code(code, message, is_admin_secret),
         // Secrets Manager always returns a code.
         secret::Error::Rejected { code: None, .. } => {
             "A proxy or a firewall probably responded: check HTTPS_PROXY, NO_PROXY and AWS_ENDPOINT_URL_SECRETS_MANAGER"
@@ -251,18 +250,17 @@ const ALLOW_SECRET: &str = "Check that the secret's name starts with one of the 
                             names exactly the function's ARN, without an alias or a version";
 const ALLOW_ADMIN_SECRET: &str = "Check that this is the complete ARN of the intended admin secret. If it is, set the template parameter \
                                   AdminSecretArn to it or, if secrets name their admin secrets, add it to OtherAdminSecretArns";
+const ALLOW_OTHER_ACCOUNT: &str = "Change the admin secret's resource policy to allow it, and check that the template parameter AdminSecretArn or \
+                                   OtherAdminSecretArns contains the secret's complete ARN";
 const KMS_KEY: &str = "Enable the KMS key, or cancel its deletion. If it is enabled, its policy and the role's (template parameters \
                        SecretKmsKeyArns and AdminSecretKmsKeyArns) must allow kms:Decrypt and, except for admin secrets, \
                        kms:GenerateDataKey";
-
-/// Phrases about a KMS key, in lowercase. No name of a secret or a role contains their spaces and colons.
-const KMS_PHRASES: [&str; 4] = ["access to kms", " kms key", " kms:", ":kms:"];
 
 /// Phrases of access denied errors, in lowercase, the remedy, and the remedy if a KMS action is denied. Each phrase contains a
 /// space, so no name of a secret or a role contains it.
 ///
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
-const POLICIES: [(&str, &str, &str); 7] = [
+const POLICIES: [(&str, &str, &str); 8] = [
     (
         "deny in an identity-based policy",
         "Remove the deny from the role's policies",
@@ -298,31 +296,39 @@ const POLICIES: [(&str, &str, &str); 7] = [
         "Change the session policy to allow it",
         "Change the session policy to allow this KMS action",
     ),
+    // Some messages name no type.
+    (
+        "explicit deny",
+        "Remove the deny: it may be in a policy of the role, the secret, the VPC endpoint or the organization",
+        "Remove the deny of this KMS action: it may be in a policy of the role, the KMS key, the VPC endpoint or the organization",
+    ),
 ];
 
-/// Returns the remedy of an access denied error, whose `message` is in lowercase.
-fn for_denial(message: &str, is_about_kms: bool, allow: &'static str) -> &'static str {
+/// Returns the remedy of an access denied error.
+fn for_denial(message: &str, is_admin_secret: bool) -> &'static str {
+    let (lowercase, is_about_kms) = (message.to_lowercase(), is_about_kms_key(message));
     let mut policies = POLICIES.into_iter();
-    match policies.find(|(policy, ..)| message.contains(policy)) {
+    match policies.find(|(policy, ..)| lowercase.contains(policy)) {
         Some((_, _, remedy)) if is_about_kms => remedy,
+        // The message names one policy. If the secret is in another account, the role's policy may not allow the request either.
+        Some(("resource-based policy", ..)) if is_admin_secret => ALLOW_OTHER_ACCOUNT,
         Some((_, remedy, _)) => remedy,
         None if is_about_kms => KMS_KEY,
-        None => allow,
+        None if is_admin_secret => ALLOW_ADMIN_SECRET,
+        None => ALLOW_SECRET,
     }
 }
 
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html>
-fn for_code(code: &str, message: &str, allow: &'static str) -> &'static str {
-    let lowercase = message.to_lowercase();
-    let is_about_kms = KMS_PHRASES.iter().any(|phrase| lowercase.contains(phrase));
+fn for_code(code: &str, message: &str, is_admin_secret: bool) -> &'static str {
     match code {
         code if code.starts_with("Throttl") => SPREAD_ROTATIONS,
         "InternalServiceError" | "ServiceUnavailable" => {
             "If this persists, see https://health.aws.amazon.com"
         }
         "DecryptionFailure" | "EncryptionFailure" => KMS_KEY,
-        "AccessDeniedException" => for_denial(&lowercase, is_about_kms, allow),
-        code if code.starts_with("KMS") || is_about_kms => KMS_KEY,
+        "AccessDeniedException" => for_denial(message, is_admin_secret),
+        code if code.starts_with("KMS") || is_about_kms_key(message) => KMS_KEY,
         "ResourceNotFoundException" | "ValidationException" => {
             "Check the ARN: the secret must exist in the function's Region"
         }

@@ -428,8 +428,33 @@ const SAFE_PUT_ERRORS: [&str; 6] = [
 /// passwords that are too short to be recognized.
 fn message(operation: &str, error: &impl ProvideErrorMetadata) -> String {
     let code = error.code().unwrap_or_default();
-    if operation == "PutSecretValue" && !SAFE_PUT_ERRORS.contains(&code) {
-        return "the message is omitted because it may quote the secret value".to_owned();
+    let message = error.message().unwrap_or("no message");
+    if operation != "PutSecretValue" || SAFE_PUT_ERRORS.contains(&code) {
+        return printable(message);
     }
-    printable(error.message().unwrap_or("no message"))
+    let subject = if is_about_kms_key(message) {
+        " about the KMS key"
+    } else {
+        ""
+    };
+    format!("the message{subject} is omitted because it may quote the secret value")
+}
+
+/// Phrases about a KMS key, in lowercase. No name of a secret or a role contains their spaces and colons. AWS has called KMS keys
+/// customer master keys (CMKs).
+///
+/// <https://docs.aws.amazon.com/kms/latest/cryptographic-details/kms-keys.html>
+const KMS_PHRASES: [&str; 6] = [
+    "access to kms",
+    " kms key",
+    " kms:",
+    ":kms:",
+    " customer master key",
+    " cmk",
+];
+
+/// Returns whether a message of Secrets Manager is about a KMS key.
+pub(crate) fn is_about_kms_key(message: &str) -> bool {
+    let message = message.to_lowercase();
+    KMS_PHRASES.iter().any(|phrase| message.contains(phrase))
 }

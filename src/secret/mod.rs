@@ -8,6 +8,7 @@ mod staging_labels;
 mod strings;
 pub mod value;
 
+pub(crate) use client::is_about_kms_key;
 pub use client::{Client, Error, Limits, SecretVersion, sdk_client};
 pub use fields::api_key;
 pub use staging_labels::{CURRENT, PENDING, PREVIOUS, StagingLabels, Versions};

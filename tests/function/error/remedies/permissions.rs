@@ -51,13 +51,8 @@ const CASES: &[Case] = &[
     Case {
         name: "no permission to read the admin secret",
         arrange: |world| {
-            // The first read is of the pending version, the second of the current one.
-            let reads = AtomicUsize::new(0);
-            let reads_admin_secret = move |request: &Request| {
-                is_operation("GetSecretValue")(request) && reads.fetch_add(1, Relaxed) >= 2
-            };
             let denied = Response::aws_access_denied("GetSecretValue");
-            respond(world, reads_admin_secret, denied);
+            respond(world, reads_admin_secret(), denied);
         },
         error: "SecretsManagerRejected",
         message: "could not read the admin secret: Secrets Manager denied GetSecretValue for ADMIN: AccessDeniedException, User: \
@@ -68,14 +63,41 @@ const CASES: &[Case] = &[
                   to OtherAdminSecretArns",
         ..CASE
     },
+    Case {
+        name: "no permission to read an admin secret in another account",
+        arrange: |world| {
+            let message = denial_of(
+                "admin",
+                "GetSecretValue",
+                "because no resource-based policy allows the secretsmanager:GetSecretValue action",
+            );
+            let denied = Response::aws_error(400, ACCESS_DENIED, &message);
+            respond(world, reads_admin_secret(), denied);
+        },
+        error: "SecretsManagerRejected",
+        message: "could not read the admin secret: Secrets Manager denied GetSecretValue for ADMIN: AccessDeniedException, User: \
+                  arn:aws:sts::123456789012:assumed-role/rotation/function is not authorized to perform: \
+                  secretsmanager:GetSecretValue on resource: admin because no resource-based policy allows the \
+                  secretsmanager:GetSecretValue action. Change the admin secret's resource policy to allow it, and check that the \
+                  template parameter AdminSecretArn or OtherAdminSecretArns contains the secret's complete ARN",
+        ..CASE
+    },
 ];
+
+/// Matches the reads of the admin secret: the first read is of the pending version, the second of the current one.
+fn reads_admin_secret() -> impl Fn(&Request) -> bool + Send {
+    let reads = AtomicUsize::new(0);
+    move |request: &Request| {
+        is_operation("GetSecretValue")(request) && reads.fetch_add(1, Relaxed) >= 2
+    }
+}
 
 /// A type of policy that IAM's messages name, the remedy, and the remedy if it denies a KMS action.
 ///
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
 struct PolicyType(&'static str, &'static str, &'static str);
 
-const POLICIES: [PolicyType; 7] = [
+const POLICIES: [PolicyType; 8] = [
     PolicyType(
         "identity-based policy",
         "Check that the secret's name starts with one of the template's SecretPrefixes, and that its rotation names exactly the \
@@ -112,16 +134,26 @@ const POLICIES: [PolicyType; 7] = [
         "Change the session policy to allow it",
         "Change the session policy to allow this KMS action",
     ),
+    PolicyType("", REMOVE_ANY_DENY, REMOVE_ANY_KMS_DENY),
 ];
+
+const REMOVE_ANY_DENY: &str = "Remove the deny: it may be in a policy of the role, the secret, the VPC endpoint or the organization";
+
+const REMOVE_ANY_KMS_DENY: &str = "Remove the deny of this KMS action: it may be in a policy of the role, the KMS key, the VPC endpoint or \
+                                   the organization";
 
 const ENABLE_KMS_KEY: &str = "Enable the KMS key, or cancel its deletion. If it is enabled, its policy and the role's (template \
                               parameters SecretKmsKeyArns and AdminSecretKmsKeyArns) must allow kms:Decrypt and, except for \
                               admin secrets, kms:GenerateDataKey";
 
-/// Returns what IAM's messages about `action` say at the end: no policy of the type allows it, or one denies it.
-fn reasons(policy: &str, action: &str) -> [String; 2] {
+/// Returns what IAM's messages about `action` say at the end: no policy of the type allows it, or one denies it. A service may omit
+/// the type of the policy that denies it.
+fn reasons(policy: &str, action: &str) -> Vec<String> {
+    if policy.is_empty() {
+        return vec!["with an explicit deny".to_owned()];
+    }
     let article = if policy.starts_with('i') { "an" } else { "a" };
-    [
+    vec![
         format!("because no {policy} allows the {action} action"),
         format!("with an explicit deny in {article} {policy}"),
     ]
@@ -162,7 +194,7 @@ async fn the_remedy_of_a_denial_names_the_policy_whatever_the_name_of_the_secret
         let reasons = reasons(policy, &format!("secretsmanager:{operation}"));
         for (name, reason) in NAMES
             .iter()
-            .flat_map(|name| reasons.each_ref().map(|reason| (name, reason)))
+            .flat_map(|name| reasons.iter().map(move |reason| (name, reason)))
         {
             let message = denial_of(name, operation, reason);
             let denied = Response::aws_error(400, ACCESS_DENIED, &message);
@@ -219,7 +251,7 @@ const KMS_KEY_ARN: &str =
     "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111";
 
 /// Rejections because of the KMS key.
-const KMS_REJECTIONS: [(&str, &str); 6] = [
+const KMS_REJECTIONS: [(&str, &str); 8] = [
     (ACCESS_DENIED, "Access to kms is not allowed"),
     (
         ACCESS_DENIED,
@@ -233,6 +265,15 @@ const KMS_REJECTIONS: [(&str, &str); 6] = [
         "InvalidRequestException",
         "arn:aws:kms:us-east-1:123456789012:key/11111111-1111-1111-1111-111111111111 is pending deletion.",
     ),
+    (
+        ACCESS_DENIED,
+        "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to \
+         access.",
+    ),
+    (
+        "InvalidRequestException",
+        "You can't access a secret that is encrypted with a CMK that is pending deletion",
+    ),
     ("KMSInvalidStateException", "It is pending deletion."),
     ("EncryptionFailure", "It is disabled."),
 ];
@@ -240,16 +281,19 @@ const KMS_REJECTIONS: [(&str, &str); 6] = [
 #[tokio::test]
 async fn the_remedy_of_a_rejection_because_of_the_kms_key_names_it() {
     let world = World::new(Setting::default()).await;
-    for (code, message) in KMS_REJECTIONS {
-        let rejection = Response::aws_error(400, code, message);
-        let operation = is_operation("GetSecretValue");
-        world.simulator.respond_with(1, operation, rejection);
+    for operation in ["GetSecretValue", "PutSecretValue"] {
+        for (code, message) in KMS_REJECTIONS {
+            let rejection = Response::aws_error(400, code, message);
+            world
+                .simulator
+                .respond_with(1, is_operation(operation), rejection);
 
-        let error = world.step_error("createSecret", message).await;
+            let error = world.step_error("createSecret", message).await;
 
-        let message = error.error_message;
-        let remedy = ". Enable the KMS key, or cancel its deletion. If it is enabled, ";
-        assert!(message.contains(remedy), "{code}: {message}");
-        assert!(!message.contains("restore"), "{code}: {message}");
+            let message = error.error_message;
+            let remedy = ". Enable the KMS key, or cancel its deletion. If it is enabled, ";
+            assert!(message.contains(remedy), "{code}: {message}");
+            assert!(!message.contains("restore"), "{code}: {message}");
+        }
     }
 }
