@@ -69,7 +69,8 @@ impl Function {
             let error = outcome.as_ref().err();
             if let Some(error) = error {
                 let error_type = error.name();
-                tracing::error!(outcome = "failed", error_type, "{}", error.message());
+                let message = error.message();
+                tracing::error!(outcome = "failed", error_type, "{message}");
             }
             let function = &invocation.context.env_config.function_name;
             metrics.write(function, &step, error.map(Error::name));

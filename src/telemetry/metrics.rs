@@ -107,10 +107,13 @@ mod tests {
     #[test]
     fn a_line_declares_exactly_the_metrics_that_it_contains() {
         let counts = Counts {
+            requests: 2,
+            retries: 3,
+            orphans: 4,
+            kept: 5,
+            failed_deletions: 1,
             propagation_seconds: Some(1.5),
             owner_keys: Some(9),
-            failed_deletions: 1,
-            ..Counts::default()
         };
 
         let line = line(&counts, "rotator", "testSecret", Some("KeyDeletionFailed"));

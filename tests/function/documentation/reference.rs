@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use confluent_key_rotation::preflight::CHECKS;
-use confluent_key_rotation::telemetry::{Metrics, NAMESPACE};
+use confluent_key_rotation::telemetry::{Counts, Metrics, NAMESPACE};
 
 use super::read_sources;
 use crate::telemetry::logs::logged;
@@ -119,9 +119,17 @@ fn each_preflight_check_has_a_row_in_the_order_of_the_report() {
 #[tokio::test]
 async fn each_metric_and_each_dimension_has_a_row() {
     let metrics = Metrics::default();
+    // A metric that was not measured is not written.
     metrics.count(|counts| {
-        counts.propagation_seconds = Some(1.0);
-        counts.owner_keys = Some(1);
+        *counts = Counts {
+            requests: 1,
+            retries: 1,
+            orphans: 1,
+            kept: 1,
+            failed_deletions: 1,
+            propagation_seconds: Some(1.0),
+            owner_keys: Some(1),
+        };
     });
 
     let ((), lines) = logged(async { metrics.write("function", "testSecret", None) }).await;
@@ -141,39 +149,115 @@ async fn each_metric_and_each_dimension_has_a_row() {
     assert_documented(&documented, &existing);
 }
 
-/// Returns the fields of the log lines: those of the calls of tracing's macros, and those that every line has.
+/// The macros of tracing whose fields are counted.
+const MACROS: [&str; 6] = [
+    "trace!(",
+    "debug!(",
+    "info!(",
+    "warn!(",
+    "error!(",
+    "error_span!(",
+];
+
+/// The other names of tracing that the source may use. None of them adds a field.
+const OTHER_NAMES: [&str; 6] = [
+    "Instrument;",
+    "Span::current()",
+    "field::Empty;",
+    "field::{Field, Visit};",
+    "subscriber::set_global_default(",
+    "{Event, Metadata, Subscriber};",
+];
+
+/// Returns the fields of the log lines: those of the calls of tracing's macros, and those that every line has. Panics if the source
+/// uses tracing in another form.
 fn log_fields(sources: &[(std::path::PathBuf, String)]) -> BTreeSet<&str> {
     let mut fields = BTreeSet::from(["timestamp", "level", "message"]);
     for (path, source) in sources {
         let code = source.split("#[cfg(test)]").next().unwrap();
-        let macros = [
-            "trace!",
-            "debug!",
-            "info!",
-            "warn!",
-            "error!",
-            "error_span!",
-        ];
-        for name in macros {
-            let start = format!("tracing::{name}(");
-            for call in code.split(start.as_str()).skip(1) {
-                let end = call
-                    .find(");")
-                    .unwrap_or_else(|| panic!("{}", path.display()));
-                fields.extend(call.get(..end).unwrap().split(',').filter_map(field));
+        for use_of_tracing in code.split("tracing").skip(1) {
+            let is_other = use_of_tracing.starts_with(['`', '_']);
+            let name = use_of_tracing.strip_prefix("::").unwrap_or_default();
+            let mut macros = MACROS.iter();
+            if let Some(call) = macros.find_map(|start| name.strip_prefix(start)) {
+                fields.extend(arguments(call).into_iter().filter_map(field));
+            } else {
+                let is_known = OTHER_NAMES.iter().any(|other| name.starts_with(other));
+                assert!(is_other || is_known, "{}: {name:.40}", path.display());
             }
         }
     }
     fields
 }
 
-/// Returns the name of the field of an argument of tracing's macros: `name`, `?name`, `%name`, or `name = value`.
+/// Returns the arguments of a call of a macro, which are separated by the commas outside of strings and brackets.
+fn arguments(call: &str) -> Vec<&str> {
+    let mut arguments = Vec::new();
+    let (mut start, mut depth, mut is_string, mut previous) = (0, 0, false, ' ');
+    for (index, c) in call.char_indices() {
+        let is_separator = !is_string && depth == 0 && matches!(c, ',' | ')');
+        match c {
+            '"' if previous != '\\' => is_string = !is_string,
+            _ if is_string => {}
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            _ => {}
+        }
+        if is_separator {
+            arguments.push(call[start..index].trim());
+            start = index + 1;
+        }
+        if depth < 0 {
+            return arguments;
+        }
+        previous = c;
+    }
+    panic!("the call does not end: {call:.40}");
+}
+
+/// Returns the name of the field of an argument of tracing's macros: `name`, `?name`, `%name`, or `name = value`. Returns `None` for
+/// the target and the message. Panics if the argument has another form.
 fn field(argument: &str) -> Option<&str> {
+    let is_message = argument.starts_with('"') && !argument.contains("\" =");
+    if argument.is_empty() || argument.starts_with("target: ") || is_message {
+        return None;
+    }
     let name = argument.split('=').next()?.trim();
     let name = name.trim_start_matches(['?', '%']);
-    let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-    is_name.then_some(name)
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    assert!(name.chars().all(is_allowed), "{argument}");
+    Some(name)
+}
+
+#[test]
+fn a_log_field_in_another_form_of_tracing_is_rejected() {
+    let sources = |source: &str| [(std::path::PathBuf::from("f.rs"), source.to_owned())];
+    for source in [
+        "tracing::info_span!(\"read\", hidden = 1);",
+        "tracing::event!(tracing::Level::INFO, hidden = 1, \"x\");",
+        "use tracing::warn;",
+        "use tracing as t;",
+        "#[tracing::instrument(fields(hidden = 1))] fn f() {}",
+        "tracing::warn!(key.hidden = 1, \"x\");",
+        "tracing::warn!(%key.hidden, \"x\");",
+        "tracing::warn!(\"hidden\" = 1, \"x\");",
+        "tracing::warn!({ hidden = 1 }, \"x\");",
+    ] {
+        let sources = sources(source);
+
+        let found = std::panic::catch_unwind(|| log_fields(&sources).len());
+
+        assert!(found.is_err(), "{source}");
+    }
+    let sources =
+        sources("tracing::warn!(target: T, a2 = f(x, \"y, z\"), ?b, %c, d, \"e, f = {g}\");");
+    let fields = log_fields(&sources);
+    assert_eq!(fields.len(), 3 + 4, "{fields:?}");
+    assert!(
+        ["a2", "b", "c", "d"]
+            .iter()
+            .all(|name| fields.contains(name))
+    );
 }
 
 #[test]
