@@ -95,6 +95,32 @@ fn each_error_name_has_a_row() {
     assert_documented(&rows, &error_names());
 }
 
+/// The remedies of these errors depend on the response.
+#[test]
+fn the_row_of_an_error_names_what_its_messages_name() {
+    let page = include_str!("../../../docs/reference/errors.md");
+    for (name, remedies) in [
+        (
+            "ConfluentRejected",
+            &["serviceAccountId", "resourceId", "billing"][..],
+        ),
+        ("ConfluentForbidden", &["serviceAccountId", "ResourceOwner"]),
+        (
+            "RequestBlocked",
+            &["HTTPS_PROXY", "firewall", "IP filters", "CONFLUENT_API_URL"],
+        ),
+        (
+            "CreationOutcomeUnknown",
+            &["no action required", "RequestBlocked"],
+        ),
+    ] {
+        let start = format!("| `{name}` |");
+        let row = page.lines().find(|line| line.starts_with(&start));
+        let row = row.unwrap_or_else(|| panic!("{name}"));
+        assert!(remedies.iter().all(|remedy| row.contains(remedy)), "{row}");
+    }
+}
+
 #[test]
 fn each_key_type_has_a_row() {
     let page = include_str!("../../../docs/reference/secret.md");
