@@ -1,5 +1,6 @@
 //! The shell blocks of a page, and the rules that all pages follow.
 
+use super::shell::TOOLS;
 use super::*;
 
 /// The comment before a block that must not run.
@@ -83,36 +84,51 @@ pub(super) fn pages() -> Vec<(String, String)> {
 }
 
 /// Options that only GNU's tools have, and options that the two versions of the AWS CLI do not share.
-const REJECTED_OPTIONS: [(&str, &str); 8] = [
+const REJECTED_OPTIONS: [(&str, &str); 10] = [
     ("sed", "-i"),
+    ("sed", "-r"),
     ("grep", "-P"),
     ("date", "-d"),
+    ("date", "-I"),
+    ("head", "-n-"),
     ("readlink", "-f"),
-    ("sed", "--in-place"),
-    ("grep", "--perl-regexp"),
-    ("date", "--date"),
-    ("", "--cli-binary-format"),
+    ("sort", "-V"),
+    ("xargs", "-r"),
+    ("aws", "--cli-binary-format"),
+];
+
+/// The tools that have long options on every system. All others of [`TOOLS`] are POSIX utilities, which have none.
+const WITH_LONG_OPTIONS: [&str; 2] = ["jq", "openssl"];
+
+/// The words that may precede the name of a tool.
+const KEYWORDS: [&str; 9] = [
+    "!", "{", "do", "else", "if", "then", "time", "until", "while",
 ];
 
 /// Returns the rejected options that the commands use.
 fn rejected_options(commands: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for line in commands.lines() {
-        let words: Vec<&str> = line
-            .split(|c: char| c.is_whitespace() || "|;()`".contains(c))
-            .collect();
-        let mut after_payload = line.split("--payload ").skip(1);
-        if !after_payload.all(|payload| payload.starts_with("fileb://")) {
-            found.push(format!("--payload without fileb://: {line}"));
-        }
-        for (command, option) in REJECTED_OPTIONS {
-            let options = words
-                .iter()
-                .skip_while(|word| !command.is_empty() && **word != command);
-            let mut options = options.filter(|word| !word.is_empty());
-            if options.any(|word| is_option(word, option)) {
-                found.push(format!("{command} {option}: {line}"));
-            }
+    let joined = commands.replace("\\\n", " ");
+    for command in joined.split(|c: char| "\n|;&()`".contains(c)) {
+        let words = command.replace("--payload=", "--payload ");
+        let words = words.split_whitespace();
+        let is_assignment = |word: &str| word.contains('=') && !word.starts_with('-');
+        let mut words = words.skip_while(|word| KEYWORDS.contains(word) || is_assignment(word));
+        let tool = words.next().unwrap_or_default();
+        // A negative number may be a word of its own.
+        let options = words.collect::<Vec<_>>().join(" ").replace("-n -", "-n-");
+        let mut payloads = options.split("--payload ").skip(1);
+        let is_posix = TOOLS.contains(&tool) && !WITH_LONG_OPTIONS.contains(&tool);
+        let is_rejected = |word: &str| {
+            let mut rejected = REJECTED_OPTIONS.iter();
+            let is_long = word.starts_with("--") && word.len() > 2;
+            is_posix && is_long
+                || rejected.any(|(name, option)| *name == tool && is_option(word, option))
+        };
+        if payloads.any(|payload| !payload.starts_with("fileb://"))
+            || options.split(' ').any(is_rejected)
+        {
+            found.push(command.to_owned());
         }
     }
     found
@@ -191,16 +207,68 @@ fn every_shell_block_has_the_syntax_of_bash() {
 
 #[test]
 fn a_rejected_option_is_found_in_each_form() {
-    let rejected = "sed -i.bak s/a/b/ f\njq . f | grep -oP x\nx=$(date -u -d now)\nreadlink -f f\naws --cli-binary-format x";
-    let accepted = "sed -e s/-i/b/ f\ngrep -E x\ndate -u +%s\nprintf -- -i";
-
-    assert_eq!(
-        rejected_options(rejected).len(),
-        5,
-        "{:?}",
-        rejected_options(rejected)
-    );
+    for rejected in [
+        "sed -i.bak s/a/b/ f",
+        "sed \\\n  -i s/a/b/ f",
+        "sed --in-place s/a/b/ f",
+        "jq . f | grep -oP x",
+        "x=$(date -u -d now)",
+        "date -Iseconds",
+        "date --date=now",
+        "readlink -f f",
+        "sort -V f",
+        "cat f | xargs -r rm",
+        "head -n -1 f",
+        "head -n-1 f",
+        "aws --cli-binary-format x",
+        "aws lambda invoke --payload=file://event.json report.json",
+        "aws lambda invoke --payload \\\n  file://event.json report.json",
+        "aws lambda invoke --payload '{}' report.json",
+    ] {
+        assert_eq!(rejected_options(rejected).len(), 1, "{rejected}");
+    }
+    let accepted = "sed -e s/-i/b/ f\ngrep -E x | jq --arg x y\ndate -u +%s\nprintf -- -i\nhead -n 1 f; tail -n -1 f\n\
+                    aws lambda invoke --payload fileb://event.json report.json";
     assert_eq!(rejected_options(accepted), Vec::<String>::new());
+}
+
+/// The beginnings of a block. Only blocks of `sh` are run and checked.
+const FENCES: [&str; 5] = ["```sh", "```text", "```json", "```yaml", "```hcl"];
+
+/// Returns the lines that begin or end a block in another form.
+fn unknown_fences(page: &str) -> Vec<&str> {
+    let mut is_open = false;
+    let is_fence = |line: &&str| line.starts_with("```") || line.starts_with("~~~");
+    let fences = page.lines().map(str::trim_start).filter(is_fence);
+    let is_unknown = |line: &&str| {
+        let is_known = if is_open {
+            *line == "```"
+        } else {
+            FENCES.contains(line)
+        };
+        is_open = !is_open;
+        !is_known
+    };
+    fences.filter(is_unknown).collect()
+}
+
+#[test]
+fn each_block_names_a_known_language() {
+    for (name, page) in pages() {
+        assert_eq!(unknown_fences(&page), [""; 0], "{name}");
+    }
+    for fence in [
+        "```bash",
+        "```shell",
+        "``` sh",
+        "```console",
+        "```",
+        "~~~sh",
+    ] {
+        let page = format!("{fence}\naws s3 ls\n{}\n", &fence[..3]);
+
+        assert!(unknown_fences(&page).contains(&fence), "{fence}");
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ const TIME_LIMIT: Duration = Duration::from_mins(10);
 /// The POSIX utilities that commands may use, jq, and OpenSSL for the hash in an ownership tag.
 ///
 /// <https://pubs.opengroup.org/onlinepubs/9799919799/idx/utilities.html>
-const TOOLS: [&str; 53] = [
+pub(super) const TOOLS: [&str; 53] = [
     "awk", "basename", "cat", "chmod", "cksum", "cmp", "comm", "cp", "cut", "date", "diff",
     "dirname", "env", "expr", "false", "find", "fold", "getconf", "grep", "head", "id", "join",
     "jq", "ln", "ls", "mkdir", "mv", "nl", "od", "paste", "printf", "pwd", "rm", "rmdir", "sed",
