@@ -1,7 +1,10 @@
 //! The README and the pages in `docs` use the names of the code and of the tests, and their commands work.
 
+mod checks;
 mod commands;
+mod confluent_cli;
 mod deployment;
+mod exclusions;
 mod markdown;
 mod reference;
 mod shell;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use confluent_key_rotation::handler::Function;
 use confluent_key_rotation::telemetry::{LogLevel, logging};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
-use simulator::{FunctionError, Stack};
+use simulator::{FunctionError, Replica, Stack};
 use tracing::subscriber::DefaultGuard;
 
 use super::template::{FUNCTION, Parameters};
@@ -20,6 +20,7 @@ pub(super) const ACCOUNT: &str = "123456789012";
 pub(super) const STACK: &str = "confluent-key-rotation";
 pub(super) const SECRET: &str = "confluent/orders";
 pub(super) const ADMIN_SECRET: &str = "confluent-admin/rotator";
+const MANAGED_SECRET: &str = "orders-managed";
 pub(super) const OWNER: &str = "sa-abc123";
 /// The service account to which pages change the owner.
 pub(super) const OTHER_OWNER: &str = "sa-def456";
@@ -47,10 +48,16 @@ pub(super) enum Start {
     Failed,
     /// The secret has been rotated once. Then its current key was deleted in Confluent Cloud.
     KeyDeleted,
+    /// The secret has been rotated once. Then its initial value was stored again, whose key the rotation has deleted.
+    EarlierValue,
+    /// The secret has been rotated once, and has a replica.
+    Replicated,
+    /// The secret does not exist. A secret of the managed type contains a key.
+    Managed,
 }
 
 impl Start {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Stack,
         Self::Rotated,
         Self::RotatedAndKept,
@@ -59,6 +66,9 @@ impl Start {
         Self::Several,
         Self::Failed,
         Self::KeyDeleted,
+        Self::EarlierValue,
+        Self::Replicated,
+        Self::Managed,
     ];
 }
 
@@ -73,6 +83,10 @@ pub(super) struct Deployment {
     pub(super) deployments: AtomicU32,
     /// The last preflight report.
     report: Mutex<Value>,
+    /// What the page's invocations returned that failed, and the reports whose verdict is `failed`.
+    failed_invocations: Mutex<Vec<String>>,
+    /// The number of jobs at the end of the last wait of the block.
+    waited_for_jobs: Mutex<Option<usize>>,
     /// The labels of the secret, and the ID of its current key, before the first command.
     pub(super) labels: BTreeMap<String, String>,
     pub(super) key: String,
@@ -91,11 +105,18 @@ impl Deployment {
             function: Mutex::default(),
             deployments: AtomicU32::default(),
             report: Mutex::default(),
+            failed_invocations: Mutex::default(),
+            waited_for_jobs: Mutex::default(),
             labels: BTreeMap::new(),
             key: String::new(),
         };
         deployment.deploy(&[]).unwrap();
         if start != Start::Stack {
+            deployment.add_admin_secret();
+        }
+        if start == Start::Managed {
+            deployment.add_managed_secret();
+        } else if start != Start::Stack {
             deployment.rotate_once(start).await;
             deployment.arrange(start).await;
             let state = deployment.simulator.state();
@@ -107,13 +128,27 @@ impl Deployment {
         deployment
     }
 
-    /// Creates the secret and the admin secret, and rotates the secret.
-    async fn rotate_once(&self, start: Start) {
+    fn add_admin_secret(&self) {
         let simulator = &self.simulator;
         simulator.add_owner(ADMIN, &admin_roles());
         let admin = simulator.add_key(ADMIN, None, None);
         let admin = simulator.add_admin_secret(ADMIN_SECRET, &admin);
         self.deploy(&[("AdminSecretArn", &admin)]).unwrap();
+    }
+
+    /// Creates a secret that has no rotation function. The simulator does not rotate it.
+    fn add_managed_secret(&self) {
+        let arn = self.add_secret(MANAGED_SECRET);
+        let mut state = self.simulator.state();
+        let secret = state.secret_mut(&arn);
+        secret.rotation_enabled = Some(true);
+        // The page rotates a copy, which deletes the key.
+        secret.current_key_guarantee = CurrentKeyGuarantee::Off;
+    }
+
+    /// Creates the secret and rotates it.
+    async fn rotate_once(&self, start: Start) {
+        let simulator = &self.simulator;
         let is_kept = matches!(start, Start::RotatedAndKept | Start::Pending);
         if is_kept {
             let kept = [("OldKeyPolicy", "keep-until-next-rotation")];
@@ -146,7 +181,11 @@ impl Deployment {
     async fn arrange(&self, start: Start) {
         let arn = self.simulator.state().secret(SECRET).arn.clone();
         match start {
-            Start::Stack | Start::Rotated | Start::RotatedAndKept | Start::Pending => {}
+            Start::Stack
+            | Start::Managed
+            | Start::Rotated
+            | Start::RotatedAndKept
+            | Start::Pending => {}
             Start::Stuck => {
                 self.simulator.start_rotation(&arn);
             }
@@ -161,6 +200,28 @@ impl Deployment {
                 assert_ne!(self.rotate().await, Outcome::Succeeded);
                 self.simulator.add_owner(ADMIN, &admin_roles());
                 assert_eq!(self.rotate().await, Outcome::Succeeded);
+            }
+            Start::EarlierValue => {
+                let mut state = self.simulator.state();
+                let secret = state.secret_mut(&arn);
+                secret.current_key_guarantee = CurrentKeyGuarantee::Off;
+                let current = secret.labels["AWSCURRENT"].clone();
+                let mut versions = secret.versions.iter();
+                let initial = versions.find(|(id, _)| **id != current);
+                let Some(SecretValue::String(value)) = initial.unwrap().1.value.clone() else {
+                    panic!("the initial version has no string");
+                };
+                drop(state);
+                self.simulator.store_manually(&arn, &value);
+            }
+            Start::Replicated => {
+                let mut state = self.simulator.state();
+                let secret = state.secret_mut(&arn);
+                secret.primary_region = Some(REGION.to_owned());
+                secret.replicas.push(Replica {
+                    region: "eu-central-1".to_owned(),
+                    status: "InSync".to_owned(),
+                });
             }
             Start::KeyDeleted => {
                 let state = self.simulator.state();
@@ -225,18 +286,49 @@ impl Deployment {
         context.deadline = u64::try_from(deadline.as_millis()).unwrap();
         let function = self.function.lock().unwrap().clone();
         let function = function.expect("the stack is deployed");
+        let is_rotation = event.get("ClientRequestToken").is_some();
         let response = Box::pin(function.handle(LambdaEvent::new(event, context))).await;
         let response = response.map(|report| serde_json::to_value(report).unwrap());
         if let Ok(report @ Value::Object(_)) = &response {
             self.report.lock().unwrap().clone_from(report);
         }
-        response.map_err(|error| {
+        let response = response.map_err(|error| {
             let diagnostic = Diagnostic::from(error);
             FunctionError {
                 error_type: diagnostic.error_type,
                 message: diagnostic.error_message,
             }
-        })
+        });
+        let failed = match &response {
+            Ok(report) => (report["verdict"] == "failed").then(|| format!("{report:#}")),
+            Err(error) => Some(format!("{error:?}")),
+        };
+        let failed = failed.filter(|_| !is_rotation);
+        self.failed_invocations.lock().unwrap().extend(failed);
+        response
+    }
+
+    /// Returns what the page's invocations returned that failed, and the reports whose verdict is `failed`.
+    pub(super) fn failed_invocations(&self) -> Vec<String> {
+        self.failed_invocations.lock().unwrap().clone()
+    }
+
+    /// Begins a block of commands.
+    pub(super) fn begin_block(&self) {
+        *self.waited_for_jobs.lock().unwrap() = None;
+    }
+
+    /// Waits until no rotation and no invocation runs. Returns `false` if none has started since the last wait of the block: then the
+    /// block waits for something else.
+    pub(super) fn wait_for_jobs(&self) -> bool {
+        const MAX_WAIT: Duration = Duration::from_secs(30);
+        let started = Instant::now();
+        while self.simulator.has_jobs() && started.elapsed() < MAX_WAIT {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let jobs = self.simulator.started_jobs();
+        let last = self.waited_for_jobs.lock().unwrap().replace(jobs);
+        last != Some(jobs)
     }
 
     /// Returns the value of a parameter of the stack, or its default.

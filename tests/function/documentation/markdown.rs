@@ -3,9 +3,6 @@
 use super::shell::TOOLS;
 use super::*;
 
-/// The comment before a block that must not run.
-const NOT_RUN: &str = "<!-- not run: ";
-
 /// A block fenced with ```` ```sh ````.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Block {
@@ -14,7 +11,6 @@ pub(super) struct Block {
     /// The heading before the block, without `#`.
     pub(super) heading: String,
     pub(super) commands: String,
-    pub(super) is_run: bool,
 }
 
 /// Returns the shell blocks of a page. The indentation of a fence in a list is not part of its block.
@@ -22,7 +18,7 @@ pub(super) fn blocks(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<(usize, Block)> = None;
     let mut other_fence = false;
-    let (mut last, mut heading) = ("", "");
+    let mut heading = "";
     for (index, line) in page.lines().enumerate() {
         let content = line.trim_start();
         match &mut open {
@@ -40,7 +36,6 @@ pub(super) fn blocks(page: &str) -> Vec<Block> {
                     line: index + 1,
                     heading: heading.to_owned(),
                     commands: String::new(),
-                    is_run: !last.starts_with(NOT_RUN),
                 };
                 open = Some((line.len() - content.len(), block));
             }
@@ -52,9 +47,6 @@ pub(super) fn blocks(page: &str) -> Vec<Block> {
                 heading = line.trim_start_matches('#').trim();
             }
             None => {}
-        }
-        if !content.is_empty() {
-            last = content;
         }
     }
     assert!(open.is_none(), "a fence is not closed");
@@ -273,19 +265,15 @@ fn each_block_names_a_known_language() {
 
 #[test]
 fn a_block_has_its_line_and_no_indentation() {
-    let page = "# Title\n1. Do:\n   ```sh\n   if x; then\n     y\n   fi\n   ```\n```json\n```sh\n```\n\n<!-- not run: it asks -->\n\n```sh\nz\n```\n";
-    let block = |line, commands: &str, is_run| Block {
+    let page = "# Title\n1. Do:\n   ```sh\n   if x; then\n     y\n   fi\n   ```\n```json\n```sh\n```\n\n```sh\nz\n```\n";
+    let block = |line, commands: &str| Block {
         line,
         heading: "Title".to_owned(),
         commands: commands.to_owned(),
-        is_run,
     };
 
     assert_eq!(
         blocks(page),
-        [
-            block(3, "if x; then\n  y\nfi\n", true),
-            block(14, "z\n", false)
-        ]
+        [block(3, "if x; then\n  y\nfi\n"), block(12, "z\n")]
     );
 }

@@ -32,7 +32,10 @@ pub(super) const TOOLS: [&str; 53] = [
 const AWS: &str = r#"#!/bin/sh
 case "${1-} ${2-}" in
   "secretsmanager "*|"lambda invoke"|"cloudformation describe-stacks"|"logs filter-log-events")
-    exec "$HARNESS_AWS" "$@" ;;
+    "$HARNESS_AWS" "$@" && exit
+    status=$?
+    echo "aws $*" >> "$HARNESS_FAILED"
+    exit "$status" ;;
 esac
 exec "${0%/*}/../stand-in" aws "$@"
 "#;
@@ -46,9 +49,9 @@ cat <&3
 exit "$status"
 "#;
 
-/// Before the blocks. The trap names the command that failed.
+/// Before the blocks. The trap names the command that failed, also in a substitution, whose failure bash may ignore.
 const PROLOGUE: &str = r#"set -Eeuo pipefail
-trap 'printf "failed: %s\n" "$BASH_COMMAND" >&2' ERR
+trap 'printf "failed: %s\n" "$BASH_COMMAND" | tee -a "$HARNESS_FAILED" >&2' ERR
 command_not_found_handle() { stand-in "$@"; }
 "#;
 
@@ -177,7 +180,7 @@ impl Shell {
     ///
     /// # Errors
     /// Returns what `ShellCheck` prints.
-    fn check(&self, blocks: &[Block]) -> Result<(), String> {
+    pub(super) fn check(&self, blocks: &[Block]) -> Result<(), String> {
         let script = self.folder.join("checked");
         let commands = blocks.iter().map(|block| block.commands.as_str());
         fs::write(&script, commands.collect::<String>()).unwrap();
@@ -195,7 +198,7 @@ impl Shell {
         }
     }
 
-    /// Runs the blocks in one process, after a check with `ShellCheck`.
+    /// Runs the blocks in one process.
     ///
     /// # Errors
     /// Returns the block and the output if a command fails.
@@ -206,14 +209,9 @@ impl Shell {
         account_url: &str,
         port: u16,
     ) -> Result<(), String> {
-        self.check(blocks)?;
-        let (script, log, at) = (
-            self.folder.join("script"),
-            self.folder.join("log"),
-            self.folder.join("at"),
-        );
-        let run = blocks.iter().filter(|block| block.is_run);
-        let run = run.map(|block| {
+        let [script, log, at, failed] =
+            ["script", "log", "at", "failed"].map(|name| self.folder.join(name));
+        let run = blocks.iter().map(|block| {
             let Block {
                 line,
                 heading,
@@ -240,9 +238,13 @@ impl Shell {
         let succeeded = wait(&mut child);
         let output = fs::read_to_string(log).unwrap();
         let at = fs::read_to_string(at).unwrap_or_default();
+        let failed = fs::read_to_string(failed).unwrap_or_default();
         if succeeded == Some(true) && at.trim() == "end" {
             println!("{page}:\n{output}");
-            return Ok(());
+            if failed.is_empty() {
+                return Ok(());
+            }
+            return Err(format!("{page}: {failed}Its page printed:\n{output}"));
         }
         let reason = match succeeded {
             None => "did not end in time",
@@ -277,6 +279,7 @@ impl Shell {
             // A failed command must fail immediately.
             ("AWS_MAX_ATTEMPTS", "1".to_owned()),
             ("HARNESS_AT", path("at")),
+            ("HARNESS_FAILED", path("failed")),
             ("HARNESS_AWS", self.aws.display().to_string()),
             ("HARNESS_PORT", port.to_string()),
         ]

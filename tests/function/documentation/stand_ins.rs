@@ -10,8 +10,9 @@ use std::thread::JoinHandle;
 
 use tokio::runtime::Handle;
 
-use super::commands::{Check, Checks};
-use super::deployment::{ACCOUNT, ADMIN, Deployment, OWNER, STACK, function_arn};
+use super::checks::{Check, Checks};
+use super::confluent_cli::*;
+use super::deployment::{ACCOUNT, Deployment, STACK, function_arn};
 use super::template::{FUNCTION, SCHEDULE};
 use super::*;
 
@@ -38,7 +39,7 @@ type StandIn = fn(&Deployment, &Call) -> Result<String, String>;
 const STAND_INS: [(&str, StandIn); 46] = [
     ("aws cloudformation delete-stack", delete_stack),
     ("aws cloudformation deploy", deploy),
-    ("aws cloudformation wait", nothing),
+    ("aws cloudformation wait", wait_for_stack),
     ("aws cloudtrail", nothing),
     ("aws cloudwatch", nothing),
     ("aws configservice", nothing),
@@ -96,12 +97,12 @@ const STAND_INS: [(&str, StandIn); 46] = [
 /// A call of a command.
 pub(super) struct Call {
     folder: PathBuf,
-    words: Vec<String>,
+    pub(super) words: Vec<String>,
 }
 
 impl Call {
     /// Returns the value of an option, as `--option value` or `--option=value`.
-    fn option(&self, name: &str) -> Option<&str> {
+    pub(super) fn option(&self, name: &str) -> Option<&str> {
         let mut words = self.words.iter();
         while let Some(word) = words.next() {
             match word.strip_prefix(name) {
@@ -197,6 +198,7 @@ fn respond(
     let line = words.join(" ");
     if let Some(heading) = line.strip_prefix("checkpoint ") {
         let response = check(deployment, heading, checks);
+        deployment.begin_block();
         rejected.lock().unwrap().extend(response.err());
         let _ = writeln!(stream, "0");
         return;
@@ -204,7 +206,10 @@ fn respond(
     let is_prefix = |name: &str| line == name || line.starts_with(&format!("{name} "));
     let stand_in = STAND_INS.iter().filter(|(name, _)| is_prefix(name));
     let response = match stand_in.max_by_key(|(name, _)| name.len()) {
-        Some((_, stand_in)) => stand_in(deployment, &Call { folder, words }),
+        Some((_, stand_in)) => {
+            let call = Call { folder, words };
+            check_names(&call).and_then(|()| stand_in(deployment, &call))
+        }
         None => Err("the test neither runs this command nor has a stand-in for it".to_owned()),
     };
     let written = match response {
@@ -226,6 +231,7 @@ fn check(
 ) -> Result<(), String> {
     let due = checks.extract_if(.., |(known, _)| *known == heading);
     for (_, check) in due.collect::<Vec<_>>() {
+        deployment.wait_for_jobs();
         let check = std::panic::AssertUnwindSafe(|| check(deployment));
         let checked = std::panic::catch_unwind(check);
         checked.map_err(|_| format!("the state at {heading} is wrong, see above"))?;
@@ -238,13 +244,44 @@ fn nothing(_: &Deployment, _: &Call) -> Result<String, String> {
     Ok(String::new())
 }
 
+/// Stacks that pages create in addition to the function's. The simulator has none of them.
+const OTHER_STACKS: [&str; 2] = [
+    "confluent-key-rotation-recovery",
+    "confluent-orders-rotation",
+];
+
+/// Checks the names of the stack, the function and the log group.
+fn check_names(call: &Call) -> Result<(), String> {
+    let (function, log_group) = (function_arn(), format!("/aws/lambda/{STACK}"));
+    let [recovery, schedule] = OTHER_STACKS;
+    for (option, known) in [
+        ("--stack-name", &[STACK, recovery, schedule][..]),
+        ("--function-name", &[STACK, &function]),
+        ("--log-group-name", &[&log_group]),
+        ("--log-group-name-prefix", &[&log_group]),
+    ] {
+        if let Some(name) = call.option(option).filter(|name| !known.contains(name)) {
+            return Err(format!("{option} {name} does not exist"));
+        }
+    }
+    Ok(())
+}
+
 /// Waits only until the function has done what the reader waits for.
-#[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
 fn sleep(deployment: &Deployment, _: &Call) -> Result<String, String> {
-    const MAX_WAIT: Duration = Duration::from_secs(30);
-    let started = std::time::Instant::now();
-    while deployment.simulator.has_jobs() && started.elapsed() < MAX_WAIT {
-        std::thread::sleep(Duration::from_millis(5));
+    let is_useful = deployment.wait_for_jobs();
+    let output = is_useful.then(String::new);
+    output.ok_or_else(|| "the block waits for something that does not happen".to_owned())
+}
+
+/// <https://docs.aws.amazon.com/cli/latest/reference/cloudformation/wait/>
+fn wait_for_stack(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    let is_deletion = call
+        .words
+        .iter()
+        .any(|word| word == "stack-delete-complete");
+    if is_deletion == deployment.simulator.has_stack() {
+        return Err("the stack never reaches this state".to_owned());
     }
     Ok(String::new())
 }
@@ -290,8 +327,10 @@ fn configured_parameters(configuration: &str) -> Vec<(&str, &str)> {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
-fn delete_stack(deployment: &Deployment, _: &Call) -> Result<String, String> {
-    deployment.simulator.delete_stack();
+fn delete_stack(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    if call.option("--stack-name").is_none_or(|name| name == STACK) {
+        deployment.simulator.delete_stack();
+    }
     Ok(String::new())
 }
 
@@ -337,154 +376,4 @@ fn get_caller_identity(_: &Deployment, call: &Call) -> Result<String, String> {
 #[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
 fn get_function_configuration(_: &Deployment, _: &Call) -> Result<String, String> {
     Ok(json!({"FunctionArn": function_arn(), "State": "Active"}).to_string())
-}
-
-/// <https://docs.confluent.io/confluent-cli/current/command-reference/api-key/confluent_api-key_create.html>
-fn create_api_key(deployment: &Deployment, call: &Call) -> Result<String, String> {
-    let resource = call.option("--resource").ok_or("--resource is required")?;
-    let owner = call
-        .option("--service-account")
-        .ok_or("--service-account is required")?;
-    {
-        let state = deployment.simulator.state();
-        if !state.owners.contains_key(owner) {
-            return Err(format!("the service account {owner} does not exist"));
-        }
-        if resource != "cloud" && !state.resources.contains_key(resource) {
-            return Err(format!("the resource {resource} does not exist"));
-        }
-    }
-    if call.option("--output") != Some("json") && call.option("-o") != Some("json") {
-        return Err("without --output json, the API secret is in a table".to_owned());
-    }
-    let resource = Some(resource).filter(|resource| *resource != "cloud");
-    let environment = resource.map(|_| "env-abc123");
-    let (id, secret) = deployment.simulator.add_key(owner, resource, environment);
-    Ok(json!({"api_key": id, "api_secret": secret}).to_string())
-}
-
-/// Without `--force`, the CLI prompts.
-///
-/// <https://docs.confluent.io/confluent-cli/current/command-reference/api-key/confluent_api-key_delete.html>
-fn delete_api_key(deployment: &Deployment, call: &Call) -> Result<String, String> {
-    if !call.words.iter().any(|word| word == "--force") {
-        return Err("the CLI prompts without --force".to_owned());
-    }
-    let ids = call
-        .words
-        .iter()
-        .skip(3)
-        .filter(|word| !word.starts_with('-'));
-    for id in ids {
-        if !deployment.simulator.state().keys.contains_key(id) {
-            return Err(format!("the API key {id} does not exist"));
-        }
-        deployment.delete_key(id);
-    }
-    Ok(String::new())
-}
-
-fn describe_key(key: &simulator::ApiKey) -> Value {
-    json!({
-        "key": key.id, "description": key.description, "owner": key.owner, "resource": key.resource,
-        "created": key.created_at,
-    })
-}
-
-/// <https://docs.confluent.io/confluent-cli/current/command-reference/api-key/confluent_api-key_list.html>
-#[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
-fn list_api_keys(deployment: &Deployment, call: &Call) -> Result<String, String> {
-    let state = deployment.simulator.state();
-    let owner = call.option("--service-account");
-    let resource = call.option("--resource");
-    let is_listed = |key: &&simulator::ApiKey| {
-        (owner.is_none() || key.owner.as_deref() == owner)
-            && resource.is_none_or(|resource| key.resource == resource)
-    };
-    let keys = state.keys.values().filter(is_listed);
-    Ok(keys.map(describe_key).collect::<Value>().to_string())
-}
-
-/// <https://docs.confluent.io/confluent-cli/current/command-reference/api-key/confluent_api-key_describe.html>
-fn describe_api_key(deployment: &Deployment, call: &Call) -> Result<String, String> {
-    let id = call.words.get(3).map(String::as_str).unwrap_or_default();
-    let state = deployment.simulator.state();
-    let key = state
-        .keys
-        .get(id)
-        .ok_or_else(|| format!("the API key {id} does not exist"))?;
-    Ok(describe_key(key).to_string())
-}
-
-/// Returns the ID of the service account with the name.
-///
-/// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/service-account/confluent_iam_service-account_create.html>
-#[expect(clippy::unnecessary_wraps, reason = "a stand-in")]
-fn create_service_account(deployment: &Deployment, call: &Call) -> Result<String, String> {
-    let name = call.words.get(4).map(String::as_str).unwrap_or_default();
-    let id = if name.contains("rotat") { ADMIN } else { OWNER };
-    deployment.simulator.add_owner(id, &[]);
-    Ok(json!({"id": id, "name": name, "description": ""}).to_string())
-}
-
-/// Also deletes the keys of the service account.
-///
-/// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/service-account/confluent_iam_service-account_delete.html>
-fn delete_service_account(deployment: &Deployment, call: &Call) -> Result<String, String> {
-    let id = call.words.get(4).map(String::as_str).unwrap_or_default();
-    let keys: Vec<String> = {
-        let mut state = deployment.simulator.state();
-        let owner = state.owners.remove(id);
-        owner.ok_or_else(|| format!("the service account {id} does not exist"))?;
-        state.keys_of(id).iter().map(|key| key.id.clone()).collect()
-    };
-    for key in keys {
-        deployment.delete_key(&key);
-    }
-    Ok(String::new())
-}
-
-/// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/rbac/role-binding/confluent_iam_rbac_role-binding_create.html>
-fn bind_role(deployment: &Deployment, call: &Call) -> Result<String, String> {
-    change_roles(deployment, call, Vec::push)
-}
-
-/// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/rbac/role-binding/confluent_iam_rbac_role-binding_delete.html>
-fn unbind_role(deployment: &Deployment, call: &Call) -> Result<String, String> {
-    change_roles(deployment, call, |roles, role| {
-        roles.retain(|known| *known != role);
-    })
-}
-
-fn change_roles(
-    deployment: &Deployment,
-    call: &Call,
-    change: impl Fn(&mut Vec<Role>, Role),
-) -> Result<String, String> {
-    let required = |name: &str| {
-        let value = call.option(name).map(str::to_owned);
-        value.ok_or_else(|| format!("{name} is required"))
-    };
-    let role = match required("--role")?.as_str() {
-        "ResourceOwner" => {
-            let resource = required("--resource")?;
-            let account = resource.strip_prefix("service-account:");
-            Role::ResourceOwnerOf(account.ok_or("another resource")?.to_owned())
-        }
-        "Operator" => Role::Operator,
-        "OrganizationAdmin" => Role::OrganizationAdmin,
-        "EnvironmentAdmin" => Role::EnvironmentAdmin(required("--environment")?),
-        "CloudClusterAdmin" => Role::CloudClusterAdmin(required("--cloud-cluster")?),
-        "ResourceKeyAdmin" => Role::ResourceKeyAdmin,
-        role if role.starts_with("Developer") => return Ok(String::new()),
-        role => return Err(format!("the stand-in does not know the role {role}")),
-    };
-    let principal = required("--principal")?;
-    let mut state = deployment.simulator.state();
-    let owner = principal
-        .strip_prefix("User:")
-        .and_then(|id| state.owners.get_mut(id));
-    let owner = owner.ok_or_else(|| format!("the principal {principal} does not exist"))?;
-    change(&mut owner.roles, role);
-    Ok(String::new())
 }

@@ -71,6 +71,8 @@ pub(crate) struct Account {
     url: Option<String>,
     /// The jobs of the function that have not started.
     jobs: VecDeque<Job>,
+    /// Number of jobs that users have started.
+    started_jobs: usize,
     /// Number of jobs that have not ended.
     unfinished_jobs: usize,
     log: FunctionLog,
@@ -125,6 +127,11 @@ impl Simulator {
     /// Returns whether a rotation or an invocation that a user started runs.
     pub fn has_jobs(&self) -> bool {
         self.state().account.unfinished_jobs > 0
+    }
+
+    /// Returns the number of rotations and invocations that users have started.
+    pub fn started_jobs(&self) -> usize {
+        self.state().account.started_jobs
     }
 
     /// Returns the value for the `AWS_ENDPOINT_URL` of a user, without a trailing slash.
@@ -224,6 +231,7 @@ impl Stack {
 
 impl Account {
     fn add_job(&mut self, job: Job) {
+        self.started_jobs += 1;
         self.unfinished_jobs += 1;
         self.jobs.push_back(job);
     }
