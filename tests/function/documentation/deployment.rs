@@ -270,6 +270,7 @@ impl Deployment {
             outputs: FUNCTION.names("Outputs").map(output).collect(),
             secret_prefixes: FUNCTION.list(&merged, &["SecretPrefixes"]),
             admin_secret_arns: FUNCTION.list(&merged, &["AdminSecretArn", "OtherAdminSecretArns"]),
+            may_list_secrets: false,
         });
         *current = merged;
         self.deployments.fetch_add(1, Ordering::Relaxed);

@@ -51,6 +51,8 @@ pub struct Stack {
     pub secret_prefixes: Vec<String>,
     /// ARNs of the admin secrets that the function's role may read.
     pub admin_secret_arns: Vec<String>,
+    /// Whether the function's role may list the secrets of the account.
+    pub may_list_secrets: bool,
 }
 
 /// A job of the function that a user starts.
@@ -78,7 +80,7 @@ pub(crate) struct Account {
     log: FunctionLog,
 }
 
-/// Attributes of a secret that only users read and change.
+/// Attributes of a secret that only users change.
 #[derive(Clone, Debug, Default)]
 pub struct Attributes {
     /// `Description`.
@@ -282,6 +284,11 @@ fn scope(request: &HttpRequest) -> Option<(&str, &str, &str)> {
 /// Returns whether a request has the access key ID of a user.
 pub(crate) fn is_user(request: &HttpRequest) -> bool {
     scope(request).is_some_and(|(key, _, _)| key == USER_ACCESS_KEY_ID)
+}
+
+/// Returns the Region in the credential scope.
+pub(crate) fn region(request: &HttpRequest) -> Option<&str> {
+    scope(request).map(|(_, region, _)| region)
 }
 
 /// Parses the body of a request in AWS JSON 1.1, and fails if it has a field that `fields` does not name.

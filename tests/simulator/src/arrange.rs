@@ -11,7 +11,8 @@ use crate::confluent::permissions::{Owner, Role};
 use crate::controls::Endpoints;
 use crate::http::request::Service;
 use crate::http::server;
-use crate::secret::{CurrentKeyGuarantee, Secret, SecretValue};
+use crate::rotation::FUNCTION_ARN;
+use crate::secret::{CurrentKeyGuarantee, Secret, SecretValue, epoch_seconds};
 use crate::state::State;
 use crate::{Simulator, generate};
 
@@ -105,14 +106,15 @@ impl Simulator {
         id
     }
 
-    /// Adds a secret with rotation turned on, and returns its ARN.
+    /// Adds a secret with rotation turned on, and returns its ARN. Its function is that of the stack or, without a stack,
+    /// [`FUNCTION_ARN`].
     ///
     /// If its resource does not accept the key, set [`Secret::current_key_guarantee`] before the next request.
     pub fn add_secret(&self, name: &str, value: &str) -> String {
         self.add(
             name,
             SecretValue::String(value.to_owned()),
-            Some(true),
+            true,
             CurrentKeyGuarantee::Accepted,
         )
     }
@@ -122,7 +124,7 @@ impl Simulator {
         self.add(
             name,
             SecretValue::Binary(value.to_vec()),
-            Some(true),
+            true,
             CurrentKeyGuarantee::Off,
         )
     }
@@ -135,7 +137,7 @@ impl Simulator {
         self.add(
             name,
             SecretValue::String(value),
-            None,
+            false,
             CurrentKeyGuarantee::Accepted,
         )
     }
@@ -144,13 +146,15 @@ impl Simulator {
         &self,
         name: &str,
         value: SecretValue,
-        rotation_enabled: Option<bool>,
+        is_rotated: bool,
         current_key_guarantee: CurrentKeyGuarantee,
     ) -> String {
         let mut state = self.state();
         let arn = state.new_arn(name);
         let mut secret = Secret::new(&arn, name);
-        secret.rotation_enabled = rotation_enabled;
+        if is_rotated {
+            secret.turn_on_rotation(state.function_arn());
+        }
         secret.current_key_guarantee = current_key_guarantee;
         state.secrets.insert(arn.clone(), secret);
         state.store_manually(&arn, value);
@@ -166,6 +170,7 @@ impl Simulator {
         let original = state.secret(arn).clone();
         let copy_arn = state.new_arn(name);
         let mut copy = Secret::new(&copy_arn, name);
+        copy.turn_on_rotation(state.function_arn());
         copy.current_key_guarantee = original.current_key_guarantee;
         copy.admin_secret_arn.clone_from(&original.admin_secret_arn);
         for label in labels {
@@ -208,21 +213,30 @@ impl State {
         let region = &self.region;
         format!("arn:aws:secretsmanager:{region}:123456789012:secret:{name}-{suffix}")
     }
+
+    /// Returns the ARN of the function that rotates new secrets.
+    fn function_arn(&self) -> &str {
+        let stack = self.account.stack.as_ref();
+        stack.map_or(FUNCTION_ARN, |stack| &stack.function_arn)
+    }
 }
 
 impl Secret {
-    /// Returns a secret without versions, with rotation turned on.
+    /// Returns a secret without versions and rotation.
     pub(crate) fn new(arn: &str, name: &str) -> Self {
         Self {
             arn: arn.to_owned(),
             name: name.to_owned(),
-            rotation_enabled: Some(true),
+            rotation_enabled: None,
             admin_secret_arn: None,
             primary_region: None,
             replicas: Vec::new(),
             cross_account_replicas: Vec::new(),
             cross_account_primary: None,
-            attributes: Attributes::default(),
+            attributes: Attributes {
+                created: Some(epoch_seconds()),
+                ..Attributes::default()
+            },
             last_rotated: None,
             last_changed: None,
             current_key_guarantee: CurrentKeyGuarantee::Accepted,
@@ -232,5 +246,11 @@ impl Secret {
             last_token: None,
             incomplete: None,
         }
+    }
+    /// Configures rotation every 30 days.
+    fn turn_on_rotation(&mut self, function_arn: &str) {
+        self.rotation_enabled = Some(true);
+        self.attributes.rotation_lambda_arn = Some(function_arn.to_owned());
+        self.attributes.rotation_rules = Some(json!({ "AutomaticallyAfterDays": 30 }));
     }
 }

@@ -41,7 +41,11 @@ pub struct Controls {
     pub value_lag: u32,
     /// Maximum number of keys on a page, whatever the request's `page_size`.
     pub max_page_size: Option<usize>,
-    /// How the last page of a list ends the list.
+    /// Maximum number of secrets on a page of `ListSecrets`, whatever the request's `MaxResults`.
+    pub max_secrets_page: Option<usize>,
+    /// Whether every page of `ListSecrets` is preceded and followed by one without secrets.
+    pub empty_secrets_pages: bool,
+    /// How the last page of a list of keys ends the list.
     pub last_page: LastPage,
     /// Number of keys that an owner may have; `None` for no limit.
     pub quota: Option<Quota>,

@@ -58,7 +58,7 @@ pub use self::http::request::{Request, Service};
 pub use self::http::response::Response;
 pub use self::http::tls;
 pub use self::ownership::ownership_tag;
-pub use self::rotation::Outcome;
+pub use self::rotation::{FUNCTION_ARN, Outcome};
 pub use self::runtime_api::{FunctionError, RuntimeApi};
 
 pub use self::secret::{

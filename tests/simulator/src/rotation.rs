@@ -14,6 +14,9 @@ use crate::secret::{SecretValue, epoch_seconds};
 /// The values of `Step` in the events.
 pub const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
 
+/// The ARN of the function, unless a stack has another one.
+pub const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:rotation";
+
 /// The outcome of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

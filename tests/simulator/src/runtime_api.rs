@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 use crate::generate;
 use crate::http::response::Response;
 use crate::http::server;
+use crate::rotation::FUNCTION_ARN;
 
 /// The error that the function posted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,11 +184,10 @@ impl Invocations {
                 .lock()
                 .expect("no task panics while it holds the lock")
                 .insert(id.clone(), reply);
-            let function = "arn:aws:lambda:us-east-1:123456789012:function:rotation";
             return Response::json(200, &event)
                 .with_header("lambda-runtime-aws-request-id", id)
                 .with_header("lambda-runtime-deadline-ms", deadline_ms.to_string())
-                .with_header("lambda-runtime-invoked-function-arn", function)
+                .with_header("lambda-runtime-invoked-function-arn", FUNCTION_ARN)
                 .with_header(
                     "lambda-runtime-trace-id",
                     "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0",

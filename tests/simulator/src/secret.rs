@@ -3,7 +3,9 @@
 //! A staging label is on at most one version, so labels are a map from label to version ID. The value of a version
 //! never changes.
 
+pub(crate) mod describe;
 mod error_response;
+pub(crate) mod list;
 mod manual_changes;
 pub(crate) mod operations;
 mod replication;
@@ -36,7 +38,7 @@ pub struct Secret {
     pub cross_account_replicas: Vec<CrossAccountReplica>,
     /// `CrossAccountPrimary`: the ARN of the primary secret, if the secret is a replica in another account.
     pub cross_account_primary: Option<String>,
-    /// The attributes that only users read and change.
+    /// The attributes that only users change.
     pub attributes: Attributes,
     /// `LastRotatedDate`, in seconds since 1970: the end of the last rotation that succeeded.
     pub last_rotated: Option<f64>,

@@ -42,6 +42,8 @@ pub struct State {
     pub violations: Vec<String>,
     /// The behavior of the services.
     pub controls: Controls,
+    /// The secrets as `ListSecrets` returns them, if the list is frozen.
+    pub(crate) frozen_list: Option<BTreeMap<String, Secret>>,
     pub(crate) account: Account,
     pub(crate) canaries: BTreeSet<String>,
     /// The keys that a version of a secret ever held.
@@ -77,6 +79,7 @@ impl State {
             wrong_secrets: Vec::new(),
             violations: Vec::new(),
             controls: Controls::default(),
+            frozen_list: None,
             account: Account::default(),
             canaries: BTreeSet::new(),
             stored_keys: BTreeSet::new(),

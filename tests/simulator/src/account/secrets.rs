@@ -7,7 +7,8 @@ use super::{Body, Call, error, labels, lists, named, parse, replicas, rotation, 
 use crate::Simulator;
 use crate::http::request::HttpRequest;
 use crate::http::response::Response;
-use crate::secret::operations::{check_headers, check_value, describe, get_secret_value};
+use crate::secret::describe::describe;
+use crate::secret::operations::{check_headers, check_value, get_secret_value};
 use crate::secret::{CurrentKeyGuarantee, Secret, SecretValue, epoch_seconds};
 use crate::state::State;
 
@@ -146,7 +147,7 @@ fn change(state: &mut State, arn: &str, call: &Call) -> Result<Response, Respons
     match call.operation {
         "CancelRotateSecret" => rotation::cancel(state, arn),
         "DeleteSecret" => delete(state, arn, call.body),
-        "DescribeSecret" => Ok(describe_secret(&state.secrets[arn])),
+        "DescribeSecret" => Ok(success(&describe(&state.secrets[arn]))),
         "GetResourcePolicy" => Ok(named(state, arn, json!({}))),
         "GetSecretValue" => get(state, arn, call.body),
         "ListSecretVersionIds" => lists::versions(state, arn, call),
@@ -227,9 +228,7 @@ fn create(state: &mut State, call: &Call) -> Result<Response, Response> {
     }
     let arn = state.new_arn(name);
     let mut secret = Secret::new(&arn, name);
-    secret.rotation_enabled = None;
     secret.current_key_guarantee = guarantee(value);
-    secret.attributes.created = Some(epoch_seconds());
     secret.attributes.description = string(call.body, "Description").map(ToOwned::to_owned);
     secret.attributes.kms_key_id = string(call.body, "KmsKeyId").map(ToOwned::to_owned);
     state.secrets.insert(arn.clone(), secret);
@@ -295,43 +294,6 @@ fn get(state: &mut State, arn: &str, body: &Body) -> Result<Response, Response> 
         body.entry("VersionStage").or_insert(json!("AWSCURRENT"));
     }
     get_secret_value(state, arn, &body)
-}
-
-/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecret.html>
-fn describe_secret(secret: &Secret) -> Response {
-    let mut body = describe(secret);
-    describe_attributes(secret, &mut body);
-    success(&body)
-}
-
-/// Adds the fields that only users read. Fields without a value are absent.
-pub(super) fn describe_attributes(secret: &Secret, body: &mut Value) {
-    const DAY: f64 = 86_400.0;
-    let attributes = &secret.attributes;
-    let tags = attributes.tags.iter();
-    let tags: Vec<Value> = tags
-        .map(|(key, value)| json!({ "Key": key, "Value": value }))
-        .collect();
-    let is_scheduled = secret.rotation_enabled == Some(true);
-    let days = body["RotationRules"]["AutomaticallyAfterDays"].as_f64();
-    let next = secret
-        .last_rotated
-        .or(attributes.created)
-        .unwrap_or_else(epoch_seconds);
-    let next = is_scheduled.then(|| next + days.unwrap_or(1.0) * DAY);
-    let fields = [
-        ("Description", json!(attributes.description)),
-        ("KmsKeyId", json!(attributes.kms_key_id)),
-        ("CreatedDate", json!(attributes.created)),
-        ("DeletedDate", json!(attributes.deleted)),
-        ("NextRotationDate", json!(next)),
-        ("Tags", json!(tags)),
-    ];
-    for (field, value) in fields {
-        if !value.is_null() {
-            body[field] = value;
-        }
-    }
 }
 
 /// Schedules the deletion, or deletes the secret immediately.

@@ -4,6 +4,11 @@ use serde_json::json;
 
 use crate::http::response::Response;
 
+/// Returns an error with the status 400.
+pub(super) fn error(error_type: &str, message: &str) -> Response {
+    Response::aws_error(400, error_type, message)
+}
+
 impl Response {
     /// Returns an error of the AWS JSON 1.1 protocol.
     ///

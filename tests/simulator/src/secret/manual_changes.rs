@@ -85,6 +85,20 @@ impl Simulator {
         version
     }
 
+    /// Makes `ListSecrets` return the secrets as they are now, until [`unfreeze_list`](Self::unfreeze_list): "`ListSecrets` might
+    /// not reflect changes from the last five minutes."
+    ///
+    /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_ListSecrets.html>
+    pub fn freeze_list(&self) {
+        let mut state = self.state();
+        state.frozen_list = Some(state.secrets.clone());
+    }
+
+    /// Makes `ListSecrets` return the secrets as they are at each request.
+    pub fn unfreeze_list(&self) {
+        self.state().frozen_list = None;
+    }
+
     /// Changes the value of the version with `label` in place, which Secrets Manager does not support.
     pub fn overwrite_value(&self, arn: &str, label: &str, value: SecretValue) {
         let mut state = self.state();

@@ -1,14 +1,18 @@
-//! The four operations of Secrets Manager that a rotation function needs, in AWS JSON 1.1.
+//! The five operations of Secrets Manager that a rotation function needs, in AWS JSON 1.1.
 //!
 //! The simulator is stricter than the service. A violation is: another operation, `PutSecretValue` with other staging
-//! labels than `AWSPENDING`, and `PutSecretValue` for a version that no rotation created.
+//! labels than `AWSPENDING`, `PutSecretValue` for a version that no rotation created, and `ListSecrets` with filters or another
+//! order.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::describe::describe;
+use super::error_response::error;
+use super::list::list_secrets;
 use super::{Secret, SecretValue};
-use crate::account::{is_user, marked_for_deletion};
+use crate::account::{is_user, marked_for_deletion, region};
 use crate::copies::replaces_every_copy;
 use crate::guarantees::Guarantee;
 use crate::http::request::HttpRequest;
@@ -17,9 +21,6 @@ use crate::state::State;
 
 /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
 const MAX_VALUE_LEN: usize = 65_536;
-
-/// The function of a secret whose rotation a test turned on.
-const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:rotation";
 
 type Body = Map<String, Value>;
 
@@ -38,11 +39,13 @@ pub(crate) fn respond(state: &mut State, request: &HttpRequest) -> Result<Respon
     if let Some(field) = body.keys().find(|field| !fields.contains(&field.as_str())) {
         return Err(state.violation_response(&format!("unknown field {field}")));
     }
-    if let Some((field, _)) = body
-        .iter()
-        .find(|(field, value)| *field != "VersionStages" && !value.is_string())
-    {
-        return Err(state.violation_response(&format!("{field} is not a string")));
+    if let Some((field, _)) = body.iter().find(|(field, value)| !has_type(field, value)) {
+        return Err(
+            state.violation_response(&format!("{field} has another type or is out of range"))
+        );
+    }
+    if request.operation() == Some("ListSecrets") {
+        return list(state, request, &body);
     }
     let arn = string(&body, "SecretId")
         .and_then(|id| state.arn(id))
@@ -72,6 +75,29 @@ pub(crate) fn respond(state: &mut State, request: &HttpRequest) -> Result<Respon
     }
 }
 
+/// Returns whether a field has the type and the range that the API documents.
+fn has_type(field: &str, value: &Value) -> bool {
+    match field {
+        "VersionStages" => value.is_array(),
+        // https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_ListSecrets.html
+        "MaxResults" => value.as_u64().is_some_and(|size| (1..=100).contains(&size)),
+        _ => value.is_string(),
+    }
+}
+
+/// Lists the secrets of the Region, except those that are scheduled for deletion.
+fn list(state: &mut State, request: &HttpRequest, body: &Body) -> Result<Response, Response> {
+    let stack = state.account.stack.as_ref();
+    if stack.is_some_and(|stack| !stack.may_list_secrets) {
+        return Err(Response::aws_access_denied("ListSecrets"));
+    }
+    state.deletion_evidence.read = None;
+    let is_listed = |secret: &Secret| {
+        secret.attributes.deleted.is_none() && region(request) == Some(secret.region())
+    };
+    Ok(success(&list_secrets(state, body, is_listed)?))
+}
+
 /// Records which labels and which version were read last.
 fn record_for_deletions(state: &mut State, request: &HttpRequest, arn: &str, body: &Body) {
     let version = string(body, "VersionId").map(ToOwned::to_owned);
@@ -89,6 +115,7 @@ fn fields(operation: &str) -> Option<&'static [&'static str]> {
     Some(match operation {
         "DescribeSecret" => &["SecretId"],
         "GetSecretValue" => &["SecretId", "VersionId", "VersionStage"],
+        "ListSecrets" => &["MaxResults", "NextToken"],
         "PutSecretValue" => &[
             "SecretId",
             "ClientRequestToken",
@@ -138,51 +165,6 @@ fn string<'a>(body: &'a Body, field: &str) -> Option<&'a str> {
 
 fn success(body: &Value) -> Response {
     Response::new(200, "application/x-amz-json-1.1", body.to_string())
-}
-
-fn error(error_type: &str, message: &str) -> Response {
-    Response::aws_error(400, error_type, message)
-}
-
-/// Describes the secret, including versions without a value: "Secrets Manager creates an AWSPENDING version ID before
-/// creating the new secret version".
-///
-/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecret.html>
-pub(crate) fn describe(secret: &Secret) -> Value {
-    let mut stages: Map<String, Value> = Map::new();
-    for (label, version) in &secret.labels {
-        let labels = stages.entry(version.clone()).or_insert_with(|| json!([]));
-        labels
-            .as_array_mut()
-            .expect("the entry is an array")
-            .push(json!(label));
-    }
-    let mut body = json!({ "ARN": secret.arn, "Name": secret.name, "VersionIdsToStages": stages });
-    if let Some(enabled) = secret.rotation_enabled {
-        body["RotationEnabled"] = json!(enabled);
-        let attributes = &secret.attributes;
-        let function = attributes.rotation_lambda_arn.as_deref();
-        body["RotationLambdaARN"] = json!(function.unwrap_or(FUNCTION_ARN));
-        body["RotationRules"] = match &attributes.rotation_rules {
-            Some(rules) => rules.clone(),
-            None => json!({ "AutomaticallyAfterDays": 30 }),
-        };
-    }
-    if let Some(admin) = &secret.admin_secret_arn {
-        body["ExternalSecretRotationMetadata"] =
-            json!([{ "Key": "adminSecretArn", "Value": admin }]);
-    }
-    let dates = [
-        ("LastRotatedDate", secret.last_rotated),
-        ("LastChangedDate", secret.last_changed),
-    ];
-    for (field, date) in dates {
-        if let Some(date) = date {
-            body[field] = json!(date);
-        }
-    }
-    secret.describe_replication(&mut body);
-    body
 }
 
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>

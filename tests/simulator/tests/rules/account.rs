@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use simulator::{FunctionError, Simulator, Stack, USER_ACCESS_KEY_ID};
+use simulator::{FUNCTION_ARN as FUNCTION, FunctionError, Simulator, Stack, USER_ACCESS_KEY_ID};
 
 use crate::{World, secret_value, send};
 
-const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:rotation";
 const TOKEN: &str = "5ef0e2f5-8a1c-4d6c-9a7b-0123456789ab";
 
 /// Sends a request with the access key ID to a URL. Returns the status and the body.
@@ -33,7 +32,14 @@ fn deploy(simulator: &Simulator) {
         outputs: BTreeMap::from([("LogGroupName".to_owned(), "/aws/lambda/rotation".to_owned())]),
         secret_prefixes: vec!["app/".to_owned()],
         admin_secret_arns: Vec::new(),
+        may_list_secrets: false,
     });
+}
+
+fn set_function(world: &World, arn: Option<&str>) {
+    let mut state = world.simulator.state();
+    let attributes = &mut state.secret_mut(&world.arn).attributes;
+    attributes.rotation_lambda_arn = arn.map(ToOwned::to_owned);
 }
 
 fn take_violations(world: &World) -> Vec<String> {
@@ -132,6 +138,7 @@ async fn rotate_secret_returns_the_token_and_runs_the_steps_in_the_background() 
 async fn rotate_secret_rejects_what_secrets_manager_rejects() {
     let world = World::new().await;
     deploy(&world.simulator);
+    set_function(&world, None);
     let rules = json!({ "AutomaticallyAfterDays": 30 });
     let both = json!({ "AutomaticallyAfterDays": 30, "ScheduleExpression": "rate(4 hours)" });
     let other = FUNCTION.replace("rotation", "other");
@@ -175,6 +182,7 @@ async fn the_function_reads_only_secrets_that_its_stack_permits() {
     let world = World::new().await;
     let admin = world.simulator.add_admin_secret("admin", &world.admin);
     deploy(&world.simulator);
+    set_function(&world, None);
     let read = async |arn: &str| {
         let url = world.simulator.secrets_manager_url();
         let body = json!({ "SecretId": arn, "VersionStage": "AWSCURRENT" });
@@ -182,11 +190,7 @@ async fn the_function_reads_only_secrets_that_its_stack_permits() {
     };
 
     let denied = [read(&admin).await, read(&world.arn).await];
-    {
-        let mut state = world.simulator.state();
-        let secret = state.secret_mut(&world.arn);
-        secret.attributes.rotation_lambda_arn = Some(FUNCTION.to_owned());
-    }
+    set_function(&world, Some(FUNCTION));
     let permitted = read(&world.arn).await;
 
     assert_eq!((denied, permitted), ([400, 400], 200));

@@ -12,6 +12,7 @@ mod confluent;
 mod deletion;
 mod guarantees;
 mod http;
+mod list_secrets;
 mod rate_limit;
 mod runtime_api;
 mod secret;
@@ -108,14 +109,18 @@ impl World {
         (status, body)
     }
 
-    async fn aws(&self, operation: &str, body: Value) -> (u16, Value) {
+    /// Sends a request with the ARN of the secret to Secrets Manager.
+    async fn aws(&self, operation: &str, mut body: Value) -> (u16, Value) {
+        body["SecretId"] = json!(self.arn);
+        self.secrets_manager(operation, &body).await
+    }
+
+    async fn secrets_manager(&self, operation: &str, body: &Value) -> (u16, Value) {
         let head = format!(
             "POST / HTTP/1.1\r\ncontent-type: application/x-amz-json-1.1\r\nx-amz-date: 20260101T000000Z\r\n\
              x-amz-target: secretsmanager.{operation}\r\nauthorization: AWS4-HMAC-SHA256 \
              Credential=AKID/20260101/us-east-1/secretsmanager/aws4_request, SignedHeaders=host, Signature=00"
         );
-        let mut body = body;
-        body["SecretId"] = json!(self.arn);
         let url = self.simulator.secrets_manager_url();
         let (status, _, body) = send(&url, &head, &body.to_string()).await.unwrap();
         (status, serde_json::from_str(&body).unwrap_or_default())
