@@ -239,6 +239,7 @@ impl Secret {
             },
             last_rotated: None,
             last_changed: None,
+            next_rotation: None,
             current_key_guarantee: CurrentKeyGuarantee::Accepted,
             versions: BTreeMap::new(),
             labels: BTreeMap::new(),
@@ -252,5 +253,6 @@ impl Secret {
         self.rotation_enabled = Some(true);
         self.attributes.rotation_lambda_arn = Some(function_arn.to_owned());
         self.attributes.rotation_rules = Some(json!({ "AutomaticallyAfterDays": 30 }));
+        self.schedule_next_rotation();
     }
 }

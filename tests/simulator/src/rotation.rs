@@ -103,6 +103,7 @@ impl Simulator {
         secret.incomplete = None;
         secret.last_token = None;
         secret.last_rotated = Some(epoch_seconds());
+        secret.schedule_next_rotation();
         // "Our backend cleans up the pending label on rotation completion, outside the rotation lambda."
         // https://github.com/aws-samples/aws-secrets-manager-rotation-lambdas/pull/145
         let pending = secret.labels.get("AWSPENDING").map(String::as_str);

@@ -9,6 +9,7 @@ pub(crate) mod list;
 mod manual_changes;
 pub(crate) mod operations;
 mod replication;
+mod schedule;
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -44,6 +45,8 @@ pub struct Secret {
     pub last_rotated: Option<f64>,
     /// `LastChangedDate`, in seconds since 1970: the last change of a version or a label.
     pub last_changed: Option<f64>,
+    /// `NextRotationDate`, in seconds since 1970. A rotation that succeeds sets it if the rotation rules name an interval.
+    pub next_rotation: Option<f64>,
     /// The guarantee for the current key.
     pub current_key_guarantee: CurrentKeyGuarantee,
     /// The versions by ID, including those without a label.

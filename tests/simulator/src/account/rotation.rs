@@ -86,7 +86,9 @@ fn configure(state: &mut State, arn: &str, body: &Body) -> Result<(), Response> 
     secret.attributes.rotation_lambda_arn = Some(function);
     if let Some(rules) = rules {
         secret.attributes.rotation_rules = Some(rules.clone());
+        secret.next_rotation = None;
     }
+    secret.schedule_next_rotation();
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Secret, epoch_seconds};
+use super::Secret;
 
 /// Describes the secret, including versions without a value: "Secrets Manager creates an AWSPENDING version ID before
 /// creating the new secret version".
@@ -32,6 +32,8 @@ fn common_fields(secret: &Secret) -> Value {
     let mut metadata = admin.map(|arn| json!([{ "Key": "adminSecretArn", "Value": arn }]));
     // Rotation that was turned off keeps its function and rules.
     let was_turned_on = secret.rotation_enabled.is_some();
+    // "If the secret isn't configured for rotation or rotation has been disabled, Secrets Manager returns null."
+    let is_enabled = secret.rotation_enabled == Some(true);
     let fields = [
         ("ARN", json!(secret.arn)),
         ("Name", json!(secret.name)),
@@ -58,7 +60,10 @@ fn common_fields(secret: &Secret) -> Value {
         ("DeletedDate", json!(attributes.deleted)),
         ("LastChangedDate", json!(secret.last_changed)),
         ("LastRotatedDate", json!(secret.last_rotated)),
-        ("NextRotationDate", json!(next_rotation(secret))),
+        (
+            "NextRotationDate",
+            json!(secret.next_rotation.filter(|_| is_enabled)),
+        ),
     ];
     let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
     let fields = fields.map(|(field, value)| (field.to_owned(), value));
@@ -76,17 +81,4 @@ fn labels_by_version(secret: &Secret) -> Value {
             .push(json!(label));
     }
     Value::Object(stages)
-}
-
-/// "If the secret isn't configured for rotation or rotation has been disabled, Secrets Manager returns null."
-///
-/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_SecretListEntry.html>
-fn next_rotation(secret: &Secret) -> Option<f64> {
-    const DAY: f64 = 86_400.0;
-    let attributes = &secret.attributes;
-    let rules = attributes.rotation_rules.as_ref();
-    let days = rules.and_then(|rules| rules["AutomaticallyAfterDays"].as_f64());
-    let last = secret.last_rotated.or(attributes.created);
-    let is_enabled = secret.rotation_enabled == Some(true);
-    is_enabled.then(|| last.unwrap_or_else(epoch_seconds) + days.unwrap_or(1.0) * DAY)
 }

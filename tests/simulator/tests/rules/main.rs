@@ -17,6 +17,8 @@ mod rate_limit;
 mod runtime_api;
 mod secret;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -166,6 +168,10 @@ impl World {
         self.aws("PutSecretValue", put).await
     }
 
+    fn set_secret(&self, change: impl FnOnce(&mut simulator::Secret)) {
+        change(self.simulator.state().secret_mut(&self.arn));
+    }
+
     fn current_key(&self) -> String {
         let state = self.simulator.state();
         let id = state.secret(&self.arn).key_id("AWSCURRENT");
@@ -208,6 +214,12 @@ async fn confluent(
         "{request} HTTP/1.1\r\nauthorization: Basic {basic}\r\ncontent-type: application/json"
     );
     send(url, &head, body).await
+}
+
+/// Returns the current time, in seconds since 1970.
+fn now() -> f64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
+    elapsed.unwrap().as_secs_f64()
 }
 
 fn secret_value((id, secret): &(String, String)) -> String {

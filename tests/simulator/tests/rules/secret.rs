@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use serde_json::{Value, json};
 use simulator::Outcome;
 
-use crate::{World, secret_value};
+use crate::{World, now, secret_value};
 
 #[tokio::test]
 async fn a_rotation_moves_the_labels_and_removes_awspending() {
@@ -31,6 +31,34 @@ async fn a_rotation_moves_the_labels_and_removes_awspending() {
     ];
     assert_eq!(state.request_names()[..4], labels);
     assert_eq!(state.requests[0].key_id.as_ref(), Some(&world.admin.0));
+}
+
+#[tokio::test]
+async fn a_rotation_that_succeeds_schedules_the_next_one() {
+    const DAY: f64 = 86_400.0;
+    let cron = json!({ "ScheduleExpression": "cron(0 8 1 * ? *)" });
+    for (rules, expected) in [
+        (json!({ "AutomaticallyAfterDays": 7 }), 7.0 * DAY),
+        (json!({ "ScheduleExpression": "rate(12 hours)" }), DAY / 2.0),
+        (cron, -DAY),
+    ] {
+        let world = World::new().await;
+        let before = now();
+        world.set_secret(|secret| {
+            secret.attributes.rotation_rules = Some(rules.clone());
+            secret.next_rotation = Some(before - DAY);
+        });
+        let next = || world.simulator.state().secret(&world.arn).next_rotation;
+
+        let fail = async |_| Err("no".to_owned());
+        world.simulator.rotate(&world.arn, &fail).await;
+        let overdue = next();
+        world.rotate().await;
+
+        assert_eq!(overdue, Some(before - DAY), "{rules}");
+        let delay = next().unwrap() - before - expected;
+        assert!((0.0..60.0).contains(&delay), "{rules}: {delay}");
+    }
 }
 
 #[tokio::test]

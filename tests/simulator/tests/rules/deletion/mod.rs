@@ -61,10 +61,6 @@ impl World {
         self.simulator
             .overwrite_value(&self.arn, "AWSCURRENT", value);
     }
-
-    fn set_secret(&self, change: impl FnOnce(&mut simulator::Secret)) {
-        change(self.simulator.state().secret_mut(&self.arn));
-    }
 }
 
 /// Asserts that the deletion of the initial key after `change` is one violation with `message` or, without a message, none.
