@@ -36,6 +36,7 @@ pub mod rotation;
 mod runtime_api;
 mod secret;
 mod state;
+mod time;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
 //! `metadata.created_at`: writes and reads times in RFC 3339.
 
+use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::controls::CreatedAt;
@@ -54,6 +55,22 @@ impl State {
 pub(crate) fn known_time(created_at: Option<&str>) -> Option<i64> {
     let time = parse(created_at?)?;
     (time > 0 && time <= now() + MAX_FUTURE_SECONDS).then_some(time)
+}
+
+/// Returns a time that is `seconds` earlier, in the same format; `None` if it is not RFC 3339, or the zero value of Go's
+/// `time.Time`.
+pub(crate) fn earlier(created_at: &str, seconds: i64) -> Option<String> {
+    const DATE: Range<usize> = 0..10;
+    const CLOCK: Range<usize> = 11..19;
+    parse(created_at).filter(|time| *time > 0)?;
+    // The local time, because the offset does not change.
+    let local = parse(&format!("{}Z", created_at.get(..CLOCK.end)?))?;
+    let shifted = rfc3339(local - seconds);
+    let mut earlier = created_at.to_owned();
+    for range in [DATE, CLOCK] {
+        earlier.replace_range(range.clone(), shifted.get(range)?);
+    }
+    Some(earlier)
 }
 
 /// Parses a time, and returns whole seconds since 1970.
@@ -168,6 +185,26 @@ mod tests {
         assert!(utc.is_some());
         assert_eq!(parse("2026-03-01T02:30:00+02:00"), utc);
         assert_eq!(parse("2026-02-28T19:00:00.123456789-05:30"), utc);
+    }
+
+    #[test]
+    fn an_earlier_time_has_the_same_format() {
+        for (time, expected) in [
+            ("2026-03-01T00:30:00Z", Some("2026-02-28T23:30:00Z")),
+            (
+                "2026-03-01t12:00:00.5+02:00",
+                Some("2026-03-01t11:00:00.5+02:00"),
+            ),
+            (
+                "2026-01-01T00:59:59.123456-05:30",
+                Some("2025-12-31T23:59:59.123456-05:30"),
+            ),
+            ("0001-01-01T00:00:00Z", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(earlier(time, 3600).as_deref(), expected, "{time}");
+        }
     }
 
     #[test]

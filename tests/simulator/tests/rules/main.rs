@@ -16,6 +16,7 @@ mod list_secrets;
 mod rate_limit;
 mod runtime_api;
 mod secret;
+mod time;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
