@@ -14,7 +14,7 @@ use confluent_key_rotation::error::Error;
 use confluent_key_rotation::handler::Function;
 use confluent_key_rotation::preflight::Outcome;
 use serde_json::{Value, json};
-use simulator::{Request, Role, Service, Simulator};
+use simulator::{Overlap, Request, Role, Service, Simulator};
 
 const HELP: &str = "\
 Shows one rotation of a Confluent Cloud API key. It requires no account and no network.
@@ -167,7 +167,9 @@ impl Demo {
         }
         let arn = simulator.add_secret("orders", &value.to_string());
         simulator.state().controls.propagation_delay = PROPAGATION_DELAY;
-        simulator.state().controls.keep_previous_key = options.policy != "delete";
+        if options.policy != "delete" {
+            simulator.state().controls.overlap = Overlap::UntilNextRotation;
+        }
         Self {
             function: function::function(
                 &simulator,

@@ -255,7 +255,11 @@ impl Deployment {
         let is_kept = merged
             .get("OldKeyPolicy")
             .is_some_and(|policy| policy != "delete");
-        self.simulator.state().controls.keep_previous_key = is_kept;
+        self.simulator.state().controls.overlap = if is_kept {
+            Overlap::UntilNextRotation
+        } else {
+            Overlap::None
+        };
         let mut variables = vec![("AWS_REGION", REGION)];
         for (parameter, value) in &merged {
             let variable = FUNCTION.variable(parameter);

@@ -12,7 +12,7 @@ use confluent_key_rotation::preflight::Report;
 use confluent_key_rotation::secret;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use serde_json::{Value, json};
-use simulator::{KeyType, Outcome, Role, Simulator};
+use simulator::{KeyType, Outcome, Overlap, Role, Simulator};
 
 pub(crate) use steps::*;
 
@@ -96,8 +96,7 @@ impl World {
             KeyType::Cloud | KeyType::Tableflow | KeyType::Global => {}
         }
         simulator.add_owner(OWNER, &[Role::ResourceOwnerOf(OWNER.to_owned())]);
-        simulator.state().controls.keep_previous_key =
-            setting.policy == OldKeyPolicy::KeepUntilNextRotation;
+        simulator.state().controls.overlap = overlap(setting.policy);
         let (mut initial_key, secret) = simulator.add_key(OWNER, resource, environment);
         // Another application's key. The simulator reports a violation if the function deletes it.
         simulator.add_key(OWNER, resource, environment);
@@ -280,6 +279,14 @@ pub(crate) fn policy_setting(policy: OldKeyPolicy) -> &'static str {
     match policy {
         OldKeyPolicy::Delete => "delete",
         OldKeyPolicy::KeepUntilNextRotation => "keep-until-next-rotation",
+    }
+}
+
+/// Returns the overlap that the simulator requires under a policy.
+pub(crate) fn overlap(policy: OldKeyPolicy) -> Overlap {
+    match policy {
+        OldKeyPolicy::Delete => Overlap::None,
+        OldKeyPolicy::KeepUntilNextRotation => Overlap::UntilNextRotation,
     }
 }
 

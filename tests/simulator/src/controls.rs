@@ -57,14 +57,27 @@ pub struct Controls {
     pub permissions: BTreeMap<String, Permission>,
     /// Whether the resource ID of a Flink key is `<env>.<cloud>.<region>` in responses.
     pub flink_ids_include_environment: bool,
-    /// Whether it is a violation to delete the previous key before the next promotion, unless the quota is exceeded.
-    pub keep_previous_key: bool,
+    /// The function's policy for the previous key. A secret's resource tags override it.
+    pub overlap: Overlap,
     /// Whether events have no `RotationToken`.
     pub omit_rotation_token: bool,
     /// Whether a version keeps `AWSPENDING` after its rotation succeeds.
     pub keep_pending_label: bool,
     /// Another server stores the secrets, so the simulator does not see when the function reads their labels.
     pub secrets_are_elsewhere: bool,
+}
+
+/// The time for which the previous key is kept after it was replaced, unless the quota is exceeded. To delete it or to remove
+/// its label earlier is a violation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overlap {
+    /// None: `delete`.
+    #[default]
+    None,
+    /// This number of hours: `delete-after`.
+    Hours(u32),
+    /// Until the next promotion: `keep-until-next-rotation`.
+    UntilNextRotation,
 }
 
 /// `metadata.created_at` of a new key. The API's description does not require the field.

@@ -52,6 +52,7 @@ impl State {
                 broken.extend(self.other_secret(key, secret));
                 broken.extend(scope_problem(self, key, secret));
                 broken.extend(self.order_problem(key, secret));
+                broken.extend(self.overlap_problem(key, secret));
                 broken.extend(self.current_key_fault(key, secret));
                 broken.extend(ambiguity(key, secret));
             }
@@ -131,28 +132,22 @@ impl State {
         broken
     }
 
-    /// Checks that the key was created before the current key, and that the previous key is kept.
-    fn order_problem(&self, key: &ApiKey, secret: &Secret) -> Broken {
-        let owner = key.owner.clone().unwrap_or_default();
-        if self.deletion_evidence.exhausted_quotas.contains(&owner) {
-            return Vec::new();
+    /// Checks that the key was created before the current key.
+    fn order_problem(&self, key: &ApiKey, secret: &Secret) -> Option<(Guarantee, String)> {
+        let owner = key.owner.as_deref().unwrap_or_default();
+        if self.is_quota_exhausted(owner) {
+            return None;
         }
         let id = &key.id;
-        let mut broken = Vec::new();
-        if self.controls.keep_previous_key && self.previous_key(secret).as_ref() == Some(id) {
-            let message = format!("{id} is the previous key of {}", secret.name);
-            broken.push((Guarantee::KeyInUseKept, message));
-        }
         let current = secret.key_id("AWSCURRENT").unwrap_or_default();
         let created = |key: Option<&ApiKey>| known_time(key?.created_at.as_deref());
         let problem = match (created(Some(key)), created(self.keys.get(current))) {
-            (Some(key), Some(current)) if key < current => return broken,
+            (Some(key), Some(current)) if key < current => return None,
             (Some(_), Some(_)) => "was not created before",
             _ => "has an unknown age relative to",
         };
         let message = format!("{id} {problem} the current key {current}");
-        broken.push((Guarantee::YoungerKeysKept, message));
-        broken
+        Some((Guarantee::YoungerKeysKept, message))
     }
 
     /// Checks that the current key works. An orphaned key that was never stored cannot replace it.
@@ -175,10 +170,10 @@ impl State {
             .collect()
     }
 
-    /// Returns whether the previous key may be deleted, and so its label removed.
-    pub(crate) fn may_remove_previous_label(&self, arn: &str) -> bool {
-        let owner = self.secrets[arn].owner().unwrap_or_default();
-        !self.controls.keep_previous_key || self.deletion_evidence.exhausted_quotas.contains(&owner)
+    /// Returns whether the last `POST` of a key for this owner was rejected for quota.
+    pub(crate) fn is_quota_exhausted(&self, owner: &str) -> bool {
+        let mut owners = self.deletion_evidence.exhausted_quotas.iter();
+        owners.any(|exhausted| exhausted == owner)
     }
 
     /// Records the effect of a deletion. A rejected `POST` permits one.

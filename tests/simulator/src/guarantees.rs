@@ -14,9 +14,10 @@ use crate::state::State;
 pub enum Guarantee {
     /// Holds between any two requests. [`CurrentKeyGuarantee`] can relax it for a secret.
     CurrentKeyAccepted,
-    /// A key is in use while a version with any staging label holds it, or it authenticates the request, or it is the
-    /// previous key and [`keep_previous_key`](crate::Controls::keep_previous_key) is set.
+    /// A key is in use while a version with any staging label holds it, or it authenticates the request.
     KeyInUseKept,
+    /// By [`Overlap`](crate::Overlap) and the secret's resource tags. Does not apply if the quota is exceeded.
+    PreviousKeyKept,
     /// A key is the secret's by its ownership tag, or by `replaces=` in the current key's, and has the secret's owner and
     /// resource.
     OtherKeysKept,
@@ -40,6 +41,7 @@ impl fmt::Display for Guarantee {
         f.write_str(match self {
             Self::CurrentKeyAccepted => "AWSCURRENT names a key that its resource accepts",
             Self::KeyInUseKept => "a key in use is never deleted",
+            Self::PreviousKeyKept => "the previous key is deleted only after the overlap",
             Self::OtherKeysKept => "only keys of the secret are deleted",
             Self::YoungerKeysKept => {
                 "a key is deleted only if it was created before the current key"

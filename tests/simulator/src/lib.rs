@@ -31,6 +31,7 @@ mod deletion;
 mod generate;
 pub mod guarantees;
 mod http;
+mod overlap;
 mod ownership;
 pub mod rotation;
 mod runtime_api;
@@ -50,8 +51,8 @@ pub use self::confluent::created_at::timestamp;
 pub use self::confluent::endpoints::Resource;
 pub use self::confluent::permissions::{Owner, Role};
 pub use self::controls::{
-    Controls, CreatedAt, DeletedKeyResponse, Endpoints, LastPage, Permission, Quota, QuotaResponse,
-    RateLimit,
+    Controls, CreatedAt, DeletedKeyResponse, Endpoints, LastPage, Overlap, Permission, Quota,
+    QuotaResponse, RateLimit,
 };
 pub use self::generate::CANARY;
 pub use self::http::faults::{Fault, Hold};

@@ -69,6 +69,8 @@ pub struct Version {
     pub(crate) held_key: Option<HeldKey>,
     /// `CreatedDate`, in seconds since 1970.
     pub created: Option<f64>,
+    /// The time at which `AWSCURRENT` moved to another version, in seconds since 1970.
+    pub(crate) replaced: Option<f64>,
     /// Whether the role has no permission to decrypt the value.
     pub is_unreadable: bool,
     /// Number of reads that do not find the value yet.
@@ -192,10 +194,14 @@ impl Secret {
     ///
     /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html>
     pub(crate) fn move_label(&mut self, label: &str, version: &str) {
-        self.last_changed = Some(epoch_seconds());
+        let now = Some(epoch_seconds());
+        self.last_changed = now;
         let previous = self.labels.insert(label.to_owned(), version.to_owned());
         match previous {
             Some(previous) if label == "AWSCURRENT" && previous != version => {
+                if let Some(replaced) = self.versions.get_mut(&previous) {
+                    replaced.replaced = now;
+                }
                 self.labels.insert("AWSPREVIOUS".to_owned(), previous);
             }
             _ => {}

@@ -58,7 +58,7 @@ impl Secret {
         let versions = self.versions.values_mut();
         let dates = dates
             .into_iter()
-            .chain(versions.map(|version| &mut version.created));
+            .chain(versions.flat_map(|version| [&mut version.created, &mut version.replaced]));
         for date in dates.flatten() {
             *date -= duration.as_secs_f64();
         }

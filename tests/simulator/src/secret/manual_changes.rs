@@ -133,6 +133,7 @@ impl Simulator {
         secret.last_rotated = secret.last_rotated.and(date);
         for version in secret.versions.values_mut() {
             version.created = date;
+            version.replaced = version.replaced.and(date);
         }
     }
 

@@ -383,7 +383,12 @@ fn check_label(
 ) -> Result<(), Response> {
     match (label, to) {
         ("AWSCURRENT", _) | ("AWSPENDING", None) => Ok(()),
-        ("AWSPREVIOUS", None) if state.may_remove_previous_label(arn) => Ok(()),
+        ("AWSPREVIOUS", None) => match state.label_problem(arn) {
+            None => Ok(()),
+            Some((guarantee, message)) => {
+                Err(state.violation_response(&format!("broken guarantee ({guarantee}): {message}")))
+            }
+        },
         _ => Err(state.violation_response(&format!("the label {label} is changed"))),
     }
 }

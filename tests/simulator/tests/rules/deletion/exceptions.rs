@@ -1,7 +1,7 @@
 //! The two deletions that createSecret is permitted, the policy for the previous key, and labels.
 
 use serde_json::json;
-use simulator::{CreatedAt, Fault, Quota, QuotaResponse, Response, ownership_tag};
+use simulator::{CreatedAt, Fault, Overlap, Quota, QuotaResponse, Response, ownership_tag};
 
 use super::after_rotation;
 use crate::{World, secret_value};
@@ -101,14 +101,14 @@ async fn a_replaced_response_for_quota_permits_a_deletion_until_a_key_is_created
 async fn the_previous_key_is_kept_until_the_next_promotion_if_the_test_requires_it() {
     let world = World::new().await;
     world.rotate().await;
-    world.simulator.state().controls.keep_previous_key = true;
+    world.simulator.state().controls.overlap = Overlap::UntilNextRotation;
     let label = {
         let state = world.simulator.state();
         state.secret(&world.arn).labels["AWSPREVIOUS"].clone()
     };
 
     world.remove_previous_label().await;
-    world.assert_violation("the label AWSPREVIOUS is changed");
+    world.assert_violation("AWSPREVIOUS of app/kafka is removed, and its overlap has not ended");
     world.simulator.move_label(&world.arn, "AWSPREVIOUS", None);
     world.simulator.make_undeletable(&world.key.0, 503);
     world.delete(&world.key.0).await;
@@ -131,7 +131,7 @@ async fn the_previous_key_is_kept_until_the_next_promotion_if_the_test_requires_
 #[tokio::test]
 async fn the_previous_key_may_be_deleted_after_the_next_promotion() {
     let world = World::new().await;
-    world.simulator.state().controls.keep_previous_key = true;
+    world.simulator.state().controls.overlap = Overlap::UntilNextRotation;
     world.rotate().await;
     let second = world.current_key();
     world.rotate().await;

@@ -1,6 +1,7 @@
 //! Which deletions are violations. Every case changes one thing in a state in which the deletion is legitimate.
 
 mod exceptions;
+mod overlap;
 
 use serde_json::{Value, json};
 use simulator::{

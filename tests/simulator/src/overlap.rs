@@ -1,0 +1,114 @@
+//! The overlap: the time for which the previous key is kept after it was replaced.
+//!
+//! By the simulator's own record of when `AWSCURRENT` moved away from each version, and not by the dates that the function reads.
+
+use crate::confluent::api_key::ApiKey;
+use crate::controls::Overlap;
+use crate::guarantees::Guarantee;
+use crate::secret::{Secret, Version, epoch_seconds};
+use crate::state::State;
+
+/// The default of `OLD_KEY_HOURS`.
+const DEFAULT_HOURS: u32 = 24;
+
+/// The clock of the function may be read in milliseconds, and the dates of a secret in microseconds.
+const TOLERANCE_SECONDS: f64 = 1.0;
+
+impl State {
+    /// Returns why the key must be kept, if it is the previous key and its overlap has not ended.
+    pub(crate) fn overlap_problem(
+        &self,
+        key: &ApiKey,
+        secret: &Secret,
+    ) -> Option<(Guarantee, String)> {
+        let owner = key.owner.as_deref().unwrap_or_default();
+        let is_kept = match self.overlap(secret) {
+            _ if self.is_quota_exhausted(owner) => false,
+            Overlap::None => false,
+            Overlap::Hours(hours) => {
+                let last = secret
+                    .last_replaced()
+                    .filter(|version| version.holds(&key.id));
+                last.is_some_and(|version| !version.was_replaced_for(hours))
+            }
+            Overlap::UntilNextRotation => self.previous_key(secret).as_ref() == Some(&key.id),
+        };
+        let message = format!(
+            "{} is the previous key of {}, and its overlap has not ended",
+            key.id, secret.name
+        );
+        is_kept.then_some((Guarantee::PreviousKeyKept, message))
+    }
+
+    /// Returns why `AWSPREVIOUS` must not be removed, if the overlap of its key has not ended.
+    pub(crate) fn label_problem(&self, arn: &str) -> Option<(Guarantee, String)> {
+        let secret = &self.secrets[arn];
+        let owner = secret.owner().unwrap_or_default();
+        let is_kept = match self.overlap(secret) {
+            _ if self.is_quota_exhausted(&owner) => false,
+            Overlap::None => false,
+            Overlap::Hours(hours) => {
+                let version = secret.labels.get("AWSPREVIOUS");
+                let version = version.map(|version| &secret.versions[version]);
+                version.is_some_and(|version| !version.was_replaced_for(hours))
+            }
+            Overlap::UntilNextRotation => true,
+        };
+        let message = format!(
+            "AWSPREVIOUS of {} is removed, and its overlap has not ended",
+            secret.name
+        );
+        is_kept.then_some((Guarantee::PreviousKeyKept, message))
+    }
+
+    /// Returns the overlap of a secret. Its resource tags override that of the function. Under an invalid tag, the previous key
+    /// is kept.
+    fn overlap(&self, secret: &Secret) -> Overlap {
+        let tag = |name: &str| {
+            let tags = &secret.attributes.tags;
+            tags.get(&format!("confluent-key-rotation:{name}"))
+        };
+        let hours = tag("old-key-hours").map(|hours| hours.parse());
+        let hours = match hours {
+            None => None,
+            Some(Ok(hours @ 1..=720)) => Some(hours),
+            Some(_) => return Overlap::UntilNextRotation,
+        };
+        let of_function = self.controls.overlap;
+        match (tag("old-key-policy").map(String::as_str), of_function) {
+            (Some("delete"), _) => Overlap::None,
+            (Some("delete-after") | None, Overlap::Hours(default)) => {
+                Overlap::Hours(hours.unwrap_or(default))
+            }
+            (Some("delete-after"), _) => Overlap::Hours(hours.unwrap_or(DEFAULT_HOURS)),
+            (Some(_), _) => Overlap::UntilNextRotation,
+            (None, _) => of_function,
+        }
+    }
+}
+
+impl Secret {
+    /// Returns the version with another key than the current one from which `AWSCURRENT` moved away last.
+    fn last_replaced(&self) -> Option<&Version> {
+        let current = self.key_id("AWSCURRENT");
+        let holds_current =
+            |version: &Version| current.is_some_and(|current| version.holds(current));
+        let versions = self.versions.values();
+        let replaced = versions.filter(|version| version.replaced.is_some());
+        let replaced = replaced.filter(|version| !holds_current(version));
+        replaced.max_by(|a, b| a.replaced.partial_cmp(&b.replaced).expect("no date is NaN"))
+    }
+}
+
+impl Version {
+    fn holds(&self, id: &str) -> bool {
+        self.held_key.as_ref().is_some_and(|key| key.id == id)
+    }
+
+    /// Returns whether `AWSCURRENT` moved away `hours` ago. A version that never was current counts from its creation.
+    fn was_replaced_for(&self, hours: u32) -> bool {
+        let seconds = f64::from(hours) * 3600.0 - TOLERANCE_SECONDS;
+        let since = self.replaced.or(self.created);
+        since.is_none_or(|since| epoch_seconds() - since >= seconds)
+    }
+}
