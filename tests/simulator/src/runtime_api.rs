@@ -34,6 +34,7 @@ type Reply = Result<Value, FunctionError>;
 
 struct Invocation {
     id: String,
+    function_arn: String,
     event: Value,
     deadline_ms: u128,
     reply: oneshot::Sender<Reply>,
@@ -52,6 +53,7 @@ pub struct RuntimeApi {
     queue: mpsc::UnboundedSender<Invocation>,
     requests: watch::Receiver<u64>,
     serial: AtomicU64,
+    function_arn: Mutex<String>,
     task: AbortHandle,
 }
 
@@ -79,6 +81,7 @@ impl RuntimeApi {
             requests,
             // Far from the serial numbers of the other services, so that no request ID is also a version ID.
             serial: AtomicU64::new(1 << 32),
+            function_arn: Mutex::new(FUNCTION_ARN.to_owned()),
             task,
         }
     }
@@ -87,6 +90,19 @@ impl RuntimeApi {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Sets the ARN with which the function is invoked from now on, instead of [`FUNCTION_ARN`]. An alias or a version adds
+    /// a qualifier to it.
+    ///
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
+    ///
+    /// # Panics
+    /// If another thread panicked while it invoked the function.
+    pub fn set_function_arn(&self, arn: &str) {
+        let mut function_arn = self.function_arn.lock();
+        let function_arn = function_arn.as_mut().expect("no thread has panicked");
+        arn.clone_into(function_arn);
     }
 
     /// Waits until the function has requested an invocation `count` times, and returns the time. At the first request,
@@ -112,8 +128,11 @@ impl RuntimeApi {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let (reply, response) = oneshot::channel();
+        let function_arn = self.function_arn.lock();
+        let function_arn = function_arn.expect("no thread has panicked").clone();
         let invocation = Invocation {
             id,
+            function_arn,
             event,
             deadline_ms: (now + time_limit).as_millis(),
             reply,
@@ -176,6 +195,7 @@ impl Invocations {
             }
             let Invocation {
                 id,
+                function_arn,
                 event,
                 deadline_ms,
                 reply,
@@ -187,7 +207,7 @@ impl Invocations {
             return Response::json(200, &event)
                 .with_header("lambda-runtime-aws-request-id", id)
                 .with_header("lambda-runtime-deadline-ms", deadline_ms.to_string())
-                .with_header("lambda-runtime-invoked-function-arn", FUNCTION_ARN)
+                .with_header("lambda-runtime-invoked-function-arn", function_arn)
                 .with_header(
                     "lambda-runtime-trace-id",
                     "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulator::RuntimeApi;
+use simulator::{FUNCTION_ARN, RuntimeApi};
 
 use crate::send;
 
@@ -50,4 +50,25 @@ async fn the_runtime_api_delivers_events_and_returns_responses_and_errors() {
         (error.error_type.as_str(), error.message.as_str()),
         ("Failed", "no")
     );
+}
+
+#[tokio::test]
+async fn the_runtime_api_names_the_function_and_its_qualifier() {
+    let api = RuntimeApi::start().await;
+    let url = format!("http://{}", api.address());
+    let qualified = format!("{FUNCTION_ARN}:live");
+    for arn in [FUNCTION_ARN, &qualified] {
+        if arn != FUNCTION_ARN {
+            api.set_function_arn(arn);
+        }
+        let next = "GET /2018-06-01/runtime/invocation/next HTTP/1.1";
+
+        let head = tokio::select! {
+            response = send(&url, next, "") => response.unwrap().1,
+            _ = api.invoke(json!({}), Duration::from_secs(3)) => unreachable!(),
+        };
+
+        let header = format!("lambda-runtime-invoked-function-arn: {arn}");
+        assert!(head.lines().any(|line| line == header), "{head}");
+    }
 }
