@@ -3,6 +3,8 @@
 //!
 //! The secret is the one to which the key belongs. A key that belongs to no secret is another application's.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::confluent::api_key::ApiKey;
@@ -17,8 +19,8 @@ use crate::state::State;
 /// What the simulator remembers of earlier requests to judge a deletion.
 #[derive(Default)]
 pub(crate) struct DeletionEvidence {
-    /// The secret of the last `DescribeSecret`.
-    pub(crate) described: Option<String>,
+    /// The secrets whose labels were read. Requests of several invocations and for several secrets may interleave.
+    pub(crate) described: BTreeSet<String>,
     /// The secret and the version, if the last request to Secrets Manager was a `GetSecretValue`.
     pub(crate) read: Option<(String, String)>,
     /// The keys in the bodies of `PutSecretValue`, even if it failed.
@@ -114,18 +116,20 @@ impl State {
         })
     }
 
-    /// Checks that the secret is the one in rotation, whose labels were read last.
+    /// Checks that the secret's labels were read, and that no other secret is in rotation.
     fn other_secret(&self, key: &ApiKey, secret: &Secret) -> Broken {
         let (id, name) = (&key.id, &secret.name);
         let mut broken = Vec::new();
-        if self.are_interleaved || self.controls.secrets_are_elsewhere {
+        if self.controls.secrets_are_elsewhere {
             return broken;
         }
-        if let Some(rotating) = self.rotating.first().filter(|arn| **arn != secret.arn) {
+        let is_exclusive = !self.are_interleaved && self.retire_runs == 0;
+        let other = self.rotating.first().filter(|arn| **arn != secret.arn);
+        if let Some(rotating) = other.filter(|_| is_exclusive) {
             let message = format!("{id} is a key of {name}, and {rotating} is in rotation");
             broken.push((Guarantee::OtherKeysKept, message));
         }
-        if self.deletion_evidence.described.as_ref() != Some(&secret.arn) {
+        if !self.deletion_evidence.described.contains(&secret.arn) {
             let message = format!("{id} is a key of {name}, whose labels were not read before");
             broken.push((Guarantee::OtherKeysKept, message));
         }

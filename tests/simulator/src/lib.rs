@@ -33,6 +33,7 @@ pub mod guarantees;
 mod http;
 mod overlap;
 mod ownership;
+mod retire;
 pub mod rotation;
 mod runtime_api;
 mod secret;

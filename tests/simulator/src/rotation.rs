@@ -17,12 +17,12 @@ pub const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finish
 /// The ARN of the function, unless a stack has another one.
 pub const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:rotation";
 
-/// The outcome of a rotation.
+/// The outcome of a rotation or of `retire`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The new version is current.
+    /// The new version is current, or `retire` succeeded.
     Succeeded,
-    /// A step failed. Secrets Manager will retry the rotation.
+    /// A step failed. Secrets Manager will retry a rotation.
     Failed {
         /// The step.
         step: &'static str,

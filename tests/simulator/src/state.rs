@@ -60,6 +60,8 @@ pub struct State {
     pub(crate) rotating: Vec<String>,
     /// Whether several secrets were in rotation at the same time, and one of them still is.
     pub(crate) are_interleaved: bool,
+    /// Number of invocations for `retire` that run.
+    pub(crate) retire_runs: usize,
     /// The name of the current request, for violations.
     pub(crate) current_request: String,
     serial: u64,
@@ -92,6 +94,7 @@ impl State {
             last_created_at: START_OF_2026,
             rotating: Vec::new(),
             are_interleaved: false,
+            retire_runs: 0,
             current_request: "no request".to_owned(),
             serial: 0,
         }

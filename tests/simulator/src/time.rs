@@ -9,15 +9,24 @@ use crate::confluent::api_key::ApiKey;
 use crate::confluent::created_at::earlier;
 use crate::secret::Secret;
 
+/// The longest time limit of an invocation.
+///
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>
+const MAX_INVOCATION: Duration = Duration::from_mins(15);
+
 impl Simulator {
     /// Makes all keys, secrets and versions older by `duration`, rounded down to seconds, as if that time had passed since
-    /// the last request. No rotation starts.
+    /// the last request. No rotation starts. After 15 minutes, no earlier invocation runs any more, so a deletion requires that
+    /// the labels are read again.
     ///
     /// A creation time that is absent or that no service would return does not change.
     pub fn pass(&self, duration: Duration) {
         let duration = Duration::from_secs(duration.as_secs());
         let mut state = self.state();
         let state = &mut *state;
+        if duration >= MAX_INVOCATION {
+            state.deletion_evidence.described.clear();
+        }
         state.last_created_at -= duration.as_secs().cast_signed();
         let keys = state.keys.values_mut();
         for key in keys.chain(state.deleted_keys.values_mut()) {

@@ -98,7 +98,7 @@ fn list(state: &mut State, request: &HttpRequest, body: &Body) -> Result<Respons
     Ok(success(&list_secrets(state, body, is_listed)?))
 }
 
-/// Records which labels and which version were read last.
+/// Records which labels were read, and which version was read last.
 fn record_for_deletions(state: &mut State, request: &HttpRequest, arn: &str, body: &Body) {
     let version = string(body, "VersionId").map(ToOwned::to_owned);
     let evidence = &mut state.deletion_evidence;
@@ -106,7 +106,7 @@ fn record_for_deletions(state: &mut State, request: &HttpRequest, arn: &str, bod
         .filter(|_| request.operation() == Some("GetSecretValue"))
         .map(|version| (arn.to_owned(), version));
     if request.operation() == Some("DescribeSecret") {
-        evidence.described = Some(arn.to_owned());
+        evidence.described.insert(arn.to_owned());
     }
 }
 

@@ -20,10 +20,6 @@ impl World {
         let request = format!("GET /iam/v2/api-keys/{id}");
         self.control_plane(&request, &Value::Null).await
     }
-
-    async fn describe(&self) -> Value {
-        self.aws("DescribeSecret", json!({})).await.1
-    }
 }
 
 #[tokio::test]

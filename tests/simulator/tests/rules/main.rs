@@ -118,6 +118,10 @@ impl World {
         self.secrets_manager(operation, &body).await
     }
 
+    async fn describe(&self) -> Value {
+        self.aws("DescribeSecret", json!({})).await.1
+    }
+
     async fn secrets_manager(&self, operation: &str, body: &Value) -> (u16, Value) {
         let head = format!(
             "POST / HTTP/1.1\r\ncontent-type: application/x-amz-json-1.1\r\nx-amz-date: 20260101T000000Z\r\n\

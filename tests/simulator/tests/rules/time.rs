@@ -10,10 +10,6 @@ use crate::{World, now};
 const DAY: Duration = Duration::from_hours(24);
 
 impl World {
-    async fn description(&self) -> Value {
-        self.aws("DescribeSecret", json!({})).await.1
-    }
-
     fn created_at(&self, id: &str) -> Option<String> {
         let state = self.simulator.state();
         let key = state.keys.get(id).or_else(|| state.deleted_keys.get(id));
@@ -32,13 +28,13 @@ async fn all_dates_of_a_secret_and_of_its_versions_become_earlier() {
         "NextRotationDate",
     ];
     let current = json!({ "VersionStage": "AWSCURRENT" });
-    let before = world.description().await;
+    let before = world.describe().await;
     let (_, version) = world.aws("GetSecretValue", current.clone()).await;
     world.simulator.freeze_list();
 
     world.simulator.pass(DAY);
 
-    let after = world.description().await;
+    let after = world.describe().await;
     let (_, older_version) = world.aws("GetSecretValue", current).await;
     let (_, list) = world.secrets_manager("ListSecrets", &json!({})).await;
     let age = |before: &Value, after: &Value| before.as_f64().unwrap() - after.as_f64().unwrap();

@@ -2,6 +2,7 @@
 
 mod exceptions;
 mod overlap;
+mod retire;
 
 use serde_json::{Value, json};
 use simulator::{
@@ -329,25 +330,6 @@ async fn deleting_a_key_that_was_not_created_before_the_current_key_is_a_violati
             ),
         }
     }
-}
-
-#[tokio::test]
-async fn deleting_a_key_of_a_secret_whose_labels_were_not_read_is_a_violation() {
-    let world = after_rotation().await;
-    let other = world
-        .simulator
-        .add_secret("other", &secret_value(&world.admin));
-    let describes = World {
-        arn: other,
-        simulator: world.simulator.clone(),
-        admin: world.admin.clone(),
-        key: world.key.clone(),
-    };
-
-    describes.aws("DescribeSecret", json!({})).await;
-    world.delete_only(&world.key.0).await;
-
-    world.assert_violation("whose labels were not read before");
 }
 
 #[tokio::test]
