@@ -1,9 +1,10 @@
-//! Events: a step of a rotation from Secrets Manager, or a preflight from an operator.
+//! Events: a step of a rotation from Secrets Manager, or another job from an operator or a schedule.
 //!
 //! The payload contains the `RotationToken`, so no error quotes it.
 //!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/rotate-secrets_lambda-functions.html>
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::Value;
@@ -45,16 +46,35 @@ pub enum Request {
         /// The secret's ARN or name.
         secret_id: String,
     },
+    /// The same for many secrets.
+    PreflightMany(SecretSelection),
+    /// A report of the fleet. It changes nothing.
+    Status,
+    /// The deletion of the previous keys that are due under the policy `delete-after`.
+    Retire(SecretSelection),
 }
 
-/// The value of `Step` that requests a preflight.
-const PREFLIGHT: &str = "preflight";
+/// The secrets that an event names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSelection {
+    /// The fleet: all secrets that name the function as their rotation function.
+    All,
+    /// The secrets with these ARNs or names, without duplicates.
+    Ids(Vec<String>),
+}
+
+/// The values of `Step` that request a job other than a step of a rotation.
+pub(crate) const PREFLIGHT: &str = "preflight";
+pub(crate) const STATUS: &str = "status";
+pub(crate) const RETIRE: &str = "retire";
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Step(event) => event.step.fmt(f),
-            Self::Preflight { .. } => f.write_str(PREFLIGHT),
+            Self::Preflight { .. } | Self::PreflightMany(_) => f.write_str(PREFLIGHT),
+            Self::Status => f.write_str(STATUS),
+            Self::Retire(_) => f.write_str(RETIRE),
         }
     }
 }
@@ -62,18 +82,64 @@ impl fmt::Display for Request {
 impl Request {
     /// Parses a payload. The error names the field and never quotes its value.
     pub fn parse(payload: &Value) -> Result<Self, Error> {
-        if payload.get("Step").and_then(Value::as_str) != Some(PREFLIGHT) {
-            return Event::parse(payload).map(Self::Step);
+        match payload.get("Step").and_then(Value::as_str) {
+            Some(PREFLIGHT) => preflight(payload),
+            Some(STATUS) => check_fields(payload, STATUS, &[]).map(|()| Self::Status),
+            Some(RETIRE) => {
+                check_fields(payload, RETIRE, &["SecretIds"])?;
+                let ids = payload.get("SecretIds");
+                let ids = ids.map(|ids| secret_ids(ids, RETIRE)).transpose()?;
+                Ok(Self::Retire(
+                    ids.map_or(SecretSelection::All, SecretSelection::Ids),
+                ))
+            }
+            _ => Event::parse(payload).map(Self::Step),
         }
-        let Ok(Some(secret_id)) = optional(payload, "SecretId") else {
-            let (problem, is_preflight) = ("has no valid SecretId".to_owned(), true);
-            return Err(Error::InvalidEvent {
-                problem,
-                is_preflight,
-            });
-        };
-        Ok(Self::Preflight { secret_id })
     }
+}
+
+/// Parses a preflight, which names its secrets in exactly one way.
+fn preflight(payload: &Value) -> Result<Request, Error> {
+    let invalid = |problem: &str| Err(Error::invalid_event(PREFLIGHT, problem));
+    match ["SecretId", "SecretIds", "All"].map(|field| payload.get(field)) {
+        [None, None, Some(Value::Bool(true))] => Ok(Request::PreflightMany(SecretSelection::All)),
+        [None, None, Some(_)] => invalid("has an invalid All: it must be true"),
+        [None, Some(ids), None] => {
+            let ids = secret_ids(ids, PREFLIGHT)?;
+            Ok(Request::PreflightMany(SecretSelection::Ids(ids)))
+        }
+        [_, None, None] => match optional(payload, "SecretId") {
+            Ok(Some(secret_id)) => Ok(Request::Preflight { secret_id }),
+            _ => invalid("has no valid SecretId"),
+        },
+        _ => invalid("has more than one of SecretId, SecretIds and All"),
+    }
+}
+
+/// Checks that an event has no field that would have no effect, such as a number of hours.
+fn check_fields(payload: &Value, event: &'static str, known: &[&str]) -> Result<(), Error> {
+    let fields = payload.as_object().into_iter().flatten();
+    let mut names = fields.map(|(name, _)| name.as_str());
+    if names.all(|name| name == "Step" || known.contains(&name)) {
+        return Ok(());
+    }
+    let known = [&["Step"], known].concat().join(" and ");
+    let problem = format!("has a field other than {known}");
+    Err(Error::invalid_event(event, problem))
+}
+
+/// Parses `SecretIds`. Returns the IDs without duplicates.
+fn secret_ids(ids: &Value, event: &'static str) -> Result<Vec<String>, Error> {
+    let id = |id: &Value| Some(id.as_str().filter(|id| !id.is_empty())?.to_owned());
+    let named = ids.as_array().filter(|ids| !ids.is_empty());
+    let named = named.and_then(|ids| ids.iter().map(id).collect::<Option<Vec<_>>>());
+    let Some(named) = named else {
+        let problem = "has an invalid SecretIds: it must be a non-empty list of ARNs or names";
+        return Err(Error::invalid_event(event, problem));
+    };
+    let mut known = BTreeSet::new();
+    let is_new = |id: &String| known.insert(id.clone());
+    Ok(named.into_iter().filter(is_new).collect())
 }
 
 /// An event of a rotation.
@@ -115,11 +181,7 @@ impl Event {
 }
 
 fn invalid<T>(problem: impl Into<String>) -> Result<T, Error> {
-    let (problem, is_preflight) = (problem.into(), false);
-    Err(Error::InvalidEvent {
-        problem,
-        is_preflight,
-    })
+    Err(Error::invalid_event("", problem))
 }
 
 fn optional(payload: &Value, field: &'static str) -> Result<Option<String>, Error> {
@@ -136,7 +198,7 @@ fn required(payload: &Value, field: &'static str) -> Result<String, Error> {
 
 fn step(name: &str) -> Result<Step, Error> {
     const PROBLEM: &str = "has an invalid Step: it must be createSecret, setSecret, testSecret, \
-                           finishSecret or preflight";
+                           finishSecret, preflight, status or retire";
     let mut steps = [Step::Create, Step::Set, Step::Test, Step::Finish].into_iter();
     let camel_case = name.replace("_secret", "Secret");
     let step = steps.find(|step| step.to_string() == camel_case);
@@ -178,7 +240,77 @@ mod tests {
             let rejected = Request::parse(&event).unwrap_err().message();
 
             let message = r#"the preflight event has no valid SecretId. Send {"Step": "preflight", "SecretId": "ARN or name"}"#;
-            assert_eq!(rejected, message);
+            assert!(rejected.starts_with(message), "{rejected}");
+        }
+    }
+
+    #[test]
+    fn a_preflight_names_its_secrets_in_one_way() {
+        let parse = |fields: Value| {
+            let mut event = fields;
+            event["Step"] = json!("preflight");
+            Request::parse(&event)
+        };
+        let named =
+            |ids: &[&str]| SecretSelection::Ids(ids.iter().map(ToString::to_string).collect());
+        for (fields, selection) in [
+            (json!({"All": true}), SecretSelection::All),
+            (json!({"SecretIds": ["a"]}), named(&["a"])),
+            (json!({"SecretIds": ["b", "a", "b"]}), named(&["b", "a"])),
+        ] {
+            let parsed = parse(fields).unwrap();
+            assert!(matches!(parsed, Request::PreflightMany(parsed) if parsed == selection));
+        }
+        for fields in [
+            json!({"All": false}),
+            json!({"All": "true"}),
+            json!({"All": null}),
+            json!({"All": true, "SecretId": "a"}),
+            json!({"All": true, "SecretIds": ["a"]}),
+            json!({"SecretId": "a", "SecretIds": ["a"]}),
+            json!({"SecretIds": []}),
+            json!({"SecretIds": null}),
+            json!({"SecretIds": "a"}),
+            json!({"SecretIds": [""]}),
+            json!({"SecretIds": ["a", 1]}),
+        ] {
+            let rejected = parse(fields.clone()).unwrap_err().message();
+            assert!(
+                rejected.starts_with("the preflight event has "),
+                "{fields} {rejected}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_event_cannot_change_what_retire_and_status_do() {
+        let retire = |event: Value| Request::parse(&event);
+        let all = retire(json!({"Step": "retire"})).unwrap();
+        assert!(matches!(all, Request::Retire(SecretSelection::All)));
+        let named = retire(json!({"Step": "retire", "SecretIds": ["a"]})).unwrap();
+        assert!(matches!(named, Request::Retire(SecretSelection::Ids(ids)) if ids == ["a"]));
+        let status = retire(json!({"Step": "status"})).unwrap();
+        assert!(matches!(status, Request::Status));
+        for event in [
+            json!({"Step": "retire", "OldKeyHours": 1}),
+            json!({"Step": "retire", "SecretId": "a"}),
+            json!({"Step": "retire", "SecretIds": []}),
+            json!({"Step": "retire", "SecretIds": null}),
+            json!({"Step": "retire", "SecretIds": {"a": "b"}}),
+            json!({"Step": "retire", "All": true}),
+            json!({"Step": "status", "SecretIds": ["a"]}),
+            json!({"Step": "status", "All": true}),
+        ] {
+            let rejected = retire(event.clone()).unwrap_err().message();
+            let step = event["Step"].as_str().unwrap();
+            assert!(
+                rejected.starts_with(&format!("the {step} event has ")),
+                "{rejected}"
+            );
+            assert!(
+                rejected.contains(&format!(r#"Send {{"Step": "{step}""#)),
+                "{rejected}"
+            );
         }
     }
 

@@ -3,18 +3,35 @@
 use std::sync::Arc;
 
 use lambda_runtime::{Context, LambdaEvent};
+use serde::Serialize;
 use serde_json::Value;
 use tracing::Instrument;
 use tracing::field::Empty;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::event::Request;
+use crate::event::{Event, Request};
+use crate::fleet::retire::{Retire, RetireReport};
+use crate::fleet::status::Status;
 use crate::http::{self, AllowedHosts, Deadline, Http, SharedBackoff};
-use crate::preflight::{Preflight, Report};
+use crate::preflight::{Preflight, Report, Summary};
 use crate::rotation::Rotation;
 use crate::telemetry::Metrics;
 use crate::{confluent, secret};
+
+/// The response to an operator. Secrets Manager receives none.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Response {
+    /// The report on one secret.
+    Preflight(Report),
+    /// The verdict on many secrets.
+    PreflightMany(Summary),
+    /// The state of the fleet.
+    Status(Status),
+    /// The result of the scheduled deletion.
+    Retire(RetireReport),
+}
 
 /// The state that outlives an invocation: configuration and connections, and no secret value.
 #[derive(Clone, Debug)]
@@ -36,12 +53,11 @@ pub struct Function {
 }
 
 impl Function {
-    /// Handles one invocation. Secrets Manager uses only whether it succeeds. An operator who requested a preflight receives
-    /// the report.
+    /// Handles one invocation. Secrets Manager uses only whether it succeeds. An operator receives a report.
     ///
     /// # Errors
     /// Returns the [`Error`], which has been logged.
-    pub async fn handle(&self, invocation: LambdaEvent<Value>) -> Result<Option<Report>, Error> {
+    pub async fn handle(&self, invocation: LambdaEvent<Value>) -> Result<Option<Response>, Error> {
         // At the level ERROR, so that the span is enabled at any log level.
         let span = tracing::error_span!(
             "invocation",
@@ -100,42 +116,70 @@ impl Function {
         request: Request,
         context: &Context,
         metrics: &Arc<Metrics>,
-    ) -> Result<Option<Report>, Error> {
+    ) -> Result<Option<Response>, Error> {
         let deadline = Deadline::of_invocation(context.deadline);
         let config = &self.config;
         let confluent = self.confluent(deadline, metrics);
         let sdk = &self.secrets_manager;
         let secrets = secret::Client::new(sdk.clone(), deadline, self.secret_limits);
-        let span = tracing::Span::current();
-        match request {
+        let function_arn = &context.invoked_function_arn;
+        let preflight = Preflight {
+            config,
+            secrets: &secrets,
+            confluent: &confluent,
+            deadline,
+        };
+        let retire = Retire {
+            config,
+            secrets: &secrets,
+            confluent: &confluent,
+            deadline,
+            function_arn,
+        };
+        let response = match request {
+            Request::Step(event) => {
+                let clients = (&secrets, &confluent);
+                let message = self.rotate(&event, clients, deadline, context).await?;
+                tracing::info!(outcome = "succeeded", "{message}");
+                return Ok(None);
+            }
             Request::Preflight { secret_id } => {
-                span.record("secret_id", &secret_id);
-                let preflight = Preflight {
-                    config,
-                    secrets: &secrets,
-                    confluent: &confluent,
-                    deadline,
-                };
+                tracing::Span::current().record("secret_id", &secret_id);
                 let report = preflight.run(&secret_id, None).await;
                 report.log();
-                tracing::info!(outcome = "succeeded", "completed the preflight");
-                Ok(Some(report))
+                Response::Preflight(report)
             }
-            Request::Step(event) => {
-                span.record("secret_id", &event.secret_id);
-                span.record("version_id", &event.token);
-                let rotation = Rotation {
-                    event: &event,
-                    config,
-                    secrets: &secrets,
-                    confluent: &confluent,
-                    deadline,
-                    request_id: &context.request_id,
-                };
-                let message = rotation.run().await?;
-                tracing::info!(outcome = "succeeded", "{message}");
-                Ok(None)
+            Request::PreflightMany(selection) => {
+                Response::PreflightMany(preflight.run_many(&selection, function_arn).await?)
             }
-        }
+            Request::Status => {
+                Response::Status(Status::load(&secrets, config, function_arn).await?)
+            }
+            Request::Retire(selection) => Response::Retire(retire.run(&selection).await?),
+        };
+        tracing::info!(outcome = "succeeded", "completed the job");
+        Ok(Some(response))
+    }
+
+    /// Runs a step of a rotation. Returns a message for the log.
+    async fn rotate(
+        &self,
+        event: &Event,
+        (secrets, confluent): (&secret::Client, &confluent::Client),
+        deadline: Deadline,
+        context: &Context,
+    ) -> Result<&'static str, Error> {
+        let span = tracing::Span::current();
+        span.record("secret_id", &event.secret_id);
+        span.record("version_id", &event.token);
+        let rotation = Rotation {
+            event,
+            config: &self.config,
+            secrets,
+            confluent,
+            deadline,
+            request_id: &context.request_id,
+        };
+        rotation.run().await
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Secrets Manager invokes the function four times to rotate a secret. The function creates a replacement key for the same
 //! service account and resource, verifies that the resource accepts it, promotes it to `AWSCURRENT`, and deletes the previous
-//! key when the policy allows.
+//! key when the policy allows: by default, an event that a schedule sends every hour deletes it 24 hours later.
 //!
 //! Three facts shape the code: Confluent returns a key's secret only once and has no idempotency token; a key takes
 //! minutes to propagate; and a Lambda function can stop between any two requests.
@@ -12,7 +12,8 @@
 //! `main` reads the configuration and creates the clients. [`handler`] sets the deadline and parses the event. [`rotation`] runs
 //! one of the four steps: it describes the secret, checks that the event's version is pending or current, and applies the rules of
 //! [`keys`]. These use [`secret`] and [`confluent`], which send their requests with [`http`]. An error gets its message and remedy
-//! in [`error`]. The handler logs the outcome and writes the metrics with [`telemetry`].
+//! in [`error`]. The handler logs the outcome and writes the metrics with [`telemetry`]. Two other jobs follow the same path:
+//! [`preflight`] reports what a rotation requires, and [`fleet`] reports all secrets and deletes previous keys on schedule.
 //!
 //! # Modules
 //!
@@ -23,10 +24,11 @@
 //! | [`handler`] | one invocation |
 //! | [`rotation`] | the four steps, one file each |
 //! | [`preflight`] | the read-only report of everything that a rotation requires |
+//! | [`fleet`] | the status of all secrets, and the scheduled deletion of previous keys |
 //! | [`event`] | parses the event |
-//! | [`keys`] | the rules for keys that rotation and preflight share: management credentials, verification, ownership and deletion |
+//! | [`keys`] | the rules for keys that all jobs share: management credentials, verification, ownership, policy and deletion |
 //! | [`error`] | error names, messages and remedies |
-//! | [`secret`] | one secret in Secrets Manager: staging labels, versions, the value |
+//! | [`secret`] | a secret in Secrets Manager: staging labels, versions, the value; the list of all secrets |
 //! | [`confluent`] | API keys, key types, endpoints, probes, error responses |
 //! | [`config`] | environment variables, read once and validated |
 //! | [`http`] | requests, retries, allowed hosts, the client, the deadline |
@@ -55,6 +57,7 @@ pub mod config;
 pub mod confluent;
 pub mod error;
 pub mod event;
+pub mod fleet;
 pub mod handler;
 pub mod http;
 pub mod keys;

@@ -165,6 +165,7 @@ pub fn function_variables(confluent: &str, secrets_manager: &str) -> Vec<(String
         ("CONFLUENT_API_URL", confluent),
         // The intervals between probes are not part of the cost.
         ("PROBE_INTERVAL_MS", "1"),
+        ("OLD_KEY_POLICY", "delete"),
     ];
     variables
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -16,13 +16,16 @@ use crate::telemetry::LogLevel;
 
 pub use aws::Aws;
 pub use reader::{Problems, environment};
-use reader::{Reader, base_url};
+use reader::{Reader, base_url, choice};
 
 /// What the function does with the previous key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum_macros::Display)]
+#[strum(serialize_all = "kebab-case")]
 pub enum OldKeyPolicy {
-    /// Deletes it after the promotion, as AWS's managed type does.
+    /// Keeps it for `OLD_KEY_HOURS`. Then the event `retire` deletes it, or else the next rotation.
     #[default]
+    DeleteAfter,
+    /// Deletes it after the promotion, as AWS's managed type does.
     Delete,
     /// Keeps it until the next rotation, for clients that cache the secret.
     KeepUntilNextRotation,
@@ -69,6 +72,8 @@ pub struct Config {
     pub admin_secret_arn: Option<String>,
     /// `OLD_KEY_POLICY`
     pub old_key_policy: OldKeyPolicy,
+    /// `OLD_KEY_HOURS`: how long the policy `delete-after` keeps the previous key.
+    pub old_key_hours: u16,
     /// `KEY_VERIFICATION`
     pub key_verification: KeyVerification,
     /// `CURRENT_KEY_CHECK`
@@ -87,6 +92,11 @@ pub struct Config {
     pub aws: Aws,
 }
 
+/// The default of AWS's managed type `SnowflakePat`, whose `expireOldTokenAfterHours` has the same maximum.
+///
+/// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/mes-partner-SnowflakePat.html>
+const DEFAULT_OLD_KEY_HOURS: u16 = 24;
+
 /// The first interval between probes. Keys propagate in seconds (Cloud) or minutes (Kafka), and the interval grows.
 const DEFAULT_PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -99,10 +109,13 @@ impl Config {
         let url = reader.parse("CONFLUENT_API_URL", |value| base_url(value, DEFAULT_URL));
         let interval = reader.parse("PROBE_INTERVAL_MS", interval);
         let domains = reader.parse("ALLOWED_ENDPOINT_DOMAINS", domains);
+        let old_key_policy = reader.parse("OLD_KEY_POLICY", old_key_policy);
+        let old_key_hours = reader.parse("OLD_KEY_HOURS", old_key_hours);
         let config = Self {
             confluent_url: url.unwrap_or(default_url),
             admin_secret_arn: reader.parse("ADMIN_SECRET_ARN", secret_arn),
-            old_key_policy: reader.choose("OLD_KEY_POLICY", &OLD_KEY_POLICIES),
+            old_key_policy: old_key_policy.unwrap_or_default(),
+            old_key_hours: old_key_hours.unwrap_or(DEFAULT_OLD_KEY_HOURS),
             key_verification: reader.choose("KEY_VERIFICATION", &KEY_VERIFICATIONS),
             current_key_check: reader.choose("CURRENT_KEY_CHECK", &CURRENT_KEY_CHECKS),
             initial_key: reader.choose("INITIAL_KEY", &INITIAL_KEYS),
@@ -124,7 +137,8 @@ pub fn read_log_level(variable: impl Fn(&str) -> Option<String>) -> LogLevel {
 
 const LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
 
-const OLD_KEY_POLICIES: [(&str, OldKeyPolicy); 2] = [
+const OLD_KEY_POLICIES: [(&str, OldKeyPolicy); 3] = [
+    ("delete-after", OldKeyPolicy::DeleteAfter),
     ("delete", OldKeyPolicy::Delete),
     (
         "keep-until-next-rotation",
@@ -173,6 +187,19 @@ pub(crate) fn is_secret_arn(value: &str) -> bool {
         |suffix: &str| suffix.len() == 6 && suffix.bytes().all(|b| b.is_ascii_alphanumeric());
     name.rsplit_once('-')
         .is_some_and(|(_, suffix)| is_generated(suffix))
+}
+
+/// Parses a policy for the previous key: of the function, or of one secret.
+pub fn old_key_policy(value: &str) -> Result<OldKeyPolicy, String> {
+    choice(value, &OLD_KEY_POLICIES)
+}
+
+/// Parses the number of hours for which the policy `delete-after` keeps the previous key.
+pub fn old_key_hours(value: &str) -> Result<u16, String> {
+    match value.parse() {
+        Ok(hours @ 1..=720) => Ok(hours),
+        _ => Err("must be a number of hours from 1 to 720".to_owned()),
+    }
 }
 
 fn interval(value: &str) -> Result<Duration, &'static str> {
@@ -232,7 +259,8 @@ mod tests {
             "https://api.confluent.cloud/"
         );
         assert_eq!(config.admin_secret_arn, None);
-        assert_eq!(config.old_key_policy, OldKeyPolicy::Delete);
+        assert_eq!(config.old_key_policy, OldKeyPolicy::DeleteAfter);
+        assert_eq!(config.old_key_hours, 24);
         assert_eq!(config.key_verification, KeyVerification::Required);
         assert_eq!(config.current_key_check, CurrentKeyCheck::Required);
         assert_eq!(config.initial_key, InitialKey::Off);
@@ -247,6 +275,7 @@ mod tests {
             ("CONFLUENT_API_URL", "http://api.confluent.cloud"),
             ("ADMIN_SECRET_ARN", "my-admin-secret"),
             ("OLD_KEY_POLICY", "keep"),
+            ("OLD_KEY_HOURS", "721"),
             ("KEY_VERIFICATION", "none"),
             ("CURRENT_KEY_CHECK", "on"),
             ("INITIAL_KEY", "yes"),
@@ -350,6 +379,19 @@ mod tests {
                 read(&[("PROPAGATION_WAIT_SECONDS", invalid)]).is_err(),
                 "{invalid}"
             );
+        }
+    }
+
+    #[test]
+    fn the_overlap_lasts_one_hour_to_thirty_days() {
+        for hours in [1, 24, 720] {
+            let config = read(&[("OLD_KEY_HOURS", &hours.to_string())]).unwrap();
+            assert_eq!(config.old_key_hours, hours);
+        }
+        for invalid in ["0", "721", "-1", "1.5", "24h", "one", "65537"] {
+            // It is ignored under another policy, but not if it is malformed.
+            let variables = [("OLD_KEY_POLICY", "delete"), ("OLD_KEY_HOURS", invalid)];
+            assert!(read(&variables).is_err(), "{invalid}");
         }
     }
 

@@ -67,13 +67,17 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
 
     /// Returns the choice that the value of `name` selects.
     pub(super) fn choose<T: Copy + Default>(&mut self, name: &str, choices: &[(&str, T)]) -> T {
-        let chosen = self.parse(name, |value| {
-            let chosen = choices.iter().find(|(choice, _)| *choice == value);
-            let names: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
-            chosen.ok_or_else(|| format!("must be one of: {}", names.join(", ")))
-        });
-        chosen.map(|(_, choice)| *choice).unwrap_or_default()
+        self.parse(name, |value| choice(value, choices))
+            .unwrap_or_default()
     }
+}
+
+/// Returns the choice that `value` selects.
+pub(super) fn choice<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let chosen = choices.iter().find(|(choice, _)| *choice == value);
+    let names: Vec<&str> = choices.iter().map(|(choice, _)| *choice).collect();
+    let chosen = chosen.map(|(_, choice)| *choice);
+    chosen.ok_or_else(|| format!("must be one of: {}", names.join(", ")))
 }
 
 /// Parses the base URL of a service, such as `example`.

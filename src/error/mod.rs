@@ -15,14 +15,18 @@ use lambda_runtime::Diagnostic;
 use crate::config::SECRET_ARN_FORM;
 use crate::confluent::{self, ApiKeyId, ApiKeyMetadata, ErrorKind, ProbeOutcome, UnknownResource};
 use crate::http::{self, joined, printable};
-use crate::secret::{self, CURRENT, SecretValue, StagingLabels, value};
+use crate::secret::{self, CURRENT, SecretMetadata, SecretValue, value};
 
 /// A failed step. The [names](Error::name) of the variants are stable, because alarms and runbooks use them.
 #[derive(strum_macros::IntoStaticStr, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages describe the variants")]
 pub enum Error {
-    #[error("the {}event {problem}", if *.is_preflight { "preflight " } else { "" })]
-    InvalidEvent { problem: String, is_preflight: bool },
+    #[error("the {event}{}event {problem}", if .event.is_empty() { "" } else { " " })]
+    InvalidEvent {
+        /// The value of `Step`, except for a step of a rotation.
+        event: &'static str,
+        problem: String,
+    },
     #[error("rotation is not enabled for {secret}")]
     RotationNotEnabled { secret: String },
     #[error(
@@ -162,6 +166,15 @@ pub enum Error {
         key: String,
         source: confluent::Error,
     },
+    #[error("the resource tag {tag} of the secret {problem}")]
+    InvalidPolicyTag { tag: String, problem: String },
+    #[error("{secret} does not name this function as its rotation function")]
+    AnotherRotationFunction { secret: String },
+    #[error(
+        "the scheduled deletion failed for {failed} of {secrets} secret{}",
+        if *.secrets == 1 { "" } else { "s" }
+    )]
+    RetireFailed { failed: usize, secrets: usize },
     #[error(transparent)]
     Confluent(#[from] confluent::Error),
     #[error(transparent)]
@@ -169,6 +182,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Creates the error for an invalid event with the `Step` `event`, or `""` for a step of a rotation.
+    pub fn invalid_event(event: &'static str, problem: impl Into<String>) -> Self {
+        let problem = problem.into();
+        Self::InvalidEvent { event, problem }
+    }
+
     /// Creates the error for a current key that could not be confirmed as a key of `owner`. `metadata` is the key's, `keys` are
     /// the owner's.
     pub fn not_of_owner(
@@ -219,7 +238,7 @@ impl Error {
     }
 
     /// Returns [`ReplicaSecret`](Self::ReplicaSecret) if the secret is a replica.
-    pub fn ensure_not_replica(labels: &StagingLabels) -> Result<(), Self> {
+    pub fn ensure_not_replica(labels: &SecretMetadata) -> Result<(), Self> {
         let Some(primary) = labels.primary.clone() else {
             return Ok(());
         };

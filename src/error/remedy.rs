@@ -12,7 +12,7 @@ impl Error {
     /// Returns what to do.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::InvalidEvent { is_preflight, .. } => for_event(*is_preflight),
+            Self::InvalidEvent { event, .. } => for_event(event),
             Self::RotationNotEnabled { .. } => "Enable rotation, unless it was canceled on purpose",
             Self::VersionNotPending { .. } => "Start a new rotation with RotateSecret",
             Self::InitialKeyNotAllowed => STORE_OR_ALLOW_KEY,
@@ -52,17 +52,21 @@ impl Error {
             Self::PendingKeyNotListed { .. } => NOT_LISTED,
             Self::QuotaExceeded { .. } => RAISE_QUOTA,
             Self::TimeoutTooShort { .. } => RAISE_TIMEOUT,
-            Self::CreationOutcomeUnknown { source } => match source.kind() {
-                Some(ErrorKind::Blocked) => BLOCKED_CREATION,
-                _ => ORPHAN_CLEANUP,
-            },
+            Self::CreationOutcomeUnknown { source } => for_unknown_creation(source),
             Self::KeyDeletionFailed { source, .. } | Self::Confluent(source) => {
                 for_confluent(source)
             }
             Self::SecretsManager(source) => for_secrets_manager(source, false),
+            Self::InvalidPolicyTag { .. } => CORRECT_POLICY_TAG,
+            Self::AnotherRotationFunction { .. } => SEND_TO_NAMED_FUNCTION,
+            Self::RetireFailed { .. } => LOOK_UP_ERRORS,
         }
     }
 }
+
+const SEND_TO_NAMED_FUNCTION: &str =
+    "Send the event to the function that the secret names, or enable rotation with this one";
+const LOOK_UP_ERRORS: &str = "A later run or the next rotation retries. If this persists, look up the error of each secret in the log";
 
 const STORE_OR_ALLOW_KEY: &str =
     "Add apiKey and apiSecret, or set INITIAL_KEY=allow to let the first rotation create a key";
@@ -126,11 +130,29 @@ const ORPHAN_CLEANUP: &str = "No action is required: if a key was created, a lat
 const CONFLUENT_STATUS: &str = "If this persists, see https://status.confluent.cloud";
 const SPREAD_ROTATIONS: &str = "If this persists, schedule the rotations at different times";
 
-fn for_event(is_preflight: bool) -> &'static str {
-    if is_preflight {
-        return r#"Send {"Step": "preflight", "SecretId": "ARN or name"}"#;
+const CORRECT_POLICY_TAG: &str = "Correct the resource tag, or remove it: without it, the function's OLD_KEY_POLICY and OLD_KEY_HOURS \
+                                  apply";
+
+fn for_unknown_creation(error: &confluent::Error) -> &'static str {
+    match error.kind() {
+        Some(ErrorKind::Blocked) => BLOCKED_CREATION,
+        _ => ORPHAN_CLEANUP,
     }
-    r#"Start a rotation with RotateSecret. To check a secret, send {"Step": "preflight", "SecretId": "ARN or name"}"#
+}
+
+fn for_event(event: &str) -> &'static str {
+    match event {
+        "preflight" => {
+            r#"Send {"Step": "preflight", "SecretId": "ARN or name"}, or "SecretIds": ["ARN or name"] or "All": true instead of SecretId"#
+        }
+        "status" => r#"Send {"Step": "status"}"#,
+        "retire" => {
+            r#"Send {"Step": "retire"}, or {"Step": "retire", "SecretIds": ["ARN or name"]}. OLD_KEY_HOURS sets the number of hours"#
+        }
+        _ => {
+            r#"Start a rotation with RotateSecret. To check a secret, send {"Step": "preflight", "SecretId": "ARN or name"}"#
+        }
+    }
 }
 
 fn for_own_key(reason: OwnKeyUse) -> &'static str {
@@ -248,6 +270,8 @@ fn for_secrets_manager(error: &secret::Error, is_admin_secret: bool) -> &'static
 /// The template's role allows requests only under these conditions.
 const ALLOW_SECRET: &str = "Check that the secret's name starts with one of the template's SecretPrefixes, and that its rotation \
                             names exactly the function's ARN, without an alias or a version";
+const ALLOW_LIST: &str = "Set the template parameter RetireSchedule to yes, which allows secretsmanager:ListSecrets. For secrets of \
+                          another account, name them in SecretIds";
 const ALLOW_ADMIN_SECRET: &str = "Check that this is the complete ARN of the intended admin secret. If it is, set the template parameter \
                                   AdminSecretArn to it or, if secrets name their admin secrets, add it to OtherAdminSecretArns";
 const ALLOW_OTHER_ACCOUNT: &str = "Change the admin secret's resource policy to allow it, and check that the template parameter AdminSecretArn or \
@@ -315,6 +339,7 @@ fn for_denial(message: &str, is_admin_secret: bool) -> &'static str {
         Some((_, remedy, _)) => remedy,
         None if is_about_kms => KMS_KEY,
         None if is_admin_secret => ALLOW_ADMIN_SECRET,
+        None if lowercase.contains("secretsmanager:listsecrets") => ALLOW_LIST,
         None => ALLOW_SECRET,
     }
 }

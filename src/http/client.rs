@@ -85,19 +85,24 @@ fn proxy(network: &Network) -> Result<Option<Proxy>, reqwest::Error> {
     Ok(Some(Proxy::https(url.expose())?.no_proxy(direct)))
 }
 
-/// The largest body that is read, in bytes: ten times a full page of API keys, sixteen times a secret value.
+/// The largest body from Confluent Cloud that is read, in bytes: ten times a full page of API keys.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// Reads a response's body. Returns `None` if it exceeds [`MAX_BODY_BYTES`].
+/// The largest body from AWS that is read, in bytes. A page of `ListSecrets` contains 100 secrets, each with up to 50 resource tags
+/// of 384 characters.
+const MAX_SDK_BODY_BYTES: usize = 4 << 20;
+
+/// Reads a response's body. Returns `None` if it exceeds `max_bytes`.
 ///
 /// # Errors
 /// Returns a [`reqwest::Error`] if the body is incomplete or arrives too late.
 pub(super) async fn read_body(
     response: &mut reqwest::Response,
+    max_bytes: usize,
 ) -> Result<Option<Vec<u8>>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > MAX_BODY_BYTES {
+        if body.len() + chunk.len() > max_bytes {
             return Ok(None);
         }
         body.extend_from_slice(&chunk);
@@ -105,8 +110,7 @@ pub(super) async fn read_body(
     Ok(Some(body))
 }
 
-/// The shared client as the AWS SDK's [`HttpClient`]. It buffers bodies, which contain at most a secret value of 64 KiB. The SDK
-/// enforces its timeouts for an attempt and for an operation.
+/// The shared client as the AWS SDK's [`HttpClient`]. It buffers bodies. The SDK enforces its timeouts for an attempt and for an operation.
 #[derive(Clone, Debug)]
 pub struct SdkHttpClient(pub reqwest::Client);
 
@@ -146,7 +150,8 @@ async fn send(
     let mut head = http::Response::new(());
     *head.status_mut() = response.status();
     *head.headers_mut() = response.headers().clone();
-    let body = read_body(&mut response).await.map_err(connector_error)?;
+    let body = read_body(&mut response, MAX_SDK_BODY_BYTES).await;
+    let body = body.map_err(connector_error)?;
     let body =
         body.ok_or_else(|| ConnectorError::other("the response is too long".into(), None))?;
     HttpResponse::try_from(head.map(|()| SdkBody::from(body)))

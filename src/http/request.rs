@@ -278,7 +278,7 @@ async fn read(mut response: reqwest::Response, host: String) -> Result<Response,
     let request_id = request_id.and_then(|id| Some(id.to_str().ok()?.to_owned()));
     let mut complete = Response::new(status, request_id, Vec::new());
     complete.retry_after = retry_after(status, response.headers());
-    match client::read_body(&mut response).await {
+    match client::read_body(&mut response, MAX_BODY_BYTES).await {
         Ok(Some(body)) => complete.body = body,
         // The status of a rejection counts even if its body cannot be read.
         _ if !status.is_success() => {}

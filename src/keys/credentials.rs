@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use crate::config::is_secret_arn;
 use crate::confluent::{self, ApiKey, ApiKeyId, ApiKeyMetadata, ErrorKind, Resource};
 use crate::error::{Error, OwnKeyUse};
-use crate::secret::{self, SecretValue, StagingLabels};
+use crate::secret::{self, SecretMetadata, SecretValue};
 use crate::telemetry::Metrics;
 
 /// An admin secret.
@@ -27,7 +27,7 @@ pub struct AdminSecret {
 /// Returns [`Error::AdminSecretConflict`] if they name different secrets, and [`Error::InvalidAdminSecretArn`] if the rotation
 /// metadata does not contain a complete ARN. The other places are checked when they are read.
 pub fn admin_secret(
-    labels: &StagingLabels,
+    labels: &SecretMetadata,
     value: &SecretValue,
     configured: Option<&str>,
 ) -> Result<Option<AdminSecret>, Error> {

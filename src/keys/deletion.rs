@@ -8,19 +8,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::credentials::ControlPlane;
+use super::labeled_values::labeled_values;
 use super::ownership::{Ownership, OwnershipTag};
 use crate::confluent::{ApiKeyId, ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::http::joined;
-use crate::secret::{self, PENDING, PREVIOUS, SecretValue, StagingLabels};
+use crate::secret::{self, PENDING, PREVIOUS, SecretMetadata, SecretValue};
 
 /// The longest time for reading the staging labels before a key is deleted to free quota, retries included. An invocation that
 /// stores and promotes the key in the meantime verifies it first, twice, which takes as long by default.
 const MAX_LABEL_READ: Duration = Duration::from_secs(20);
 
 /// The result of [`Deletion::delete`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+enum Outcome {
     /// The key was deleted.
     Deleted,
     /// The rule does not allow the deletion, or the key no longer exists.
@@ -44,7 +44,7 @@ pub struct Evidence<'a> {
     /// The owner's keys.
     pub keys: &'a [ApiKeyMetadata],
     /// The staging labels with which keys are chosen.
-    pub labels: StagingLabels,
+    pub labels: SecretMetadata,
 }
 
 /// The deletion of keys of one secret.
@@ -78,7 +78,7 @@ impl<'a> Deletion<'a> {
         Ok(Self {
             tag,
             current,
-            values: read_values(&evidence).await?,
+            values: labeled_values(evidence.secrets, &evidence.labels).await?,
             quota_version: None,
             unlabeled_version: None,
             is_stopped: false,
@@ -193,11 +193,40 @@ impl<'a> Deletion<'a> {
         (false, result)
     }
 
+    /// Deletes the previous key if `deletes_previous`, then each orphaned key.
+    ///
+    /// # Errors
+    /// Returns an error if the rule allows to delete the previous key, and the removal of its label or the `DELETE` failed. An
+    /// orphaned key that cannot be deleted is a warning.
+    pub async fn delete_replaced(mut self, deletes_previous: bool) -> Result<(), Error> {
+        let orphans = self.orphans(None);
+        let previous = self.previous_key().map(str::to_owned);
+        let mut deleted = Ok(Outcome::Kept);
+        if let Some(previous) = previous.filter(|_| deletes_previous) {
+            deleted = self.delete(&previous).await;
+        } else {
+            self.warn_of_previous_key().await;
+        }
+        for id in orphans {
+            if let Err(error) = self.delete(id).await {
+                let error = error.message();
+                tracing::warn!(key_id = id, error, "could not delete an orphaned key");
+            }
+        }
+        deleted.map(|_| ())
+    }
+
+    /// Returns whether Confluent Cloud lists the previous key or an orphaned key.
+    pub fn has_candidates(&self) -> bool {
+        let previous = self.previous_key().and_then(|id| self.listed(id));
+        previous.is_some() || !self.orphans(None).is_empty()
+    }
+
     /// Deletes the key with `id` if the rule allows it.
     ///
     /// # Errors
     /// Returns [`Error`] if the rule allows it, and the removal of its label or the `DELETE` failed.
-    pub async fn delete(&mut self, id: &str) -> Result<Outcome, Error> {
+    async fn delete(&mut self, id: &str) -> Result<Outcome, Error> {
         if self.is_stopped {
             return Ok(Outcome::Stopped);
         }
@@ -238,7 +267,7 @@ impl<'a> Deletion<'a> {
     }
 
     /// Warns if the rule will not allow the deletion of the previous key, which the policy keeps for the moment.
-    pub async fn warn_of_previous_key(&self) {
+    async fn warn_of_previous_key(&self) {
         if let Some(id) = self.previous_key()
             && let Err(Some(reason)) = self.decide(id).await
         {
@@ -317,7 +346,10 @@ impl<'a> Deletion<'a> {
         match deleted {
             Ok(true) => {
                 tracing::info!(deleted_key_id = key.id, "deleted a key");
-                metrics.count(|counts| counts.orphans += u64::from(is_orphan));
+                metrics.count(|counts| {
+                    counts.orphans += u64::from(is_orphan);
+                    counts.previous_keys += u64::from(!is_orphan);
+                });
                 self.warn_of_lost_evidence(key);
                 Ok(Outcome::Deleted)
             }
@@ -390,7 +422,7 @@ impl<'a> Deletion<'a> {
             if now.has(version, PREVIOUS) {
                 return Err(error.into());
             }
-            if !now.is_same_as(&without_label) {
+            if !now.has_same_labels_as(&without_label) {
                 return Ok(false);
             }
         }
@@ -405,18 +437,21 @@ impl<'a> Deletion<'a> {
         let Evidence {
             secrets, labels, ..
         } = &self.evidence;
-        let is_complete = |now: &StagingLabels| {
+        // The removal of the label reaches the replicas later.
+        let is_complete = |now: &SecretMetadata| {
             let removed = self.unlabeled_version.as_ref();
-            removed.is_none_or(|version| !now.has(version, PREVIOUS))
+            removed.is_none_or(|version| {
+                !now.has(version, PREVIOUS) && now.replica_not_in_sync.is_none()
+            })
         };
         let Some(version) = self.quota_version else {
             let now = secrets.describe_until(&labels.arn, is_complete).await?;
-            return Ok(now.is_same_as(labels));
+            return Ok(now.has_same_labels_as(labels));
         };
         let secrets = secrets.within(MAX_LABEL_READ);
         let now = secrets.describe_until(&labels.arn, is_complete).await?;
         // Storing a value moves no label.
-        Ok(now.is_same_as(labels)
+        Ok(now.has_same_labels_as(labels)
             && secrets
                 .value(&labels.arn, version, PENDING)
                 .await?
@@ -439,38 +474,4 @@ impl<'a> Deletion<'a> {
             self.warn_of_kept_key(&id, reason);
         }
     }
-}
-
-/// Reads the values of all versions that have a label. Returns why no key may be deleted if that is not possible.
-async fn read_values(evidence: &Evidence<'_>) -> Result<BTreeMap<String, SecretValue>, String> {
-    let labels = &evidence.labels;
-    if let Some(replica) = &labels.replica_not_in_sync {
-        return Err(format!("the replica {replica} is not in sync"));
-    }
-    let mut values = BTreeMap::new();
-    for (version, version_labels) in labels.versions() {
-        let Some(label) = version_labels.first() else {
-            continue;
-        };
-        let value = evidence.secrets.value(&labels.arn, version, label).await;
-        match value.map_err(|error| joined(&error))? {
-            // A pending version without a value contains no key.
-            None if version_labels.contains(PENDING) => {}
-            None => return Err(format!("the {label} version {version} has no value")),
-            Some(value) => {
-                // Another parser may find an ID in a value that this one cannot parse completely.
-                let is_json = serde_json::from_str::<serde_json::Value>(value.expose()).is_ok();
-                let parsed = SecretValue::parse(value);
-                let parsed =
-                    parsed.map_err(|error| format!("the {label} version {version}: {error}"))?;
-                if !is_json {
-                    return Err(format!(
-                        "the {label} version {version} contains invalid JSON"
-                    ));
-                }
-                values.insert(version.clone(), parsed);
-            }
-        }
-    }
-    Ok(values)
 }

@@ -1,6 +1,9 @@
-//! The rules for keys that rotation and preflight share: management credentials, verification, ownership and deletion.
+//! The rules for keys that all jobs share: management credentials, verification, ownership,
+//! policy and deletion.
 
 pub mod credentials;
 pub mod deletion;
+mod labeled_values;
 pub mod ownership;
+pub mod policy;
 pub mod verification;

@@ -5,6 +5,7 @@
 
 mod data_plane;
 mod keys;
+mod many;
 mod report;
 
 use crate::config::Config;
@@ -13,9 +14,11 @@ use crate::error::Error;
 use crate::http::Deadline;
 use crate::keys::credentials::{self, ControlPlane};
 use crate::keys::deletion::{Deletion, Evidence};
-use crate::secret::{self, CURRENT, PENDING, PREVIOUS, SecretValue, StagingLabels};
+use crate::keys::policy::PreviousKeyPolicy;
+use crate::secret::{self, CURRENT, PENDING, PREVIOUS, SecretMetadata, SecretValue};
 use report::Finding;
 
+pub use many::Summary;
 pub use report::{CHECKS, Check, NotRun, Outcome, Report};
 
 /// A preflight, with everything that it uses.
@@ -34,7 +37,7 @@ pub struct Preflight<'a> {
 /// What the checks of keys and endpoint require.
 struct Context<'a> {
     preflight: &'a Preflight<'a>,
-    labels: &'a StagingLabels,
+    labels: &'a SecretMetadata,
     value: &'a SecretValue,
     resource: &'a Resource,
     control_plane: &'a ControlPlane<'a>,
@@ -43,6 +46,9 @@ struct Context<'a> {
     /// The deletion of previous and orphaned keys, or why no key can be deleted.
     deletion: &'a Result<Deletion<'a>, String>,
 }
+
+const SHORTEN_OVERLAP: &str = "Otherwise, the next rotation ends the overlap early. Reduce OLD_KEY_HOURS or the resource tag \
+                               confluent-key-rotation:old-key-hours, or rotate less often";
 
 /// What a check found, with a value that the next checks require.
 type CheckResult<T> = Result<(T, Finding), Finding>;
@@ -56,6 +62,7 @@ impl Preflight<'_> {
                 report.secret.clone_from(&labels.arn);
                 report.add("secret", Finding::ok("DescribeSecret succeeded"));
                 report.add("rotation", check_rotation(&labels));
+                report.add("old-key-policy", self.check_policy(&labels));
                 let current = report.add_result("labels", check_labels(&labels, tested));
                 if let Some(version) = current {
                     self.check_current_version(&mut report, &labels, version)
@@ -73,7 +80,7 @@ impl Preflight<'_> {
     async fn check_current_version(
         &self,
         report: &mut Report,
-        labels: &StagingLabels,
+        labels: &SecretMetadata,
         version: &str,
     ) -> Option<()> {
         let value = report.add_result("value", self.check_value(labels, version).await)?;
@@ -110,7 +117,33 @@ impl Preflight<'_> {
         Some(())
     }
 
-    async fn check_value(&self, labels: &StagingLabels, version: &str) -> CheckResult<SecretValue> {
+    /// Checks the resource tags, and that the overlap ends before the next rotation.
+    fn check_policy(&self, labels: &SecretMetadata) -> Finding {
+        let policy = match PreviousKeyPolicy::of(labels, self.config) {
+            Ok(policy) => policy,
+            Err(error) => return error.into(),
+        };
+        let Some(overlap) = policy.overlap() else {
+            return Finding::ok(policy.policy.to_string());
+        };
+        let hours = policy.hours;
+        let plural = if hours == 1 { "" } else { "s" };
+        let observed = format!("{}, {hours} hour{plural}", policy.policy);
+        match labels.dates.interval() {
+            Some(interval) if interval <= overlap => {
+                let observed =
+                    format!("{observed}, which is not shorter than the rotation interval");
+                Finding::warning(observed, SHORTEN_OVERLAP)
+            }
+            _ => Finding::ok(observed),
+        }
+    }
+
+    async fn check_value(
+        &self,
+        labels: &SecretMetadata,
+        version: &str,
+    ) -> CheckResult<SecretValue> {
         let value = self.read(labels, CURRENT).await?;
         let value = value.ok_or_else(|| Error::VersionWithoutValue {
             label: CURRENT,
@@ -126,7 +159,7 @@ impl Preflight<'_> {
     /// Reads the value of the version with `label`. Returns `None` if there is no such version or value.
     async fn read(
         &self,
-        labels: &StagingLabels,
+        labels: &SecretMetadata,
         label: &'static str,
     ) -> Result<Option<SecretValue>, Error> {
         let Some(version) = labels.version_with(label) else {
@@ -140,7 +173,7 @@ impl Preflight<'_> {
     /// Lists the owner's keys.
     async fn check_access(
         &self,
-        labels: &StagingLabels,
+        labels: &SecretMetadata,
         control_plane: &ControlPlane<'_>,
         value: &SecretValue,
     ) -> CheckResult<Vec<ApiKeyMetadata>> {
@@ -160,7 +193,7 @@ impl Preflight<'_> {
 
     async fn check_credentials(
         &self,
-        labels: &StagingLabels,
+        labels: &SecretMetadata,
         value: &SecretValue,
         resource: &Resource,
     ) -> CheckResult<ControlPlane<'_>> {
@@ -184,7 +217,7 @@ impl Preflight<'_> {
     }
 }
 
-fn check_rotation(labels: &StagingLabels) -> Finding {
+fn check_rotation(labels: &SecretMetadata) -> Finding {
     if let Err(error) = Error::ensure_not_replica(labels) {
         return error.into();
     }
@@ -196,7 +229,7 @@ fn check_rotation(labels: &StagingLabels) -> Finding {
 }
 
 /// Checks the staging labels. Returns the current version.
-fn check_labels<'l>(labels: &'l StagingLabels, tested: Option<&str>) -> CheckResult<&'l str> {
+fn check_labels<'l>(labels: &'l SecretMetadata, tested: Option<&str>) -> CheckResult<&'l str> {
     let current = labels.version_with(CURRENT);
     let current = current.ok_or(Error::NoCurrentVersion)?;
     let pending = labels.version_with(PENDING);

@@ -90,9 +90,10 @@ pub struct Check {
 }
 
 /// The names of all checks, in the order of the report.
-pub const CHECKS: [&str; 14] = [
+pub const CHECKS: [&str; 15] = [
     "secret",
     "rotation",
+    "old-key-policy",
     "labels",
     "value",
     "key-copies",

@@ -14,15 +14,16 @@ use crate::http::RESPONSE_RESERVE;
 use crate::keys::credentials::ControlPlane;
 use crate::keys::deletion::{Deletion, Evidence};
 use crate::keys::ownership::{self, Ownership, OwnershipTag};
+use crate::keys::policy::PreviousKeyPolicy;
 use crate::keys::verification::{self, Verification};
-use crate::secret::{CURRENT, PENDING, PREVIOUS, SecretValue, SecretVersion, StagingLabels};
+use crate::secret::{CURRENT, PENDING, PREVIOUS, SecretMetadata, SecretValue, SecretVersion};
 
 /// The result of a step that stored its key.
 const STORED: &str = "created an API key and stored it as AWSPENDING";
 
 /// The current value, and what createSecret knows about its key.
 struct Current<'a> {
-    labels: &'a StagingLabels,
+    labels: &'a SecretMetadata,
     value: &'a SecretValue,
     control_plane: &'a ControlPlane<'a>,
     /// The owner's keys.
@@ -72,7 +73,7 @@ impl Current<'_> {
 impl Rotation<'_> {
     pub(super) async fn create_secret(
         &self,
-        labels: &StagingLabels,
+        labels: &SecretMetadata,
     ) -> Result<&'static str, Error> {
         let (arn, version) = (&labels.arn, &self.event.token);
         let pending = self.secrets.version(arn, version, PENDING).await;
@@ -81,6 +82,7 @@ impl Rotation<'_> {
             return self.keep_pending(labels, pending, value).await;
         }
         check_value(value)?;
+        PreviousKeyPolicy::of(labels, self.config)?;
         let mut resource = resource(value)?;
         let control_plane = &self.control_plane(labels, value, value.api_key()).await?;
         control_plane
@@ -143,7 +145,7 @@ impl Rotation<'_> {
     }
 
     /// Reads the value that is labeled `AWSPREVIOUS`, to explain an error.
-    async fn previous(&self, labels: &StagingLabels) -> Option<SecretValue> {
+    async fn previous(&self, labels: &SecretMetadata) -> Option<SecretValue> {
         let version = labels.version_with(PREVIOUS)?;
         let value = self.secrets.value(&labels.arn, version, PREVIOUS).await;
         SecretValue::parse(value.ok().flatten()?).ok()

@@ -7,8 +7,9 @@ use crate::config::OldKeyPolicy;
 use crate::confluent::{ApiKey, ApiKeyMetadata};
 use crate::error::Error;
 use crate::keys::credentials::ControlPlane;
-use crate::keys::deletion::{Deletion, Evidence, Outcome};
-use crate::secret::{CURRENT, SecretValue, StagingLabels};
+use crate::keys::deletion::{Deletion, Evidence};
+use crate::keys::policy::PreviousKeyPolicy;
+use crate::secret::{CURRENT, SecretMetadata, SecretValue};
 
 impl Rotation<'_> {
     pub(super) async fn finish_secret(&self, context: StepContext) -> Result<&'static str, Error> {
@@ -41,7 +42,7 @@ impl Rotation<'_> {
     /// Verifies the pending key and promotes its version.
     async fn verify_and_promote(
         &self,
-        labels: &StagingLabels,
+        labels: &SecretMetadata,
     ) -> Result<(ControlPlane<'_>, SecretValue), Error> {
         let current = self.current(labels).await?;
         let pending = self.pending(labels).await;
@@ -62,7 +63,7 @@ impl Rotation<'_> {
     /// Verifies the key of the event's version, which is already current.
     async fn verify_promoted(
         &self,
-        labels: &StagingLabels,
+        labels: &SecretMetadata,
     ) -> Result<(ControlPlane<'_>, SecretValue), Error> {
         let read = self
             .secrets
@@ -77,7 +78,7 @@ impl Rotation<'_> {
     }
 
     /// Moves `AWSCURRENT`, unless another invocation has done so. Reads the staging labels again immediately before.
-    async fn promote(&self, labels: &StagingLabels) -> Result<(), Error> {
+    async fn promote(&self, labels: &SecretMetadata) -> Result<(), Error> {
         let (arn, version) = (&labels.arn, &self.event.token);
         let from = labels
             .version_with(CURRENT)
@@ -93,7 +94,7 @@ impl Rotation<'_> {
             return Ok(());
         };
         // This or another invocation may have moved AWSCURRENT although the request failed.
-        let is_promoted = |labels: &StagingLabels| labels.has(version, CURRENT);
+        let is_promoted = |labels: &SecretMetadata| labels.has(version, CURRENT);
         let now = self.secrets.describe_until(arn, is_promoted).await?;
         match now.version_with(CURRENT) {
             Some(current) if current == version => Ok(()),
@@ -116,12 +117,13 @@ impl Rotation<'_> {
         let message = |error: Error| error.message();
         let resource = &resource(value).map_err(message)?;
         let version = &self.event.token;
-        let is_promoted = |labels: &StagingLabels| labels.has(version, CURRENT);
+        let is_promoted = |labels: &SecretMetadata| labels.has(version, CURRENT);
         let labels = self.secrets.describe_until(arn, is_promoted).await;
         let labels = labels.map_err(Error::from).map_err(message)?;
         let key = value.api_key().filter(|_| labels.has(version, CURRENT));
         let key = key.ok_or("the version is not labeled AWSCURRENT")?;
         let keys = self.list_with(control_plane, value.owner(), key).await;
+        let deletes_previous = self.deletes_previous(&labels);
         let evidence = Evidence {
             control_plane,
             secrets: self.secrets,
@@ -134,27 +136,23 @@ impl Rotation<'_> {
         if !deletion.is_current_created_for(version) {
             return Err("the current key was not created for this version".to_owned());
         }
-        Ok(self.delete_replaced(deletion).await)
+        if let Some(previous) = deletion.previous_key() {
+            tracing::Span::current().record("previous_key_id", previous);
+        }
+        Ok(deletion.delete_replaced(deletes_previous).await)
     }
 
-    async fn delete_replaced(&self, mut deletion: Deletion<'_>) -> Result<(), Error> {
-        let orphans = deletion.orphans(None);
-        let previous = deletion.previous_key().map(str::to_owned);
-        let deletes_previous = self.config.old_key_policy == OldKeyPolicy::Delete;
-        let mut deleted = Ok(Outcome::Kept);
-        if let Some(previous) = previous.filter(|_| deletes_previous) {
-            tracing::Span::current().record("previous_key_id", &previous);
-            deleted = deletion.delete(&previous).await;
-        } else {
-            deletion.warn_of_previous_key().await;
-        }
-        for id in orphans {
-            if let Err(error) = deletion.delete(id).await {
-                let error = error.message();
-                tracing::warn!(key_id = id, error, "could not delete an orphaned key");
+    /// Returns whether finishSecret deletes the previous key. It keeps the key if a resource tag is invalid.
+    fn deletes_previous(&self, labels: &SecretMetadata) -> bool {
+        match PreviousKeyPolicy::of(labels, self.config) {
+            Ok(policy) => policy.policy == OldKeyPolicy::Delete,
+            Err(error) => {
+                let reason = error.message();
+                tracing::warn!(reason, "kept the previous key");
+                self.confluent.metrics().count(|counts| counts.kept += 1);
+                false
             }
         }
-        deleted.map(|_| ())
     }
 
     /// Lists the owner's keys. A list may not contain the promoted key yet, so it is read again for a few seconds.

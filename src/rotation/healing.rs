@@ -9,7 +9,7 @@ use crate::confluent::{ApiKeyId, ApiKeyMetadata, ProbeOutcome};
 use crate::error::Error;
 use crate::keys::credentials::ControlPlane;
 use crate::keys::verification::Verification;
-use crate::secret::{self, PENDING, SecretValue, SecretVersion, StagingLabels};
+use crate::secret::{self, PENDING, SecretMetadata, SecretValue, SecretVersion};
 
 /// The age of a version, in seconds, after which its key counts as deleted if Confluent Cloud does not return it. The key of a
 /// younger version may not be listed yet.
@@ -42,7 +42,7 @@ impl Rotation<'_> {
     /// Heals if the pending version cannot be used. A version that cannot be read is not healed.
     pub(super) async fn heal_if_invalid<T>(
         &self,
-        labels: &StagingLabels,
+        labels: &SecretMetadata,
         result: Result<T, Error>,
     ) -> Result<T, Error> {
         match result {
@@ -60,7 +60,7 @@ impl Rotation<'_> {
     /// Keeps the pending version, unless it can never become current.
     pub(super) async fn keep_pending(
         &self,
-        labels: &StagingLabels,
+        labels: &SecretMetadata,
         version: Result<Option<SecretVersion>, secret::Error>,
         current: &SecretValue,
     ) -> Result<&'static str, Error> {
@@ -82,7 +82,7 @@ impl Rotation<'_> {
     /// Returns whether the pending key was deleted, and its resource rejects it or the function cannot probe.
     async fn is_rejected_and_deleted(
         &self,
-        labels: &StagingLabels,
+        labels: &SecretMetadata,
         pending: &Pending,
         current: &SecretValue,
     ) -> Result<bool, Error> {
@@ -117,7 +117,7 @@ impl Rotation<'_> {
     pub(super) async fn heal_if_deleted(
         &self,
         error: Error,
-        labels: &StagingLabels,
+        labels: &SecretMetadata,
         control_plane: &ControlPlane<'_>,
         (pending, current): (&Pending, &SecretValue),
     ) -> Error {
@@ -144,7 +144,7 @@ impl Rotation<'_> {
     }
 
     /// Removes `AWSPENDING`. Returns the error that reports the reason, or why the label could not be removed.
-    async fn heal(&self, labels: &StagingLabels, reason: Error) -> Error {
+    async fn heal(&self, labels: &SecretMetadata, reason: Error) -> Error {
         let (arn, version) = (&labels.arn, &self.event.token);
         let Err(error) = self.secrets.remove_label(arn, version, PENDING).await else {
             return reason;

@@ -17,7 +17,7 @@ use crate::event::{Event, Step};
 use crate::http::{Deadline, Redacted};
 use crate::keys::credentials::{self, ControlPlane};
 use crate::keys::verification::Verifier;
-use crate::secret::{self, CURRENT, PENDING, SecretValue, SecretVersion, StagingLabels};
+use crate::secret::{self, CURRENT, PENDING, SecretMetadata, SecretValue, SecretVersion};
 
 /// A step of a rotation, with everything that it uses.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct Rotation<'a> {
 
 /// What a step starts with: the staging labels, after a check that the event's version is pending or current.
 struct StepContext {
-    labels: StagingLabels,
+    labels: SecretMetadata,
     /// Whether the event's version is already labeled `AWSCURRENT`.
     is_current: bool,
 }
@@ -80,7 +80,7 @@ impl Rotation<'_> {
     ///
     /// # Errors
     /// Returns [`Error::RotationNotEnabled`], or [`Error::VersionNotPending`] if the version is neither.
-    fn is_still_pending(&self, labels: &StagingLabels) -> Result<bool, Error> {
+    fn is_still_pending(&self, labels: &SecretMetadata) -> Result<bool, Error> {
         if !labels.rotation_enabled {
             return Err(Error::RotationNotEnabled {
                 secret: labels.arn.clone(),
@@ -106,7 +106,7 @@ impl Rotation<'_> {
     }
 
     /// Reads the current value. It contains no key if this rotation creates the initial one.
-    async fn current(&self, labels: &StagingLabels) -> Result<SecretValue, Error> {
+    async fn current(&self, labels: &SecretMetadata) -> Result<SecretValue, Error> {
         let version = labels
             .version_with(CURRENT)
             .ok_or(Error::NoCurrentVersion)?;
@@ -124,7 +124,7 @@ impl Rotation<'_> {
     }
 
     /// Reads the pending version, which createSecret has just stored.
-    async fn pending(&self, labels: &StagingLabels) -> Result<Pending, Error> {
+    async fn pending(&self, labels: &SecretMetadata) -> Result<Pending, Error> {
         let (arn, id) = (&labels.arn, &self.event.token);
         let version = self.secrets.version_after_write(arn, id, PENDING).await;
         self.parse_version(PENDING, version)
@@ -158,7 +158,7 @@ impl Rotation<'_> {
     /// Creates a control-plane client that authenticates with the admin secret's key, or else with `own_key`.
     async fn control_plane(
         &self,
-        labels: &StagingLabels,
+        labels: &SecretMetadata,
         value: &SecretValue,
         own_key: Option<&ApiKey>,
     ) -> Result<ControlPlane<'_>, Error> {

@@ -14,7 +14,7 @@ use crate::event::Step;
 use crate::keys::credentials::ControlPlane;
 use crate::keys::verification::Verification;
 use crate::preflight::Preflight;
-use crate::secret::{SecretValue, StagingLabels};
+use crate::secret::{SecretMetadata, SecretValue};
 
 /// Time reserved after the verification to find out whether the key still exists, and to report it.
 const DIAGNOSIS_RESERVE: Duration = Duration::from_secs(10);
@@ -23,7 +23,7 @@ const DIAGNOSIS_RESERVE: Duration = Duration::from_secs(10);
 const VERIFICATION_RESERVE: Duration = Duration::from_mins(1);
 
 impl Rotation<'_> {
-    pub(super) async fn test_secret(&self, labels: &StagingLabels) -> Result<&'static str, Error> {
+    pub(super) async fn test_secret(&self, labels: &SecretMetadata) -> Result<&'static str, Error> {
         let current = self.current(labels).await?;
         let pending = match self.pending(labels).await {
             // Secrets Manager tests a copy of the current value, which contains no key yet.
@@ -48,7 +48,7 @@ impl Rotation<'_> {
     /// Verifies the pending key. Heals if it was deleted.
     pub(super) async fn verify_or_heal(
         &self,
-        labels: &StagingLabels,
+        labels: &SecretMetadata,
         control_plane: &ControlPlane<'_>,
         (pending, current): (&Pending, &SecretValue),
     ) -> Result<&'static str, Error> {
@@ -64,7 +64,7 @@ impl Rotation<'_> {
     }
 
     /// Logs the preflight report for operators who enable rotation without rotating immediately.
-    async fn log_preflight(&self, labels: &StagingLabels) {
+    async fn log_preflight(&self, labels: &SecretMetadata) {
         let deadline = self.deadline.with_reserve(VERIFICATION_RESERVE);
         let preflight = Preflight {
             config: self.config,

@@ -3,8 +3,6 @@
 //! The value of a version never changes, but its labels move. A read therefore names the version and the label that it expects
 //! there, so that it never returns the value of a version that has another role in the meantime.
 //!
-//! No SDK error is kept as a source: its `Debug` output contains the raw response, which may contain a secret value.
-//!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html>
 
 use std::num::NonZeroU32;
@@ -12,16 +10,15 @@ use std::time::Duration;
 
 use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
-use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_secretsmanager::operation::RequestId;
 use aws_sdk_secretsmanager::operation::get_secret_value::builders::GetSecretValueFluentBuilder;
-use aws_smithy_runtime_api::http::StatusCode;
-use aws_smithy_types::DateTime;
 
+use super::dates::{seconds, window};
+use super::error::convert;
+use super::metadata::{from_list_entry, tags, versions};
 use super::replication::{ReadCrossAccount, not_in_sync, primary};
-use super::{CURRENT, PENDING, StagingLabels};
+use super::{CURRENT, Dates, Error, PENDING, SecretMetadata};
 use crate::config::Aws;
-use crate::http::{Backoff, Deadline, Redacted, joined, printable};
+use crate::http::{Backoff, Deadline, Redacted};
 
 /// Time limits of requests. Tests pass shorter ones.
 #[derive(Clone, Copy, Debug)]
@@ -65,75 +62,6 @@ impl Default for Limits {
     }
 }
 
-/// A failed request to Secrets Manager.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages name the fields")]
-pub enum Error {
-    /// Secrets Manager returned an error, or a proxy did, without a code.
-    #[error(
-        "Secrets Manager {} {operation} for {secret}: {}, {message}{}",
-        action(*.status, .code.as_deref()),
-        .code.clone().unwrap_or_else(|| format!("HTTP {status}, no code")),
-        suffix(.request_id.as_deref())
-    )]
-    Rejected {
-        operation: &'static str,
-        secret: String,
-        status: u16,
-        code: Option<String>,
-        message: String,
-        request_id: Option<String>,
-    },
-    /// No valid response arrived. A write may have taken effect.
-    #[error("{operation} for {secret} did not complete: {problem}")]
-    NoResponse {
-        operation: &'static str,
-        secret: String,
-        problem: String,
-    },
-    /// The secret value is binary.
-    #[error("the value of {secret} is binary (SecretBinary)")]
-    Binary { secret: String },
-}
-
-fn action(status: u16, code: Option<&str>) -> &'static str {
-    match code {
-        Some("AccessDeniedException") => "denied",
-        Some("InternalServiceError" | "ServiceUnavailable") => "failed to process",
-        Some(code) if code.starts_with("Throttl") => "throttled",
-        None if status >= 500 => "failed to process",
-        _ => "rejected",
-    }
-}
-
-fn suffix(id: Option<&str>) -> String {
-    id.map_or_else(String::new, |id| format!(" (request ID {id})"))
-}
-
-impl Error {
-    /// Returns the error code, or `None` if Secrets Manager returned none.
-    pub fn code(&self) -> Option<&str> {
-        match self {
-            Self::Rejected { code, .. } => code.as_deref(),
-            _ => None,
-        }
-    }
-
-    /// Returns whether a write may have taken effect although it failed.
-    pub fn may_have_taken_effect(&self) -> bool {
-        match self.code() {
-            // The SDK reports only the last attempt. An earlier one may have taken effect.
-            Some("InternalServiceError" | "ServiceUnavailable") => true,
-            Some(code) => code.starts_with("Throttl"),
-            None => match self {
-                Self::Rejected { status, .. } => *status >= 500,
-                Self::NoResponse { .. } => true,
-                Self::Binary { .. } => false,
-            },
-        }
-    }
-}
-
 /// A version of a secret.
 #[derive(Clone, Debug)]
 pub struct SecretVersion {
@@ -142,6 +70,11 @@ pub struct SecretVersion {
     /// `CreatedDate`, in seconds since the epoch.
     pub created_at: Option<i64>,
 }
+
+/// The largest number of secrets on a page of `ListSecrets`.
+///
+/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_ListSecrets.html>
+const MAX_PAGE: i32 = 100;
 
 /// The client for Secrets Manager during one invocation.
 #[derive(Clone, Debug)]
@@ -185,7 +118,7 @@ impl Client {
     }
 
     /// Describes the secret.
-    pub async fn describe(&self, secret: &str) -> Result<StagingLabels, Error> {
+    pub async fn describe(&self, secret: &str) -> Result<SecretMetadata, Error> {
         let other_account = ReadCrossAccount::default();
         let request = self.sdk.describe_secret().secret_id(secret);
         let request = request.customize().config_override(self.limited());
@@ -195,24 +128,49 @@ impl Client {
         let admin = metadata.find(|item| item.key() == Some("adminSecretArn"));
         let admin = admin.and_then(|item| item.value()).map(str::to_owned);
         let other_account = other_account.take();
+        let dates = Dates {
+            created: response.created_date().map(seconds),
+            last_changed: response.last_changed_date().map(seconds),
+            last_rotated: response.last_rotated_date().map(seconds),
+            next_rotation: response.next_rotation_date().map(seconds),
+            window: window(response.rotation_rules()),
+        };
+        let tags = tags(response.tags());
         let primary = primary(&response, &other_account);
         let replica_not_in_sync = not_in_sync(&response, &other_account);
-        let versions = response.version_ids_to_stages.into_iter().flatten();
-        let versions = versions.filter(|(_, labels)| !labels.is_empty());
-        Ok(StagingLabels {
+        Ok(SecretMetadata {
             primary,
             replica_not_in_sync,
             admin_secret_arn: admin,
+            name: response.name.unwrap_or_default(),
+            dates,
+            tags,
+            rotation_function: response.rotation_lambda_arn,
             arn: response.arn.ok_or_else(|| Error::NoResponse {
                 operation: "DescribeSecret",
                 secret: secret.to_owned(),
                 problem: "the response contains no ARN".to_owned(),
             })?,
             rotation_enabled: response.rotation_enabled.unwrap_or(false),
-            versions: versions
-                .map(|(version, labels)| (version, labels.into_iter().collect()))
-                .collect(),
+            is_deleted: response.deleted_date.is_some(),
+            versions: versions(response.version_ids_to_stages),
         })
+    }
+
+    /// Returns a page of `ListSecrets` and the token of the next page.
+    pub(super) async fn list_page(
+        &self,
+        next_token: Option<String>,
+    ) -> Result<(Vec<SecretMetadata>, Option<String>), Error> {
+        let request = self.sdk.list_secrets().max_results(MAX_PAGE);
+        let request = request.set_next_token(next_token).customize();
+        let sent = request.config_override(self.limited()).send().await;
+        let response = sent.map_err(|error| convert("ListSecrets", "all secrets", &error))?;
+        let entries = response.secret_list.unwrap_or_default().into_iter();
+        Ok((
+            entries.filter_map(from_list_entry).collect(),
+            response.next_token,
+        ))
     }
 
     /// Returns `version`, which must have `label`, or `None` if Secrets Manager finds no such value.
@@ -262,8 +220,8 @@ impl Client {
     pub async fn describe_until(
         &self,
         secret: &str,
-        is_complete: impl Fn(&StagingLabels) -> bool,
-    ) -> Result<StagingLabels, Error> {
+        is_complete: impl Fn(&SecretMetadata) -> bool,
+    ) -> Result<SecretMetadata, Error> {
         let read = async || self.describe(secret).await;
         self.read_after_write()
             .until(self.deadline, read, is_complete)
@@ -290,7 +248,7 @@ impl Client {
         let request = request.secret_id(secret).customize();
         let sent = request.config_override(self.limited()).send().await;
         let response = sent.map_err(|error| convert("GetSecretValue", secret, &error))?;
-        let created_at = response.created_date.as_ref().map(DateTime::secs);
+        let created_at = response.created_date().map(seconds);
         let secret = secret.to_owned();
         let value = response.secret_string.map(Redacted::new);
         let value = value.ok_or(Error::Binary { secret })?;
@@ -368,93 +326,4 @@ impl Client {
             .timeout_config(timeouts)
             .retry_config(retries)
     }
-}
-
-/// Converts an SDK error: keeps the code and message of a rejection, and the kind of any other error.
-fn convert<E: ProvideErrorMetadata>(
-    operation: &'static str,
-    secret: &str,
-    error: &SdkError<E>,
-) -> Error {
-    let secret = secret.to_owned();
-    let no_response = |problem: String| Error::NoResponse {
-        operation,
-        secret: secret.clone(),
-        problem,
-    };
-    let unparsed = |status: StatusCode| {
-        let status = status.as_u16();
-        no_response(format!("the response (HTTP {status}) could not be parsed"))
-    };
-    match error {
-        // The SDK also reports a successful response that it cannot parse as a service error.
-        SdkError::ServiceError(error) if error.raw().status().is_success() => {
-            unparsed(error.raw().status())
-        }
-        SdkError::ServiceError(error) => Error::Rejected {
-            operation,
-            secret,
-            status: error.raw().status().as_u16(),
-            code: error.err().code().map(printable),
-            message: message(operation, error.err()),
-            request_id: error.raw().request_id().map(printable),
-        },
-        SdkError::TimeoutError(_) => no_response("the request timed out".to_owned()),
-        SdkError::DispatchFailure(failure) => no_response(match failure.as_connector_error() {
-            Some(error) => joined(error),
-            None => "the request could not be sent".to_owned(),
-        }),
-        SdkError::ConstructionFailure(_) => {
-            no_response("the request could not be built".to_owned())
-        }
-        SdkError::ResponseError(error) => unparsed(error.raw().status()),
-        _ => no_response("the response could not be parsed".to_owned()),
-    }
-}
-
-/// The errors of `PutSecretValue` whose messages describe permissions, versions and limits, and never quote the value.
-///
-/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html#API_PutSecretValue_Errors>
-const SAFE_PUT_ERRORS: [&str; 6] = [
-    "AccessDeniedException",
-    "DecryptionFailure",
-    "EncryptionFailure",
-    "LimitExceededException",
-    "ResourceExistsException",
-    "ResourceNotFoundException",
-];
-
-/// Returns the message of a rejection. Messages that may quote a secret value are omitted, because a value may contain
-/// passwords that are too short to be recognized.
-fn message(operation: &str, error: &impl ProvideErrorMetadata) -> String {
-    let code = error.code().unwrap_or_default();
-    let message = error.message().unwrap_or("no message");
-    if operation != "PutSecretValue" || SAFE_PUT_ERRORS.contains(&code) {
-        return printable(message);
-    }
-    let subject = if is_about_kms_key(message) {
-        " about the KMS key"
-    } else {
-        ""
-    };
-    format!("the message{subject} is omitted because it may quote the secret value")
-}
-
-/// Phrases about a KMS key, in lowercase. No name of a secret or a role contains their spaces and colons. AWS has called KMS keys
-/// customer master keys (CMKs).
-///
-/// <https://docs.aws.amazon.com/kms/latest/cryptographic-details/kms-keys.html>
-const KMS_PHRASES: [&str; 6] = [
-    "access to kms",
-    " kms key",
-    " kms:",
-    ":kms:",
-    " customer master key",
-    " cmk",
-];
-
-/// Returns whether a message of Secrets Manager is about a KMS key.
-pub(crate) fn is_about_kms_key(message: &str) -> bool {
-    let message = message.to_lowercase();
-    KMS_PHRASES.iter().any(|phrase| message.contains(phrase))
 }

@@ -2,14 +2,20 @@
 
 mod client;
 mod copies;
+mod dates;
+mod error;
 mod fields;
+mod metadata;
 mod replication;
-mod staging_labels;
+mod scan;
 mod strings;
 pub mod value;
 
-pub(crate) use client::is_about_kms_key;
-pub use client::{Client, Error, Limits, SecretVersion, sdk_client};
+pub use client::{Client, Limits, SecretVersion, sdk_client};
+pub use dates::{Dates, now};
+pub use error::Error;
+pub(crate) use error::is_about_kms_key;
 pub use fields::api_key;
-pub use staging_labels::{CURRENT, PENDING, PREVIOUS, StagingLabels, Versions};
+pub use metadata::{CURRENT, PENDING, PREVIOUS, SecretMetadata, Versions};
+pub use scan::{process_each, truncate_lines};
 pub use value::SecretValue;

@@ -24,6 +24,8 @@ pub struct Counts {
     pub retries: u64,
     /// The orphaned keys that were deleted.
     pub orphans: u64,
+    /// The previous keys that were deleted.
+    pub previous_keys: u64,
     /// The keys that the rule for deletion does not allow to be deleted.
     pub kept: u64,
     /// The deletions that failed or whose outcome is unknown.
@@ -32,6 +34,21 @@ pub struct Counts {
     pub propagation_seconds: Option<f64>,
     /// The number of the owner's keys that use the quota of the key to create.
     pub owner_keys: Option<u64>,
+    /// The state of the fleet.
+    pub fleet: Option<FleetCounts>,
+}
+
+/// The numbers of secrets in the fleet: all secrets that name the function as their rotation function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FleetCounts {
+    /// All secrets.
+    pub managed: usize,
+    /// The secrets whose rotation is overdue.
+    pub overdue: usize,
+    /// The secrets whose rotation is stuck.
+    pub stuck: usize,
+    /// The secrets whose previous key should have been deleted.
+    pub overdue_keys: usize,
 }
 
 /// The metrics of an invocation in progress.
@@ -42,6 +59,14 @@ impl Metrics {
     /// Changes the counts.
     pub fn count(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Returns the counts.
+    pub fn counts(&self) -> Counts {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Writes the metrics line. `error` is the name of the error if the step failed.
@@ -55,15 +80,21 @@ impl Metrics {
 
 fn line(counts: &Counts, function: &str, step: &str, error: Option<&str>) -> Value {
     let propagation = counts.propagation_seconds;
+    let fleet = |count: fn(&FleetCounts) -> usize| json!(counts.fleet.as_ref().map(count));
     let mut metrics = vec![
         ("FailedSteps", "Count", json!(u8::from(error.is_some()))),
         ("ConfluentRequests", "Count", json!(counts.requests)),
         ("ConfluentRetries", "Count", json!(counts.retries)),
         ("OrphanedKeysDeleted", "Count", json!(counts.orphans)),
+        ("PreviousKeysDeleted", "Count", json!(counts.previous_keys)),
         ("KeysKept", "Count", json!(counts.kept)),
         ("DeletionsFailed", "Count", json!(counts.failed_deletions)),
         ("PropagationSeconds", "Seconds", json!(propagation)),
         ("OwnerKeys", "Count", json!(counts.owner_keys)),
+        ("SecretsManaged", "Count", fleet(|f| f.managed)),
+        ("RotationsOverdue", "Count", fleet(|f| f.overdue)),
+        ("RotationsStuck", "Count", fleet(|f| f.stuck)),
+        ("PreviousKeysOverdue", "Count", fleet(|f| f.overdue_keys)),
     ];
     // What was not measured is not declared either.
     metrics.retain(|(_, _, value)| !value.is_null());
@@ -110,10 +141,12 @@ mod tests {
             requests: 2,
             retries: 3,
             orphans: 4,
+            previous_keys: 6,
             kept: 5,
             failed_deletions: 1,
             propagation_seconds: Some(1.5),
             owner_keys: Some(9),
+            fleet: Some(FleetCounts::default()),
         };
 
         let line = line(&counts, "rotator", "testSecret", Some("KeyDeletionFailed"));

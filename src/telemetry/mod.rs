@@ -4,4 +4,4 @@ pub mod logging;
 mod metrics;
 
 pub use logging::LogLevel;
-pub use metrics::{Counts, METRICS_TARGET, Metrics, NAMESPACE};
+pub use metrics::{Counts, FleetCounts, METRICS_TARGET, Metrics, NAMESPACE};

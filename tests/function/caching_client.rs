@@ -22,6 +22,9 @@ const ROTATIONS: usize = 20;
 /// The number of moments between two rotations.
 const REST: usize = 50;
 
+/// Slightly more than the default of `OLD_KEY_HOURS`. It passes during the rest after a rotation.
+const OVERLAP: Duration = Duration::from_mins(24 * 60 + 1);
+
 /// The state at one moment.
 struct Moment {
     /// The ID of the current key, which a client reads.
@@ -131,6 +134,17 @@ impl Timeline {
                 never = observer.observe_every_request() => never,
             };
             assert_eq!(outcome, Outcome::Succeeded, "{policy:?}");
+            if policy == OldKeyPolicy::DeleteAfter {
+                for _ in 0..REST {
+                    observer.observe().await;
+                }
+                world.simulator.pass(OVERLAP);
+                let retired = tokio::select! {
+                    retired = world.invoke(json!({"Step": "retire"})) => retired,
+                    never = observer.observe_every_request() => never,
+                };
+                retired.unwrap();
+            }
         }
         for _ in 0..REST {
             observer.observe().await;
@@ -196,6 +210,21 @@ impl Timeline {
         calls
     }
 
+    /// Asserts that no call is rejected if clients cache the secret for up to `overlap`, and that one is if they cache it for
+    /// longer. Returns the number of calls.
+    fn assert_none_is_rejected_within(&self, overlap: usize) -> usize {
+        let mut calls = 0;
+        for age in 0..=overlap {
+            for client in self.clients(age) {
+                assert_eq!(client.rejected, 0, "cached for {age}");
+                calls += client.all;
+            }
+        }
+        let mut longer = self.clients(overlap + 1);
+        assert!(longer.any(|client| client.rejected > 0));
+        calls
+    }
+
     /// Returns the number of that client's calls between the deletion of its key and its next read of the secret. It depends on
     /// the times of promotions and deletions only, and on no response of the cluster.
     fn stale_calls(&self, age: usize, start: usize) -> usize {
@@ -225,23 +254,25 @@ async fn no_client_is_rejected_while_the_previous_key_is_kept_until_the_next_rot
         "the previous key is kept until the next promotion"
     );
 
-    let mut calls = 0;
-    for age in 0..=overlap {
-        for client in timeline.clients(age) {
-            assert_eq!(client.rejected, 0, "cached for {age} of {period}");
-            calls += client.all;
-        }
-    }
-
-    // A key is deleted after the next promotion.
-    assert!(
-        timeline
-            .clients(overlap + 1)
-            .any(|client| client.rejected > 0)
-    );
+    let calls = timeline.assert_none_is_rejected_within(overlap);
     println!(
         "keep-until-next-rotation: none of {calls} calls in {ROTATIONS} rotations is rejected if clients cache the secret \
          for up to {overlap} moments of a period of {period}"
+    );
+}
+
+#[tokio::test]
+async fn no_client_that_reads_the_secret_within_the_overlap_is_rejected() {
+    let timeline = Timeline::of(OldKeyPolicy::DeleteAfter).await;
+    let (period, overlap) = (timeline.period(), timeline.overlap());
+    assert_eq!(timeline.promotions().len(), ROTATIONS);
+    assert!(timeline.deletions().iter().all(Option::is_some));
+    assert!((REST..period).contains(&overlap), "{overlap} of {period}");
+
+    let calls = timeline.assert_none_is_rejected_within(overlap);
+    println!(
+        "delete-after: none of {calls} calls in {ROTATIONS} rotations is rejected if clients cache the secret for up to \
+         {overlap} moments of a period of {period}"
     );
 }
 

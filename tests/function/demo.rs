@@ -1,4 +1,4 @@
-//! The demo, `tests/simulator/demo.rs`, with the options that a user can enter.
+//! The demo, `tests/simulator/demo`, with the options that a user can enter.
 
 use simulator::rotation::STEPS;
 use std::path::PathBuf;
@@ -30,6 +30,12 @@ fn run(arguments: &[&str]) -> (Option<i32>, String) {
     result(&demo().args(arguments).output().unwrap())
 }
 
+/// Runs the demo with each of the arguments, concurrently: it waits most of the time for a key to propagate.
+fn run_all<const N: usize>(arguments: [&[&str]; N]) -> [(Option<i32>, String); N] {
+    let running = arguments.map(|arguments| demo().args(arguments).spawn().unwrap());
+    running.map(|process| result(&process.wait_with_output().unwrap()))
+}
+
 /// Returns the exit status and the output.
 fn result(output: &Output) -> (Option<i32>, String) {
     let printed = [&output.stdout[..], &output.stderr[..]].concat();
@@ -40,15 +46,10 @@ fn result(output: &Output) -> (Option<i32>, String) {
 
 #[test]
 fn the_demo_shows_a_rotation_of_each_key_type_and_no_secret() {
-    // Concurrently, because each waits most of the time for its key to propagate.
-    let running = KEY_TYPES.map(|key_type| {
-        let demo = demo().args(["--key-type", key_type]).spawn();
-        (key_type, demo.unwrap())
-    });
+    let arguments = KEY_TYPES.map(|key_type| ["--key-type", key_type]);
+    let results = run_all(arguments.each_ref().map(|arguments| &arguments[..]));
 
-    for (key_type, process) in running {
-        let (status, printed) = result(&process.wait_with_output().unwrap());
-
+    for (key_type, (status, printed)) in KEY_TYPES.into_iter().zip(results) {
         assert_eq!(status, Some(0), "{key_type}: {printed}");
         let mut rest = printed.as_str();
         for step in STEPS {
@@ -105,23 +106,119 @@ fn the_demo_shows_that_a_resource_scoped_api_key_requires_an_admin_secret() {
 }
 
 #[test]
-fn the_demo_shows_self_rotation_and_a_previous_key_that_is_kept() {
-    let (status, printed) = run(&[
+fn the_demo_shows_when_each_policy_deletes_the_previous_key() {
+    let keep = [
         "--key-type",
         "cloud",
         "--self",
         "--policy",
         "keep-until-next-rotation",
+    ];
+    let results = run_all([
+        &[],
+        &["--policy", "delete-after"],
+        &["--policy", "delete"],
+        &keep,
     ]);
 
+    for ((status, printed), (announced, is_kept)) in results.into_iter().zip([
+        ("deletes it 24 hours later.", true),
+        ("deletes it 24 hours later.", true),
+        (" key 1 is deleted.", false),
+        ("The next rotation deletes it.", true),
+    ]) {
+        assert_eq!(status, Some(0), "{printed}");
+        let (_, end) = printed.split_once("The rotation is complete").unwrap();
+        let (keys, announcement) = end.split_once("\nThe previous key ").unwrap();
+        assert!(announcement.contains(announced), "{announced} in {printed}");
+        let previous = keys.lines().filter(|line| line.contains(" key 1"));
+        // AWSPREVIOUS names it, and it exists.
+        let expected = if is_kept { 2 } else { 0 };
+        assert_eq!(previous.count(), expected, "{printed}");
+    }
+}
+
+#[test]
+fn the_demo_interrupts_a_step_and_shows_that_the_retry_leaves_no_orphaned_key() {
+    let results = run_all([
+        &["--crash", "createSecret"],
+        &["--crash", "testSecret"],
+        &["--crash", "finishSecret"],
+    ]);
+
+    for ((status, printed), (step, request)) in results.into_iter().zip([
+        ("createSecret", "POST /iam/v2/api-keys"),
+        ("testSecret", "GET /kafka/v3/clusters/lkc-orders/topics"),
+        ("finishSecret", "UpdateSecretVersionStage"),
+    ]) {
+        assert_eq!(status, Some(0), "{printed}");
+        let interrupted = format!("{request}  (no response)\n\n{step} was interrupted ");
+        let found = printed.split_once(&interrupted);
+        let (_, rest) = found.unwrap_or_else(|| panic!("no {interrupted} in {printed}"));
+        let (state, retry) = rest.split_once("Secrets Manager retries").unwrap();
+        // Only createSecret can lose a key.
+        let loses_key = step == "createSecret";
+        let deletes_key = retry.contains("DELETE /iam/v2/api-keys/");
+        assert_eq!(state.contains(", orphaned\n"), loses_key, "{printed}");
+        assert_eq!(deletes_key, loses_key, "{printed}");
+        assert_eq!(retry.contains(" key 3"), loses_key, "{printed}");
+        let (_, end) = retry.split_once("The rotation is complete").unwrap();
+        assert!(end.contains("\nOrphaned keys: none\n"), "{printed}");
+        assert!(end.ends_with("\nViolations: none\n"), "{printed}");
+    }
+}
+
+#[test]
+fn the_demo_reports_an_error_of_the_step_that_it_should_interrupt() {
+    let (status, printed) = run(&["--self", "--crash", "createSecret"]);
+
+    assert_eq!(status, Some(1), "{printed}");
+    assert!(printed.contains("AdminSecretRequired"), "{printed}");
+    assert!(!printed.contains("Secrets Manager retries"), "{printed}");
+}
+
+#[test]
+fn the_demo_shows_the_status_and_the_overlap_of_a_fleet() {
+    let (status, printed) = run(&["--fleet"]);
+
     assert_eq!(status, Some(0), "{printed}");
-    let (_, end) = printed.split_once("The rotation is complete").unwrap();
-    let previous = end.lines().filter(|line| line.contains(" key 1"));
-    assert_eq!(
-        previous.count(),
-        2,
-        "AWSPREVIOUS names it, and it exists: {end}"
-    );
+    let tables: Vec<&str> = printed.split(r#"{"Step":"status"}"#).skip(1).collect();
+    assert_eq!(tables.len(), 2, "{printed}");
+    assert!(tables[0].contains(r#"{"Step":"retire"}"#), "{printed}");
+    for table in tables {
+        for (secret, end) in [
+            ("audit", " rotation-disabled"),
+            ("billing", " delete-after 72 h  AWSCURRENT"),
+            ("orders", " delete-after 24 h  AWSCURRENT"),
+            ("payments", " AWSCURRENT AWSPENDING    stuck"),
+            ("shipping", " invalid-policy-tag"),
+        ] {
+            let line = table
+                .lines()
+                .find(|line| line.starts_with(&format!("  {secret} ")));
+            assert!(
+                line.is_some_and(|line| line.ends_with(end)),
+                "{secret}: {printed}"
+            );
+        }
+    }
+    let (overlap, end) = printed.split_once(" 25 hours older").unwrap();
+    let has_status = |printed: &str, status: &str, key: &str| {
+        let mut lines = printed.lines().filter(|line| line.contains(key));
+        lines.any(|line| line.starts_with(&format!("  {status}  ")))
+    };
+    assert!(has_status(overlap, "200", " key 1 "), "{overlap}");
+    assert!(has_status(overlap, "200", " key 2 "), "{overlap}");
+    assert!(has_status(end, "401", " key 1 "), "{end}");
+    assert!(has_status(end, "200", " key 2 "), "{end}");
+    for part in [
+        r#"{"secrets":1,"previousKeysDeleted":1,"orphanedKeysDeleted":0,"notProcessed":0}"#,
+        "have changed: 0 of 4\n",
+        "5 secrets. Findings: invalid-policy-tag 1, rotation-disabled 1, stuck 1\n",
+        "Violations: none\n",
+    ] {
+        assert!(end.contains(part), "{part} in {end}");
+    }
 }
 
 #[test]
@@ -132,11 +229,42 @@ fn the_demo_rejects_an_unknown_option_and_lists_the_valid_ones() {
         assert_eq!(status, Some(2), "{printed}");
         assert!(printed.contains(&KEY_TYPES.join(", ")), "{printed}");
     }
-    assert_eq!(run(&["--policy", "burn"]).0, Some(2));
-    assert_eq!(run(&["--fast"]).0, Some(2));
+    for (arguments, problem) in [
+        (
+            &["--policy", "burn"][..],
+            "delete-after, delete, keep-until-next-rotation",
+        ),
+        (
+            &["--policy"],
+            "delete-after, delete, keep-until-next-rotation",
+        ),
+        (
+            &["--crash", "setSecret"],
+            "createSecret, testSecret, finishSecret",
+        ),
+        (&["--crash"], "createSecret, testSecret, finishSecret"),
+        (
+            &["--crash", "createSecret", "--preflight"],
+            "--preflight cannot be combined",
+        ),
+        (&["--fleet", "--self"], "--fleet cannot be combined"),
+        (
+            &["--policy", "delete", "--fleet"],
+            "--fleet cannot be combined",
+        ),
+        (&["--fast"], "--fast is not an option"),
+    ] {
+        let (status, printed) = run(arguments);
+
+        assert_eq!(status, Some(2), "{arguments:?}: {printed}");
+        let (first, _) = printed.split_once('\n').unwrap();
+        assert!(first.contains(problem), "{arguments:?}: {printed}");
+    }
     let (status, printed) = run(&["--help"]);
     assert_eq!(status, Some(0));
-    assert!(printed.contains("--key-type"), "{printed}");
+    for option in ["--key-type", "--policy", "--crash", "--fleet"] {
+        assert!(printed.contains(option), "{printed}");
+    }
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The README and the pages in `docs` use the names of the code and of the tests, and their commands work.
 
-mod checks;
 mod commands;
 mod confluent_cli;
 mod deployment;
@@ -9,6 +8,7 @@ mod markdown;
 mod reference;
 mod shell;
 mod stand_ins;
+mod states;
 mod template;
 
 use std::fs;

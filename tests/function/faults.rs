@@ -57,7 +57,7 @@ impl World {
         let current = self.key("AWSCURRENT").expect(case);
         assert_ne!(current, self.initial_key, "{case}");
         let mut kept = vec![current.clone()];
-        if setting.policy == OldKeyPolicy::KeepUntilNextRotation {
+        if setting.policy != OldKeyPolicy::Delete {
             kept.extend(self.key("AWSPREVIOUS"));
         }
         self.assert_keys(&kept, &case);

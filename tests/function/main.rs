@@ -21,6 +21,7 @@ mod end_to_end;
 mod error;
 mod event;
 mod faults;
+mod fleet;
 mod generated;
 mod http;
 mod keys;
@@ -48,5 +49,8 @@ use clients::*;
 use confluent::key_types::{self, KEY_TYPES};
 use world::*;
 
-pub(crate) const POLICIES: [OldKeyPolicy; 2] =
-    [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation];
+pub(crate) const POLICIES: [OldKeyPolicy; 3] = [
+    OldKeyPolicy::DeleteAfter,
+    OldKeyPolicy::Delete,
+    OldKeyPolicy::KeepUntilNextRotation,
+];

@@ -8,7 +8,7 @@ use confluent_key_rotation::http::{build_client, build_probe_client};
 use confluent_key_rotation::{http, secret};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::Value;
-use simulator::Simulator;
+use simulator::{FUNCTION_ARN, Simulator};
 
 /// Builds the function with the simulator's addresses and with `variables`.
 pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Function {
@@ -42,6 +42,7 @@ pub(crate) fn invocation(event: Value) -> LambdaEvent<Value> {
     let deadline = now.unwrap_or_default() + Duration::from_mins(1);
     let mut context = Context::default();
     "example".clone_into(&mut context.request_id);
+    FUNCTION_ARN.clone_into(&mut context.invoked_function_arn);
     context.deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
     LambdaEvent::new(event, context)
 }

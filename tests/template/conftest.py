@@ -2,6 +2,7 @@
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,22 @@ class NoManagedPolicies:
         return {}
 
 
+@cache
+def load(path):
+    """Returns a template without its transform. SAM's doesn't depend on the values of parameters."""
+    template = yaml_parse((ROOT / path).read_text())
+    if "Transform" not in template:
+        return template
+    # SAM requires uploaded code.
+    template["Resources"]["RotationFunction"]["Properties"]["CodeUri"] = "s3://bucket/key"
+    return transform(template, {}, NoManagedPolicies())
+
+
 class Stack:
     """A template with resolved parameters and conditions. An attribute of a resource resolves to `Resource.Attribute`."""
 
     def __init__(self, template, **parameters):
-        template = yaml_parse((ROOT / template).read_text())
+        template = load(template)
         declared = template.get("Parameters", {})
         unknown = parameters.keys() - declared.keys()
         assert not unknown, f"no such parameters: {unknown}"
@@ -51,8 +63,6 @@ class Stack:
             assert rule.keys() == {"Assertions"}, "the tests do not support rules with a condition"
             for assertion in rule["Assertions"]:
                 assert self.evaluate(assertion["Assert"]), assertion["AssertDescription"]
-        if "Transform" in template:
-            template = self.transform_sam(template)
         self.template = template
         self.conditions = template.get("Conditions", {})
         self.resources = {}
@@ -62,12 +72,6 @@ class Stack:
                     "Type": resource["Type"],
                     "Properties": self.resolve(resource.get("Properties", {})),
                 }
-
-    @staticmethod
-    def transform_sam(template):
-        # SAM requires uploaded code.
-        template["Resources"]["RotationFunction"]["Properties"]["CodeUri"] = "s3://bucket/key"
-        return transform(template, {}, NoManagedPolicies())
 
     def of_type(self, resource_type):
         return {name: r["Properties"] for name, r in self.resources.items() if r["Type"] == resource_type}
@@ -129,7 +133,9 @@ class Stack:
 
                 def value_of(match):
                     name = match[1]
-                    return "${" + name[1:] + "}" if name[0] == "!" else str(names.get(name) or self.resolve_ref(name))
+                    if name[0] == "!":
+                        return "${" + name[1:] + "}"
+                    return str(names[name] if name in names else self.resolve_ref(name))
 
                 return re.sub(r"\$\{([^}]+)\}", value_of, template)
         raise AssertionError(f"the tests do not support the function {function}")

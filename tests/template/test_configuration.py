@@ -16,6 +16,7 @@ PARAMETERS = {
     "HTTPS_PROXY": ("HttpsProxy", "http://proxy.example.com:3128"),
     "NO_PROXY": ("NoProxy", "vpce-1.example.com"),
     "KEY_VERIFICATION": ("KeyVerification", "best-effort"),
+    "OLD_KEY_HOURS": ("OldKeyHours", "720"),
     "OLD_KEY_POLICY": ("OldKeyPolicy", "keep-until-next-rotation"),
     "PROBE_INTERVAL_MS": ("ProbeIntervalMs", "500"),
     "PROPAGATION_WAIT_SECONDS": ("PropagationWaitSeconds", "840"),

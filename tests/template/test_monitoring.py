@@ -16,8 +16,8 @@ def metrics_in(source):
     )
     assert len(directives) == code.count('"Dimensions":') == 2, directives
     # Each metric is a name, a unit, and a value.
-    of_function = re.findall(r'\("(\w+)", "\w+", json!\(', code)
-    assert len(of_function) >= 7, of_function
+    of_function = re.findall(r'\(\s*"(\w+)",\s*"(?:Count|Seconds)",', code)
+    assert len(of_function) >= 12, of_function
     return namespace, {
         tuple(sorted(re.findall(r'"(\w+)"', dimensions))): set(
             of_function if metrics == "of_function" else re.findall(r'named\("(\w+)"', metrics)
@@ -95,8 +95,7 @@ def matches(pattern, event):
 
 
 def rule(stack):
-    (rule,) = stack.of_type("AWS::Events::Rule").values()
-    return rule
+    return stack.of_type("AWS::Events::Rule")["FailedRotations"]
 
 
 @pytest.mark.parametrize("name", ["RotationFailed", "RotationAbandoned", "TestRotationFailed"])
@@ -173,23 +172,100 @@ def assert_exists(namespace, metric, dimensions):
     assert metric in FUNCTION_METRICS[dimensions], f"{metric} under {dimensions}"
 
 
+FLEET_ALARMS = {"RotationsOverdueAlarm", "RotationsStuckAlarm", "NoDataFromRetireAlarm"}
+WATCHED = {
+    "Errors",
+    "Throttles",
+    "FailedInvocations",
+    "DeletionsFailed",
+    "RotationsOverdue",
+    "RotationsStuck",
+    "SecretsManaged",
+}
+
+
 def test_every_alarm_watches_an_existing_metric_and_notifies_the_topic(stack):
     alarms = stack().of_type("AWS::CloudWatch::Alarm")
-    (failed_rotations,) = stack().of_type("AWS::Events::Rule")
     watched = set()
     for alarm in alarms.values():
         assert alarm["AlarmActions"] == ["Notifications"]
         assert alarm["AlarmName"].startswith("confluent-key-rotation-")
-        assert alarm["AlarmDescription"]
-        assert alarm["TreatMissingData"] == "notBreaching"
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+        assert 0 < len(alarm["AlarmDescription"]) <= 1024
         (dimension,) = alarm["Dimensions"]
-        watched_by = {"FunctionName": "confluent-key-rotation", "RuleName": failed_rotations}
+        watched_by = {"FunctionName": "confluent-key-rotation", "RuleName": "FailedRotations"}
         assert dimension["Value"] == watched_by[dimension["Name"]]
         assert_exists(alarm["Namespace"], alarm["MetricName"], (dimension["Name"],))
         watched.add(alarm["MetricName"])
-    assert watched == LAMBDA_METRICS | EVENTBRIDGE_METRICS | {"DeletionsFailed"}
+    assert watched == WATCHED
     assert len(watched) == len(alarms)
-    assert alarms["DurationAlarm"]["Threshold"] < 900_000
+
+
+@pytest.mark.parametrize(
+    ("parameters", "exist"),
+    [
+        ({}, True),
+        ({"OldKeyPolicy": "delete"}, True),
+        ({"RetireSchedule": "no"}, False),
+        ({"SourceAccount": "222222222222"}, False),
+        (
+            {
+                "SourceAccount": "222222222222",
+                "RetireSecretArns": "arn:aws:secretsmanager:eu-west-1:222222222222:secret:confluent/orders-AbCdEf",
+            },
+            False,
+        ),
+    ],
+    ids=repr,
+)
+def test_the_alarms_on_the_fleet_exist_if_retire_reports_it(stack, parameters, exist):
+    """With the secrets that an event names, retire reports no fleet."""
+    alarms = stack(**parameters).of_type("AWS::CloudWatch::Alarm")
+    assert FLEET_ALARMS & alarms.keys() == (FLEET_ALARMS if exist else set())
+
+
+def is_in_alarm(alarm, points):
+    """Returns whether an alarm in the state OK goes into ALARM, for the values of its last periods, `None` for missing data.
+
+    The alarm evaluates as many values as it has evaluation periods, existing ones first. CloudWatch looks two periods
+    further back in its only example.
+    <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html>
+    """
+    assert "DatapointsToAlarm" not in alarm
+    periods = alarm["EvaluationPeriods"]
+    existing = [point for point in points[-periods - 2 :] if point is not None][-periods:]
+    compare = {"GreaterThanOrEqualToThreshold": float.__ge__, "LessThanThreshold": float.__lt__}
+    breaching = [compare[alarm["ComparisonOperator"]](float(point), float(alarm["Threshold"])) for point in existing]
+    missing = {"breaching": [True], "notBreaching": [False], "ignore": [False]}[alarm["TreatMissingData"]]
+    return all(breaching + missing * (periods - len(existing)))
+
+
+@pytest.mark.parametrize("name", ["ErrorsAlarm", "ThrottlesAlarm", "DeletionsFailedAlarm"])
+def test_a_failed_attempt_after_which_a_retry_succeeds_raises_no_alarm(stack, name):
+    """Failed steps within an hour, and failed hourly runs."""
+    alarm = stack().of_type("AWS::CloudWatch::Alarm")[name]
+    assert (alarm["Period"], alarm["Statistic"]) == (3600, "Sum")
+    for points in ([1], [0, 5, 0], [0, 0, 7], [1, 1, 0], [0, 1, 1], [1, 0, 1], [None, None, 1], [1, None, None]):
+        assert not is_in_alarm(alarm, points), points
+    for points in ([1, 1, 1], [0, 1, 4, 1]):
+        assert is_in_alarm(alarm, points), points
+
+
+@pytest.mark.parametrize("name", ["RotationsOverdueAlarm", "RotationsStuckAlarm"])
+def test_one_report_of_an_overdue_or_stuck_rotation_raises_an_alarm(stack, name):
+    alarm = stack().of_type("AWS::CloudWatch::Alarm")[name]
+    assert (alarm["Period"], alarm["Statistic"]) == (3600, "Maximum")
+    assert is_in_alarm(alarm, [0, 0, 1])
+    assert not is_in_alarm(alarm, [1, 0, 0])
+    # Without data, the state doesn't change.
+    assert not is_in_alarm(alarm, [None, None, None])
+
+
+def test_no_data_from_retire_for_at_least_three_hours_raises_an_alarm(stack):
+    alarm = stack().of_type("AWS::CloudWatch::Alarm")["NoDataFromRetireAlarm"]
+    assert (alarm["Period"], alarm["Statistic"]) == (3600, "SampleCount")
+    assert not is_in_alarm(alarm, [1, 1, None, None])
+    assert is_in_alarm(alarm, [1, None, None, None, None, None])
 
 
 def dashboard(stack):
@@ -216,8 +292,9 @@ def test_the_dashboard_shows_every_metric_and_no_other(stack):
     assert shown == LAMBDA_METRICS.union(*FUNCTION_METRICS.values())
 
 
-def test_the_dashboard_shows_every_alarm_and_has_no_gap(stack):
-    created = stack()
+@pytest.mark.parametrize("schedule", ["yes", "no"])
+def test_the_dashboard_shows_every_alarm_and_has_no_gap(stack, schedule):
+    created = stack(RetireSchedule=schedule)
     widgets = dashboard(created)["widgets"]
     (alarms,) = (widget for widget in widgets if widget["type"] == "alarm")
     assert {arn.removesuffix(".Arn") for arn in alarms["properties"]["alarms"]} == created.of_type(
@@ -234,7 +311,7 @@ def test_the_dashboard_shows_every_alarm_and_has_no_gap(stack):
 
 
 QUERY_LANGUAGE = set(
-    "and as asc by coalesce concat desc fields filter ispresent latest limit max min not sort source stats strcontains sum".split()
+    "and as asc by coalesce concat desc fields filter ispresent latest limit max min not or sort source stats strcontains sum".split()
 )
 
 
@@ -257,10 +334,24 @@ def log_queries(stack):
 
 def test_the_dashboards_queries_use_fields_that_the_function_logs(stack):
     queries = log_queries(stack())
-    assert len(queries) == 4
+    assert len(queries) == 5
     for query in queries:
         assert query.startswith("SOURCE '/aws/lambda/confluent-key-rotation' | ")
         assert_fields_are_logged(query)
+
+
+def test_the_dashboard_begins_with_the_fleet(stack):
+    widgets = sorted(dashboard(stack())["widgets"], key=lambda widget: (widget["y"], widget["x"]))
+    numbers = [metric[1] for widget in widgets[:2] for metric in widget["properties"]["metrics"]]
+    assert numbers == [
+        "SecretsManaged",
+        "RotationsOverdue",
+        "RotationsStuck",
+        "PreviousKeysOverdue",
+        "PreviousKeysDeleted",
+    ]
+    assert {widget["properties"]["view"] for widget in widgets[:2]} == {"singleValue"}
+    assert "filter ispresent(findings)" in widgets[2]["properties"]["query"]
 
 
 def test_no_query_filters_on_the_log_level(stack):

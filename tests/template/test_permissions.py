@@ -1,5 +1,6 @@
 """Whatever its parameters are, the stack allows only what these tests list."""
 
+import json
 from itertools import combinations
 
 import pytest
@@ -12,6 +13,7 @@ ADMIN = f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:admin-AbCdEf"
 OTHER_ADMINS = [f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:{name}-AbCdEf" for name in ("b", "c")]
 KEYS = [f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/{name}" for name in ("1", "2")]
 ADMIN_KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/3"
+SECRETS_TO_RETIRE = [f"arn:aws:secretsmanager:eu-west-1:{OTHER_ACCOUNT}:secret:a/{name}-AbCdEf" for name in ("b", "c")]
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/boundary"
 
 PREFIXES = ["a/", "b", "c/d", "e+", "f@"]
@@ -26,6 +28,8 @@ CHOICES = {
     "VpcSubnetIds": "subnet-1,subnet-2",
     "VpcSecurityGroupIds": "sg-1",
     "PermissionsBoundaryArn": BOUNDARY,
+    "RetireSchedule": "no",
+    "RetireSecretArns": ",".join(SECRETS_TO_RETIRE),
 }
 # The template's rules reject other combinations.
 TOGETHER = {"VpcSubnetIds", "VpcSecurityGroupIds"}
@@ -36,7 +40,9 @@ EVERY_COMBINATION = [
 COMBINATIONS = [
     parameters
     for parameters in EVERY_COMBINATION
-    if len(TOGETHER & parameters.keys()) != 1 and not APART <= parameters.keys()
+    if len(TOGETHER & parameters.keys()) != 1
+    and not APART <= parameters.keys()
+    and ("RetireSecretArns" not in parameters or "SourceAccount" in parameters)
 ]
 
 ENI_ACTIONS = {
@@ -98,6 +104,8 @@ def allowed(parameters):
     if "AdminSecretKmsKeyArns" in parameters and (admins or others):
         of_admins = ("StringEquals", "kms:EncryptionContext:SecretARN", as_set(admins or others))
         yield as_set("kms:Decrypt"), as_set(ADMIN_KEY), frozenset([service, of_admins])
+    if "RetireSchedule" not in parameters and "SourceAccount" not in parameters:
+        yield as_set("secretsmanager:ListSecrets"), as_set("*"), frozenset()
     if "VpcSubnetIds" in parameters:
         yield frozenset(ENI_ACTIONS), as_set("*"), frozenset()
 
@@ -108,6 +116,8 @@ def allowed(parameters):
         (["VpcSubnetIds"], "VpcSubnetIds requires VpcSecurityGroupIds"),
         (["VpcSecurityGroupIds"], "VpcSecurityGroupIds requires VpcSubnetIds"),
         (["AdminSecretArn", "OtherAdminSecretArns"], "not both"),
+        (["RetireSecretArns"], "RetireSecretArns requires SourceAccount"),
+        (["RetireSecretArns", "RetireSchedule"], "RetireSecretArns requires SourceAccount"),
     ],
 )
 def test_invalid_combinations_of_parameters_are_rejected(names, message):
@@ -189,17 +199,68 @@ def test_only_lambda_can_assume_the_role(stack):
     ]
 
 
-@pytest.mark.parametrize("account", [None, OTHER_ACCOUNT])
-def test_only_secrets_manager_can_invoke_the_function_for_the_account_of_the_secrets(stack, account):
-    permissions = stack(SourceAccount=account or "").of_type("AWS::Lambda::Permission")
-    assert permissions == {
+def has_retire_rule(parameters):
+    is_reachable = "SourceAccount" not in parameters or "RetireSecretArns" in parameters
+    return "RetireSchedule" not in parameters and is_reachable
+
+
+@pytest.mark.parametrize("parameters", COMBINATIONS, ids=lambda parameters: "+".join(parameters) or "defaults")
+def test_only_secrets_manager_and_the_hourly_rule_can_invoke_the_function(stack, parameters):
+    permissions = stack(**parameters).of_type("AWS::Lambda::Permission")
+    expected = {
         "RotationPermission": {
             "FunctionName": "RotationFunction.Arn",
             "Action": "lambda:InvokeFunction",
             "Principal": "secretsmanager.amazonaws.com",
-            "SourceAccount": account or ACCOUNT,
+            "SourceAccount": parameters.get("SourceAccount", ACCOUNT),
         }
     }
+    if has_retire_rule(parameters):
+        expected["RetirePermission"] = {
+            "FunctionName": "RotationFunction.Arn",
+            "Action": "lambda:InvokeFunction",
+            "Principal": "events.amazonaws.com",
+            "SourceArn": "RetireRule.Arn",
+        }
+    assert permissions == expected
+
+
+@pytest.mark.parametrize("parameters", COMBINATIONS, ids=lambda parameters: "+".join(parameters) or "defaults")
+def test_the_hourly_rule_sends_a_constant_event_once(stack, parameters):
+    rules = stack(**parameters).of_type("AWS::Events::Rule")
+    assert ("RetireRule" in rules) == has_retire_rule(parameters)
+    if "RetireRule" not in rules:
+        return
+    rule = rules["RetireRule"]
+    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(1 hour)", "ENABLED")
+    assert "EventPattern" not in rule
+    (target,) = rule["Targets"]
+    # The event never contains a number of hours.
+    secrets = {"SecretIds": SECRETS_TO_RETIRE} if "SourceAccount" in parameters else {}
+    assert {**target, "Input": json.loads(target["Input"])} == {
+        "Id": "function",
+        "Arn": "RotationFunction.Arn",
+        "Input": {"Step": "retire", **secrets},
+        "RetryPolicy": {"MaximumRetryAttempts": 0},
+    }
+
+
+@pytest.mark.parametrize("policy", ["delete-after", "delete", "keep-until-next-rotation"])
+def test_the_hourly_rule_does_not_depend_on_the_policy(stack, policy):
+    parameters = {"OldKeyPolicy": policy, "OldKeyHours": 1}
+    assert stack(**parameters).of_type("AWS::Events::Rule") == stack().of_type("AWS::Events::Rule")
+
+
+def test_lambda_does_not_retry_an_asynchronous_invocation(stack):
+    for parameters in ({}, {"RetireSchedule": "no"}, {"SourceAccount": OTHER_ACCOUNT}):
+        assert stack(**parameters).of_type("AWS::Lambda::EventInvokeConfig") == {
+            "AsynchronousInvocations": {
+                "FunctionName": "RotationFunction",
+                "Qualifier": "$LATEST",
+                "MaximumRetryAttempts": 0,
+                "MaximumEventAgeInSeconds": 3600,
+            }
+        }
 
 
 def test_only_eventbridge_and_the_stacks_alarms_can_publish(stack):
@@ -232,6 +293,7 @@ def test_the_function_has_that_role_and_the_stack_creates_nothing_else(stack):
         "AWS::CloudWatch::Dashboard",
         "AWS::Events::Rule",
         "AWS::IAM::Role",
+        "AWS::Lambda::EventInvokeConfig",
         "AWS::Lambda::Function",
         "AWS::Lambda::Permission",
         "AWS::Logs::LogGroup",

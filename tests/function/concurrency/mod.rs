@@ -5,10 +5,11 @@
 //! on the final state.
 //!
 //! [`concurrent`] runs several invocations of one step, [`late`] resumes an invocation after its rotation has continued without
-//! it, and [`two_secrets`] rotates two secrets.
+//! it, [`retire`] runs the scheduled deletion concurrently, and [`two_secrets`] rotates two secrets.
 
 mod concurrent;
 mod late;
+mod retire;
 mod two_secrets;
 
 use std::collections::VecDeque;

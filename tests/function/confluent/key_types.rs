@@ -15,7 +15,8 @@ pub(crate) const KEY_TYPES: [KeyType; 7] = [
 
 const MODES: [Mode; 3] = [Mode::Admin, Mode::SelfRotation, Mode::InitialKey];
 
-const POLICIES: [OldKeyPolicy; 2] = [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation];
+/// The steps of a rotation do the same under `keep-until-next-rotation` as under `delete-after`.
+const POLICIES: [OldKeyPolicy; 2] = [OldKeyPolicy::DeleteAfter, OldKeyPolicy::Delete];
 
 /// Every setting in which the management credentials have permission to manage keys.
 pub(crate) fn possible_settings() -> impl Iterator<Item = Setting> {
@@ -66,7 +67,7 @@ async fn every_key_type_is_rotated_in_every_mode_under_every_policy() {
         let current = world.key("AWSCURRENT").unwrap();
         assert_ne!(current, world.initial_key, "{setting:?}");
         let mut expected = vec![current];
-        let is_kept = setting.policy == OldKeyPolicy::KeepUntilNextRotation;
+        let is_kept = setting.policy != OldKeyPolicy::Delete;
         if is_kept && setting.mode != Mode::InitialKey {
             expected.push(world.initial_key.clone());
         }
@@ -78,7 +79,7 @@ async fn every_key_type_is_rotated_in_every_mode_under_every_policy() {
 /// `AWSPREVIOUS` names is not deleted before the next rotation starts. The simulator checks this at every request.
 #[tokio::test]
 async fn twenty_rotations_keep_only_the_keys_that_the_policy_requires() {
-    for policy in POLICIES {
+    for policy in crate::POLICIES {
         let world = World::new(Setting {
             policy,
             ..Setting::default()
@@ -95,7 +96,9 @@ async fn twenty_rotations_keep_only_the_keys_that_the_policy_requires() {
             let current = world.key("AWSCURRENT").unwrap();
             let expected = match policy {
                 OldKeyPolicy::Delete => vec![current.clone()],
-                OldKeyPolicy::KeepUntilNextRotation => vec![current.clone(), previous],
+                OldKeyPolicy::DeleteAfter | OldKeyPolicy::KeepUntilNextRotation => {
+                    vec![current.clone(), previous]
+                }
             };
             world.assert_keys(&expected, &(policy, rotation));
             previous = current;

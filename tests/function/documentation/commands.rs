@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
-use super::checks::*;
 use super::deployment::{self, Deployment, SECRET, Start};
 use super::exclusions;
 use super::markdown::{Block, blocks, pages};
 use super::shell::Shell;
 use super::stand_ins::StandIns;
+use super::states::*;
 use super::*;
 
 /// A page, what exists before its commands, and what holds after them.
@@ -62,27 +62,34 @@ macro_rules! pages {
 }
 
 pages! {
-    tutorial: "docs/tutorial.md", Stack, ["15. Clean up" => is_rotated, "" => nothing_remains];
-    failing_rotation: "docs/runbooks/failing-rotation.md", Failed, ["" => is_rotated];
-    stuck_rotation: "docs/runbooks/stuck-rotation.md", Stuck, ["" => is_rotated];
+    tutorial: "docs/tutorial.md", Stack,
+        ["11. Rotate" => is_ready, "15. Read the status" => has_both_keys, "17. Clean up" => is_rotated, "" => nothing_remains];
+    failing_rotation: "docs/runbooks/failing-rotation.md", Failed, ["" => is_in_overlap];
+    stuck_rotation: "docs/runbooks/stuck-rotation.md", Stuck, ["" => is_in_overlap];
     rollback: "docs/runbooks/rollback.md", Pending, ["" => is_rolled_back];
-    leaked_key: "docs/runbooks/leaked-key.md", RotatedAndKept, ["" => leaked_key_is_deleted];
+    leaked_key: "docs/runbooks/leaked-key.md", Overlap, ["" => is_rotated];
+    overlap: "docs/runbooks/overlap.md", Overlap,
+        ["Verify" => has_longer_overlap, "End the overlap now" => has_both_keys, "1. Rotate, and wait" => has_only_its_key,
+            "" => is_rotated];
+    previous_key_overdue: "docs/runbooks/previous-key-overdue.md", Overdue,
+        ["1. Read the cause" => is_overdue, "4. Delete the previous key" => is_ready, "" => has_only_its_key];
     deleted_key: "docs/runbooks/deleted-key.md", KeyDeleted, ["" => is_rotated];
     change_owner_or_resource: "docs/runbooks/change-owner-or-resource.md", Rotated, ["" => has_another_owner];
     earlier_value: "docs/runbooks/deleted-key.md" [
-        "Recognize it", "2. Stop the rotation", "An earlier value was stored again", "4. Enable the rotation again",
-        "5. Wait for the test", "Verify"
-    ], EarlierValue, ["" => is_rolled_back];
-    managed_type: "docs/runbooks/managed-type.md", Managed, ["1. Stop the rotation" => is_rotated, "" => rotation_is_off];
+        "Recognize it", "2. Stop the rotation", "An earlier value was stored again", "5. Enable the rotation again",
+        "6. Wait for the test", "Verify"
+    ], EarlierValue, ["" => has_earlier_version];
+    managed_type: "docs/runbooks/managed-type.md", Managed, ["1. Stop the rotation" => has_both_keys, "" => rotation_is_off];
     many_secrets: "docs/runbooks/many-secrets.md", Several, ["" => all_are_rotated];
     replicas_and_regions: "docs/runbooks/replicas-and-regions.md", Replicated, ["" => copy_has_its_own_key];
     other_accounts_and_networks: "docs/runbooks/other-accounts-and-networks.md", Rotated, ["" => uses_vpc_and_proxy];
     initial_key: "docs/runbooks/initial-key.md", Rotated, ["" => has_initial_key];
-    upgrade: "docs/runbooks/upgrade.md", Rotated, ["" => is_upgraded];
-    uninstall: "docs/runbooks/uninstall.md", Rotated, ["" => is_uninstalled];
-    decommission_secret: "docs/runbooks/decommission-secret.md", Rotated, ["" => is_decommissioned];
+    upgrade: "docs/runbooks/upgrade.md", Delete, ["" => is_upgraded];
+    uninstall: "docs/runbooks/uninstall.md", Overlap, ["" => is_uninstalled];
+    decommission_secret: "docs/runbooks/decommission-secret.md", Overlap, ["" => is_decommissioned];
+    fleet: "docs/reference/fleet.md", Overdue, ["" => has_only_its_key];
     terraform_api_key: "docs/runbooks/terraform-api-key.md", Rotated, ["" => is_rotated];
-    clients: "docs/runbooks/clients.md", Rotated, ["" => previous_keys_are_kept];
+    clients: "docs/runbooks/clients.md", Rotated, ["Verify" => is_in_overlap, "" => is_rotated];
 }
 
 /// Runs the commands of a page and checks the state.
@@ -137,6 +144,26 @@ async fn run(
     Some(result)
 }
 
+#[tokio::test]
+async fn the_tutorial_can_be_completed_without_the_wait_for_the_scheduled_deletion() {
+    const CHECKS: Checks = &[("17. Clean up", has_both_keys), ("", nothing_remains)];
+    let (_, tutorial) = pages()
+        .into_iter()
+        .find(|(name, _)| name == "docs/tutorial.md")
+        .unwrap();
+    let (before, after) = tutorial.split_once("\n## 16. ").unwrap();
+    let (_, after) = after.split_once("\n## 17. ").unwrap();
+    let tutorial = format!("{before}\n## 17. {after}");
+
+    let page = PAGES.iter().find(|page| page.test == "tutorial").unwrap();
+    let blocks = page.blocks(&tutorial);
+    let result = run(page.name, blocks, Start::Stack, CHECKS).await;
+
+    if let Some(Err(failure)) = result {
+        panic!("{failure}");
+    }
+}
+
 #[test]
 fn every_page_with_commands_is_tested() {
     for (name, page) in pages() {
@@ -172,7 +199,7 @@ async fn the_commands_of_a_page_change_the_state() {
             "rotate.md",
             rotate,
             Start::Stack,
-            &[("Rotate a secret", is_empty), ("", is_rotated)],
+            &[("Rotate a secret", is_empty), ("", has_both_keys)],
         ),
         (
             "recover.md",
@@ -321,22 +348,20 @@ async fn each_start_has_the_state_of_its_name() {
         let is_pending = matches!(start, Start::Pending | Start::Stuck);
         assert_eq!(has_pending, is_pending, "{start:?}");
         let has_previous = secret.is_some_and(|secret| secret.key_id("AWSPREVIOUS").is_some());
-        let is_kept = matches!(
-            start,
-            Start::RotatedAndKept | Start::Pending | Start::EarlierValue
-        );
-        assert_eq!(has_previous, is_kept, "{start:?}");
         let keys = match start {
             Start::Stack | Start::KeyDeleted => 0,
-            Start::RotatedAndKept | Start::Pending => 2,
+            Start::Overlap | Start::Pending | Start::Overdue | Start::Failed => 2,
             Start::Several => 3,
             Start::EarlierValue
-            | Start::Failed
             | Start::Managed
             | Start::Replicated
             | Start::Rotated
+            | Start::Delete
             | Start::Stuck => 1,
         };
+        // `AWSPREVIOUS` names the key that the rotation created.
+        let is_kept = keys == 2 || start == Start::EarlierValue;
+        assert_eq!(has_previous, is_kept, "{start:?}");
         assert_eq!(state.keys_of(deployment::OWNER).len(), keys, "{start:?}");
     }
 }

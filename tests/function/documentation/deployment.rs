@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use confluent_key_rotation::handler::Function;
 use confluent_key_rotation::telemetry::{LogLevel, logging};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
-use simulator::{FunctionError, Replica, Stack};
+use simulator::{FunctionError, Overlap, Replica, Stack};
 use tracing::subscriber::DefaultGuard;
 
 use super::template::{FUNCTION, Parameters};
@@ -28,25 +28,32 @@ pub(super) const ADMIN: &str = "sa-rot123";
 pub(super) const CLUSTER: &str = "lkc-abc123";
 pub(super) const ENVIRONMENT: &str = "env-abc123";
 
+/// A day, and the hour in which the stack's rule sends its next event.
+const DAY: Duration = Duration::from_hours(25);
+
 /// What exists before the first command of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Start {
     /// The stack, the service accounts and the cluster.
     Stack,
-    /// The secret, too, which has been rotated once.
+    /// The secret, too, which was rotated a day ago. The previous key has been deleted.
     Rotated,
-    /// The same, and the previous key is kept until the next rotation.
-    RotatedAndKept,
-    /// The secret has been rotated once, and `AWSPENDING` is still on the current version. The previous key is kept.
+    /// The same, but the stack has the policy `delete`.
+    Delete,
+    /// The secret has just been rotated. Both keys work.
+    Overlap,
+    /// The same, and `AWSPENDING` is still on the current version.
     Pending,
-    /// The secret has been rotated once. A second rotation has started, and its version has no value.
+    /// The secret was rotated five days ago. The previous key could not be deleted, because the admin had no roles. It has them
+    /// again.
+    Overdue,
+    /// A second rotation has started a day ago, and its version has no value.
     Stuck,
     /// There are two other secrets, too, for which rotation was never enabled.
     Several,
-    /// The secret has been rotated once. The next rotation failed, because the admin had no roles. With the roles, Secrets
-    /// Manager's retry succeeded.
+    /// The second rotation failed, because the admin had no roles. With the roles, Secrets Manager's retry has just succeeded.
     Failed,
-    /// The secret has been rotated once. Then its current key was deleted in Confluent Cloud.
+    /// The secret was rotated a day ago. Then its current key was deleted in Confluent Cloud.
     KeyDeleted,
     /// The secret has been rotated once. Then its initial value was stored again, whose key the rotation has deleted.
     EarlierValue,
@@ -57,11 +64,13 @@ pub(super) enum Start {
 }
 
 impl Start {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Stack,
         Self::Rotated,
-        Self::RotatedAndKept,
+        Self::Delete,
+        Self::Overlap,
         Self::Pending,
+        Self::Overdue,
         Self::Stuck,
         Self::Several,
         Self::Failed,
@@ -81,8 +90,8 @@ pub(super) struct Deployment {
     function: Mutex<Option<Arc<Function>>>,
     /// The number of times that commands deployed the stack.
     pub(super) deployments: AtomicU32,
-    /// The last preflight report.
-    report: Mutex<Value>,
+    /// The responses of the function to operators and to its rule.
+    responses: Mutex<Vec<Value>>,
     /// What the page's invocations returned that failed, and the reports whose verdict is `failed`.
     failed_invocations: Mutex<Vec<String>>,
     /// The number of jobs at the end of the last wait of the block.
@@ -104,7 +113,7 @@ impl Deployment {
             parameters: Mutex::default(),
             function: Mutex::default(),
             deployments: AtomicU32::default(),
-            report: Mutex::default(),
+            responses: Mutex::default(),
             failed_invocations: Mutex::default(),
             waited_for_jobs: Mutex::default(),
             labels: BTreeMap::new(),
@@ -125,6 +134,7 @@ impl Deployment {
             deployment.key = secret.key_id("AWSCURRENT").unwrap().to_owned();
         }
         deployment.deployments = AtomicU32::default();
+        deployment.failed_invocations = Mutex::default();
         deployment
     }
 
@@ -149,10 +159,8 @@ impl Deployment {
     /// Creates the secret and rotates it.
     async fn rotate_once(&self, start: Start) {
         let simulator = &self.simulator;
-        let is_kept = matches!(start, Start::RotatedAndKept | Start::Pending);
-        if is_kept {
-            let kept = [("OldKeyPolicy", "keep-until-next-rotation")];
-            self.deploy(&kept).unwrap();
+        if start == Start::Delete {
+            self.deploy(&[("OldKeyPolicy", "delete")]).unwrap();
         }
         simulator.state().controls.keep_pending_label = start == Start::Pending;
         let arn = self.add_secret(SECRET);
@@ -164,6 +172,14 @@ impl Deployment {
         }
         assert_eq!(self.rotate().await, Outcome::Succeeded);
         simulator.state().controls.keep_pending_label = false;
+        if !matches!(start, Start::Overlap | Start::Pending) {
+            if start == Start::Overdue {
+                simulator.add_owner(ADMIN, &[]);
+            }
+            simulator.pass(DAY);
+            let retired = self.invoke(json!({"Step": "retire"})).await;
+            assert_eq!(retired.is_err(), start == Start::Overdue, "{retired:?}");
+        }
     }
 
     /// Creates a secret with a key of the owner, and returns its ARN.
@@ -184,10 +200,16 @@ impl Deployment {
             Start::Stack
             | Start::Managed
             | Start::Rotated
-            | Start::RotatedAndKept
+            | Start::Delete
+            | Start::Overlap
             | Start::Pending => {}
+            Start::Overdue => {
+                self.simulator.pass(4 * DAY);
+                self.simulator.add_owner(ADMIN, &admin_roles());
+            }
             Start::Stuck => {
                 self.simulator.start_rotation(&arn);
+                self.simulator.pass(DAY);
             }
             Start::Several => {
                 for name in ["confluent/payments", "confluent/stock"] {
@@ -252,14 +274,7 @@ impl Deployment {
         let mut merged = current.clone();
         merged.extend(given);
         FUNCTION.check(&merged)?;
-        let is_kept = merged
-            .get("OldKeyPolicy")
-            .is_some_and(|policy| policy != "delete");
-        self.simulator.state().controls.overlap = if is_kept {
-            Overlap::UntilNextRotation
-        } else {
-            Overlap::None
-        };
+        self.simulator.state().controls.overlap = overlap(&merged);
         let mut variables = vec![("AWS_REGION", REGION)];
         for (parameter, value) in &merged {
             let variable = FUNCTION.variable(parameter);
@@ -274,7 +289,7 @@ impl Deployment {
             outputs: FUNCTION.names("Outputs").map(output).collect(),
             secret_prefixes: FUNCTION.list(&merged, &["SecretPrefixes"]),
             admin_secret_arns: FUNCTION.list(&merged, &["AdminSecretArn", "OtherAdminSecretArns"]),
-            may_list_secrets: false,
+            may_list_secrets: FUNCTION.value(&merged, "RetireSchedule").as_deref() == Some("yes"),
         });
         *current = merged;
         self.deployments.fetch_add(1, Ordering::Relaxed);
@@ -287,6 +302,7 @@ impl Deployment {
         let deadline = SystemTime::now() + LAMBDA_TIMEOUT;
         let mut context = Context::default();
         context.request_id = format!("request-{}", fastrand::u64(..));
+        context.invoked_function_arn = function_arn();
         let deadline = deadline.duration_since(UNIX_EPOCH).unwrap();
         context.deadline = u64::try_from(deadline.as_millis()).unwrap();
         let function = self.function.lock().unwrap().clone();
@@ -294,9 +310,10 @@ impl Deployment {
         let is_rotation = event.get("ClientRequestToken").is_some();
         let response = Box::pin(function.handle(LambdaEvent::new(event, context))).await;
         let response = response.map(|report| serde_json::to_value(report).unwrap());
-        if let Ok(report @ Value::Object(_)) = &response {
-            self.report.lock().unwrap().clone_from(report);
-        }
+        self.responses
+            .lock()
+            .unwrap()
+            .extend(response.iter().cloned());
         let response = response.map_err(|error| {
             let diagnostic = Diagnostic::from(error);
             FunctionError {
@@ -336,6 +353,18 @@ impl Deployment {
         last != Some(jobs)
     }
 
+    /// Lets time pass. Every hour, the stack's rule sends its event to the function.
+    pub(super) fn pass(&self, hours: u32) {
+        for _ in 0..hours {
+            self.wait_for_jobs();
+            self.simulator.pass(Duration::from_hours(1));
+            if self.simulator.has_stack() && self.parameter("RetireSchedule") == "yes" {
+                self.simulator.send_event(json!({"Step": "retire"}));
+            }
+        }
+        self.wait_for_jobs();
+    }
+
     /// Returns the value of a parameter of the stack, or its default.
     pub(super) fn parameter(&self, name: &str) -> String {
         let value = FUNCTION.value(&self.parameters.lock().unwrap(), name);
@@ -344,13 +373,26 @@ impl Deployment {
 
     /// Returns the verdict of the last preflight report.
     pub(super) fn verdict(&self) -> String {
-        let report = self.report.lock().unwrap();
+        let report = self.last_with("verdict");
         report["verdict"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Returns the last status.
+    pub(super) fn status(&self) -> Value {
+        self.last_with("findings")
+    }
+
+    /// Returns the last response with a field.
+    fn last_with(&self, field: &str) -> Value {
+        let responses = self.responses.lock().unwrap();
+        let mut responses = responses.iter().rev();
+        let last = responses.find(|response| response.get(field).is_some());
+        last.cloned().unwrap_or_default()
     }
 
     /// Returns the outcome of a check in the last preflight report, and what it observed.
     pub(super) fn check(&self, name: &str) -> (String, String) {
-        let report = self.report.lock().unwrap();
+        let report = self.last_with("checks");
         let mut checks = report["checks"].as_array().into_iter().flatten();
         let check = checks.find(|check| check["name"] == name);
         let check = check.unwrap_or_else(|| panic!("{name} was not run: {report:#}"));
@@ -387,6 +429,16 @@ impl Deployment {
 
 pub(super) fn function_arn() -> String {
     format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{STACK}")
+}
+
+/// Returns the overlap that the parameters of a stack require.
+fn overlap(parameters: &Parameters) -> Overlap {
+    let value = |name| FUNCTION.value(parameters, name).unwrap();
+    match value("OldKeyPolicy").as_str() {
+        "delete" => Overlap::None,
+        "delete-after" => Overlap::Hours(value("OldKeyHours").parse().unwrap()),
+        _ => Overlap::UntilNextRotation,
+    }
 }
 
 fn admin_roles() -> [Role; 2] {

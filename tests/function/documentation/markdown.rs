@@ -3,6 +3,9 @@
 use super::shell::TOOLS;
 use super::*;
 
+/// The comment before a block that runs after a number of hours, in which the function receives the events of its hourly rule.
+const TIME_PASSES: (&str, &str) = ("<!-- time passes: ", " hours -->");
+
 /// A block fenced with ```` ```sh ````.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Block {
@@ -11,6 +14,8 @@ pub(super) struct Block {
     /// The heading before the block, without `#`.
     pub(super) heading: String,
     pub(super) commands: String,
+    /// The time that passes before it, in hours.
+    pub(super) hours: u32,
 }
 
 /// Returns the shell blocks of a page. The indentation of a fence in a list is not part of its block.
@@ -18,7 +23,7 @@ pub(super) fn blocks(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<(usize, Block)> = None;
     let mut other_fence = false;
-    let mut heading = "";
+    let (mut last, mut heading) = ("", "");
     for (index, line) in page.lines().enumerate() {
         let content = line.trim_start();
         match &mut open {
@@ -36,6 +41,7 @@ pub(super) fn blocks(page: &str) -> Vec<Block> {
                     line: index + 1,
                     heading: heading.to_owned(),
                     commands: String::new(),
+                    hours: hours(last),
                 };
                 open = Some((line.len() - content.len(), block));
             }
@@ -48,9 +54,20 @@ pub(super) fn blocks(page: &str) -> Vec<Block> {
             }
             None => {}
         }
+        if !content.is_empty() {
+            last = content;
+        }
     }
     assert!(open.is_none(), "a fence is not closed");
     blocks
+}
+
+/// Returns the hours that pass after the comment `line`.
+fn hours(line: &str) -> u32 {
+    let (start, end) = TIME_PASSES;
+    let hours = line.strip_prefix(start);
+    let hours = hours.map(|hours| hours.strip_suffix(end).and_then(|hours| hours.parse().ok()));
+    hours.map_or(0, |hours| hours.unwrap_or_else(|| panic!("{line}")))
 }
 
 /// Returns the name and the content of the README and of every page in `docs`.
@@ -265,15 +282,21 @@ fn each_block_names_a_known_language() {
 
 #[test]
 fn a_block_has_its_line_and_no_indentation() {
-    let page = "# Title\n1. Do:\n   ```sh\n   if x; then\n     y\n   fi\n   ```\n```json\n```sh\n```\n\n```sh\nz\n```\n";
-    let block = |line, commands: &str| Block {
+    let page = "# Title\n1. Do:\n   ```sh\n   if x; then\n     y\n   fi\n   ```\n```json\n```sh\n```\n\n```sh\nz\n```\n
+<!-- time passes: 25 hours -->\n```sh\nw\n```\n";
+    let block = |line, commands: &str, hours| Block {
         line,
         heading: "Title".to_owned(),
         commands: commands.to_owned(),
+        hours,
     };
 
     assert_eq!(
         blocks(page),
-        [block(3, "if x; then\n  y\nfi\n"), block(12, "z\n")]
+        [
+            block(3, "if x; then\n  y\nfi\n", 0),
+            block(12, "z\n", 0),
+            block(17, "w\n", 25)
+        ]
     );
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use confluent_key_rotation::preflight::CHECKS;
-use confluent_key_rotation::telemetry::{Counts, Metrics, NAMESPACE};
+use confluent_key_rotation::telemetry::{Counts, FleetCounts, Metrics, NAMESPACE};
 
 use super::read_sources;
 use crate::telemetry::logs::logged;
@@ -151,10 +151,12 @@ async fn each_metric_and_each_dimension_has_a_row() {
             requests: 1,
             retries: 1,
             orphans: 1,
+            previous_keys: 1,
             kept: 1,
             failed_deletions: 1,
             propagation_seconds: Some(1.0),
             owner_keys: Some(1),
+            fleet: Some(FleetCounts::default()),
         };
     });
 
@@ -314,7 +316,7 @@ fn each_alarm_has_a_row() {
     let documented = rows(page, "## Alarms");
 
     let existing = names.iter().map(String::as_str).collect();
-    assert_eq!(names.len(), 5, "{names:?}");
+    assert_eq!(names.len(), 7, "{names:?}");
     assert_documented(&documented, &existing);
 }
 

@@ -216,10 +216,11 @@ impl Shell {
                 line,
                 heading,
                 commands,
+                hours,
                 ..
             } = block;
             let heading = heading.replace('\'', "'\\''");
-            format!("echo {line} > \"$HARNESS_AT\"\nstand-in checkpoint '{heading}'\n{commands}\n")
+            format!("echo {line} > \"$HARNESS_AT\"\nstand-in pass {hours}\nstand-in checkpoint '{heading}'\n{commands}\n")
         });
         let end = "echo end > \"$HARNESS_AT\"\n";
         let commands = format!("{PROLOGUE}{}{end}", run.collect::<String>());

@@ -10,9 +10,9 @@ use std::thread::JoinHandle;
 
 use tokio::runtime::Handle;
 
-use super::checks::{Check, Checks};
 use super::confluent_cli::*;
 use super::deployment::{ACCOUNT, Deployment, STACK, function_arn};
+use super::states::{Check, Checks};
 use super::template::{FUNCTION, SCHEDULE};
 use super::*;
 
@@ -196,6 +196,11 @@ fn respond(
     let folder = words.next().unwrap().into();
     let words: Vec<String> = words.take(count).collect();
     let line = words.join(" ");
+    if let Some(hours) = line.strip_prefix("pass ") {
+        deployment.pass(hours.parse().unwrap());
+        let _ = writeln!(stream, "0");
+        return;
+    }
     if let Some(heading) = line.strip_prefix("checkpoint ") {
         let response = check(deployment, heading, checks);
         deployment.begin_block();

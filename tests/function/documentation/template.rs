@@ -220,7 +220,7 @@ fn each_environment_variable_of_the_template_has_its_parameter() {
     assert_eq!(variable("NoProxy"), Some("NO_PROXY"));
     assert_eq!(variable("FunctionName"), None);
     let default = |parameter| FUNCTION.default(parameter).unwrap();
-    assert_eq!(default("OldKeyPolicy"), "delete");
+    assert_eq!(default("OldKeyPolicy"), "delete-after");
     assert_eq!(default("AdminSecretArn"), "");
     assert!(FUNCTION.names("Parameters").count() > 20);
 }

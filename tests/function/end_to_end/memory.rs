@@ -18,7 +18,7 @@ impl lambda::Process {
     /// Returns the peak memory of the process, in kilobytes.
     ///
     /// <https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>
-    fn peak_kilobytes(&self) -> u64 {
+    pub(super) fn peak_kilobytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kilobytes = line.and_then(|line| line.split_whitespace().next());

@@ -3,6 +3,7 @@
 //! The tests build the binary, so that they never run an outdated one. In CI, `ROTATION_BINARY` names the binary that SAM built.
 
 mod aws_settings;
+mod fleet;
 mod lambda;
 mod memory;
 mod moto;
@@ -65,7 +66,7 @@ async fn the_release_binary_rotates_a_secret_of_every_key_type() {
             controls.global_keys_may_call_iam = true;
         }
         let (before, string_before) = (world.value("AWSCURRENT"), current_string(&world));
-        let lambda = Lambda::start(&world.simulator, &[]).await;
+        let lambda = Lambda::start(&world.simulator, &[("OLD_KEY_POLICY", "delete")]).await;
 
         let outcome = lambda.rotate(&world.simulator, &world.arn).await;
 
@@ -104,7 +105,7 @@ async fn the_rotations_of_two_secrets_in_one_process_share_no_key_and_no_log_fie
     let (id, secret) = simulator.add_key(other_owner, None, None);
     let value = json!({"apiKey": id, "apiSecret": secret, "serviceAccountId": other_owner});
     let other_arn = simulator.add_secret("billing", &value.to_string());
-    let lambda = Lambda::start(simulator, &[]).await;
+    let lambda = Lambda::start(simulator, &[("OLD_KEY_POLICY", "delete")]).await;
     let mut checked = 0;
 
     for arn in [&world.arn, &other_arn, &world.arn, &other_arn] {

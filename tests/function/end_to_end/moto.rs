@@ -383,7 +383,7 @@ async fn the_release_binary_rotates_a_secret_in_moto() {
             };
 
             let labels = moto.labels(&arn).await;
-            let is_kept = policy == OldKeyPolicy::KeepUntilNextRotation;
+            let is_kept = policy != OldKeyPolicy::Delete;
             let mut moved = BTreeSet::from([("AWSCURRENT".to_owned(), token.clone())]);
             if is_kept {
                 moved.insert(("AWSPREVIOUS".to_owned(), previous.0.clone()));

@@ -13,7 +13,9 @@ async fn a_copied_secret_gets_its_own_key_and_the_tagged_key_is_kept() {
         let shared = world.key("AWSCURRENT").unwrap();
         let labels: &[&str] = match policy {
             OldKeyPolicy::Delete => &["AWSCURRENT"],
-            OldKeyPolicy::KeepUntilNextRotation => &["AWSCURRENT", "AWSPREVIOUS"],
+            OldKeyPolicy::DeleteAfter | OldKeyPolicy::KeepUntilNextRotation => {
+                &["AWSCURRENT", "AWSPREVIOUS"]
+            }
         };
         world.arn = world
             .simulator

@@ -72,7 +72,7 @@ async fn a_key_that_is_created_after_the_rotation_was_abandoned_is_deleted_by_th
 
 #[tokio::test]
 async fn create_secret_deletes_no_key() {
-    for policy in [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation] {
+    for policy in POLICIES {
         let world = World::new(Setting {
             policy,
             ..Setting::default()

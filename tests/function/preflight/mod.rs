@@ -117,25 +117,25 @@ const STOPPED: [Stopped; 5] = [
     (
         |world| world.change_value(|value| value["resourceId"] = json!("lkx-orders")),
         Failed,
-        6,
+        7,
         "they require `key-type`",
     ),
     (
         keys::delete_current_key,
         Failed,
-        12,
+        13,
         "they require `current-key`",
     ),
     (
         |world| world.set_advertised_url(&world.simulator.unreachable_url()),
         Failed,
-        13,
+        14,
         "they require `endpoint`",
     ),
     (
         |world| world.set_variable("KEY_VERIFICATION", "control-plane"),
         Fine,
-        12,
+        13,
         "KEY_VERIFICATION=control-plane skips them",
     ),
 ];
@@ -186,7 +186,9 @@ fn every_check_has_a_case_for_each_of_its_outcomes() {
             "key-type" | "management-credentials" => &[Fine, Failed][..],
             "current-key" => &[Fine, Warning, Failed, Unknown],
             "orphaned-keys" => &[Fine, Warning],
-            "rotation" | "labels" | "value" | "key-copies" => &[Fine, Warning, Failed],
+            "rotation" | "old-key-policy" | "labels" | "value" | "key-copies" => {
+                &[Fine, Warning, Failed]
+            }
             "secret" | "control-plane-access" => &[Fine, Failed, Unknown],
             "create-permission" => &[NotVerifiable],
             _ => &[Fine, NotVerifiable, Unknown, Warning, Failed],

@@ -1,5 +1,7 @@
 //! Cases of the checks of the secret, its value and the management credentials.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::*;
 
 const PARTIAL_ARN: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:admin";
@@ -55,6 +57,42 @@ pub(super) const CASES: &[Case] = &[
             let secret = state.secret_mut(&world.arn);
             secret.primary_region = Some("eu-central-1".to_owned());
         },
+        ..CASE
+    },
+    Case {
+        name: "the policy delete",
+        check: "old-key-policy",
+        observed: "delete",
+        ..CASE
+    },
+    Case {
+        name: "an overlap that is shorter than the rotation interval",
+        check: "old-key-policy",
+        observed: "delete-after, 24 hours",
+        arrange: |world| {
+            world.set_variable("OLD_KEY_POLICY", "delete-after");
+            set_interval(world, Duration::from_hours(25));
+        },
+        ..CASE
+    },
+    Case {
+        name: "an overlap that is as long as the rotation interval",
+        check: "old-key-policy",
+        outcome: Warning,
+        observed: "delete-after, 1 hour, which is not shorter than the rotation interval",
+        arrange: |world| {
+            world.set_variable("OLD_KEY_POLICY", "delete-after");
+            world.set_tag("confluent-key-rotation:old-key-hours", "1");
+            set_interval(world, Duration::from_hours(1));
+        },
+        ..CASE
+    },
+    Case {
+        name: "an invalid resource tag",
+        check: "old-key-policy",
+        outcome: Failed,
+        observed: "the resource tag confluent-key-rotation:old-key-policy of the secret must be one of: delete-after, delete, ",
+        arrange: |world| world.set_tag("confluent-key-rotation:old-key-policy", "keep"),
         ..CASE
     },
     Case {
@@ -335,3 +373,12 @@ pub(super) const CASES: &[Case] = &[
         ..CASE
     },
 ];
+
+/// Sets the dates of the last and the next rotation.
+fn set_interval(world: &World, interval: Duration) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let mut state = world.simulator.state();
+    let secret = state.secret_mut(&world.arn);
+    secret.last_rotated = Some(now.as_secs_f64());
+    secret.next_rotation = Some((now + interval).as_secs_f64());
+}

@@ -66,7 +66,7 @@ async fn a_denied_promotion_is_an_error_and_the_previous_key_is_kept() {
 
 #[tokio::test]
 async fn a_step_that_was_interrupted_after_the_promotion_is_resumed() {
-    for policy in [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation] {
+    for policy in POLICIES {
         let world = before_finish(policy).await;
         let pending = world.key("AWSPENDING").unwrap();
         // The state after an interruption immediately after the promotion.
@@ -81,7 +81,7 @@ async fn a_step_that_was_interrupted_after_the_promotion_is_resumed() {
             assert!(outcome.is_ok(), "{policy:?}, {attempt}: {outcome:?}");
             let expected = match policy {
                 OldKeyPolicy::Delete => vec![pending.clone()],
-                OldKeyPolicy::KeepUntilNextRotation => {
+                OldKeyPolicy::DeleteAfter | OldKeyPolicy::KeepUntilNextRotation => {
                     vec![pending.clone(), world.initial_key.clone()]
                 }
             };
@@ -92,7 +92,7 @@ async fn a_step_that_was_interrupted_after_the_promotion_is_resumed() {
 
 #[tokio::test]
 async fn an_orphaned_key_of_the_same_version_is_deleted() {
-    for policy in [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation] {
+    for policy in POLICIES {
         let world = before_finish(policy).await;
         let pending = world.key("AWSPENDING").unwrap();
         {

@@ -212,7 +212,7 @@ async fn nothing_is_deleted_if_a_label_has_moved() {
 /// The audit-log cluster allows two keys in total.
 #[tokio::test]
 async fn a_secret_rotates_with_a_quota_of_two_keys_under_every_policy() {
-    for policy in [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation] {
+    for policy in POLICIES {
         let world = World::new(Setting {
             policy,
             ..Setting::default()

@@ -211,7 +211,7 @@ async fn a_secret_whose_key_was_deleted_is_recovered_with_current_key_check_off(
 /// Another tool, such as Terraform, may store a value whose key an earlier rotation deleted.
 #[tokio::test]
 async fn an_earlier_value_that_was_stored_again_is_recognized_by_the_key_of_aws_previous() {
-    for policy in [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation] {
+    for policy in POLICIES {
         for rotations in [1, 2] {
             let world = World::new(Setting {
                 policy,

@@ -227,20 +227,36 @@ fn deletions_and_warnings(lines: &[Value]) -> Vec<&Value> {
         .unwrap();
     let (_, filter) = table.split_once("| filter ").unwrap();
     let (filter, _) = filter.split_once(r"\n").unwrap();
-    let is_met = |line: &Value, condition: &str| {
-        let (condition, expected) = match condition.strip_prefix("not ") {
-            Some(condition) => (condition, false),
-            None => (condition, true),
-        };
-        let field = condition.strip_prefix("ispresent(").unwrap();
-        line.get(field.strip_suffix(')').unwrap()).is_some() == expected
-    };
     let is_selected = |line: &&Value| {
         filter
             .split(" and ")
             .all(|condition| is_met(line, condition))
     };
     lines.iter().filter(is_selected).collect()
+}
+
+/// Returns whether a line meets a condition of a query in CloudWatch Logs Insights, as far as the dashboard uses its language.
+fn is_met(line: &Value, condition: &str) -> bool {
+    let arguments = |function: &str| condition.strip_prefix(function)?.strip_suffix(')');
+    if let Some(condition) = condition.strip_prefix("not ") {
+        return !is_met(line, condition);
+    }
+    if let Some(alternatives) = arguments("(") {
+        return alternatives
+            .split(" or ")
+            .any(|condition| is_met(line, condition));
+    }
+    if let Some((field, value)) = condition.split_once(" != ") {
+        return line[field] != json!(value.trim_matches('\''));
+    }
+    if let Some((field, part)) = arguments("strcontains(").and_then(|it| it.split_once(", ")) {
+        return line[field]
+            .as_str()
+            .unwrap()
+            .contains(part.trim_matches('\''));
+    }
+    line.get(arguments("ispresent(").expect(condition))
+        .is_some()
 }
 
 #[tokio::test]
@@ -281,6 +297,46 @@ async fn the_table_of_deletions_and_warnings_contains_nothing_else() {
     let expected: Vec<&Value> = lines.iter().filter(is_row).collect();
     assert!(expected.len() > 2, "{expected:#?}");
     assert_eq!(deletions_and_warnings(&lines), expected);
+}
+
+/// The table omits findings, errors and secrets with nothing to delete.
+#[tokio::test]
+async fn the_table_of_deletions_and_warnings_contains_the_keys_of_retire() {
+    const OVERLAP: Duration = Duration::from_hours(25);
+    let world = World::new(Setting {
+        policy: OldKeyPolicy::DeleteAfter,
+        ..Setting::default()
+    })
+    .await;
+    assert_eq!(world.rotate().await, Outcome::Succeeded);
+    let named = json!({"Step": "retire", "SecretIds": [world.arn]});
+    let (simulator, hours) = (&world.simulator, "confluent-key-rotation:old-key-hours");
+
+    let ((), lines) = logged(async {
+        world.invoke(named.clone()).await.unwrap();
+        simulator.pass(OVERLAP);
+        world.set_tag(hours, "a day");
+        world.invoke(json!({"Step": "retire"})).await.unwrap();
+        world.invoke(named.clone()).await.unwrap_err();
+        world.set_tag(hours, "24");
+        simulator.add_replica(&world.arn, "us-west-2", "InProgress");
+        world.invoke(named.clone()).await.unwrap();
+        simulator.state().secret_mut(&world.arn).replicas.clear();
+        world.invoke(named).await.unwrap();
+    })
+    .await;
+
+    for message in ["secret with findings", "scheduled deletion"] {
+        assert!(lines.iter().any(|line| line["message"] == message));
+    }
+    assert!(
+        lines
+            .iter()
+            .any(|line| line["error_type"] == "InvalidPolicyTag")
+    );
+    let messages = deletions_and_warnings(&lines);
+    let messages: Vec<&Value> = messages.iter().map(|line| &line["message"]).collect();
+    assert_eq!(messages, ["kept all keys of the secret", "deleted a key"]);
 }
 
 #[tokio::test]

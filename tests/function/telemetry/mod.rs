@@ -1,6 +1,6 @@
 //! Tests of `src/telemetry`: logs, metrics, and that neither contains a secret.
 
-mod leaks;
+pub(crate) mod leaks;
 pub(crate) mod logs;
 mod metrics;
 

@@ -6,13 +6,13 @@ use std::fmt::Debug;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use confluent_key_rotation::config::{Config, InitialKey, OldKeyPolicy};
-use confluent_key_rotation::handler::Function;
+use confluent_key_rotation::handler::{Function, Response};
 use confluent_key_rotation::http::{self, Backoff, build_client, build_probe_client};
 use confluent_key_rotation::preflight::Report;
 use confluent_key_rotation::secret;
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use serde_json::{Value, json};
-use simulator::{KeyType, Outcome, Overlap, Role, Simulator};
+use simulator::{FUNCTION_ARN, KeyType, Outcome, Overlap, Role, Simulator};
 
 pub(crate) use steps::*;
 
@@ -146,10 +146,10 @@ impl World {
     /// Requests the preflight report of the secret.
     pub(crate) async fn preflight(&self) -> Report {
         let event = json!({"Step": "preflight", "SecretId": self.arn});
-        let report = self.handle(event, self.time_limit).await;
-        report
-            .expect("preflight always succeeds")
-            .expect("a report")
+        match self.handle(event, self.time_limit).await {
+            Ok(Some(Response::Preflight(report))) => report,
+            other => panic!("a preflight always returns a report: {other:?}"),
+        }
     }
 
     /// Invokes the function with a time limit.
@@ -165,10 +165,11 @@ impl World {
         &self,
         event: Value,
         time_limit: Duration,
-    ) -> Result<Option<Report>, Diagnostic> {
+    ) -> Result<Option<Response>, Diagnostic> {
         let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time_limit;
         let mut context = Context::default();
         context.request_id = format!("request-{}", fastrand::u64(..));
+        FUNCTION_ARN.clone_into(&mut context.invoked_function_arn);
         context.deadline = u64::try_from(deadline.as_millis()).unwrap();
         let invocation = LambdaEvent::new(event, context);
         // Boxed, because a test's future contains several of these.
@@ -248,10 +249,18 @@ impl World {
         serde_json::from_str(value).unwrap()
     }
 
+    /// Sets a resource tag of the secret.
+    pub(crate) fn set_tag(&self, key: &str, value: &str) {
+        let mut state = self.simulator.state();
+        let tags = &mut state.secret_mut(&self.arn).attributes.tags;
+        tags.insert(key.to_owned(), value.to_owned());
+    }
+
     /// Sets an environment variable of the function.
     pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
         let config = &self.function.config;
         let policy = policy_setting(config.old_key_policy);
+        let hours = config.old_key_hours.to_string();
         let initial_key = match config.initial_key {
             InitialKey::Off => "off",
             InitialKey::Allow => "allow",
@@ -260,6 +269,7 @@ impl World {
             &self.simulator,
             &[
                 ("OLD_KEY_POLICY", policy),
+                ("OLD_KEY_HOURS", &hours),
                 ("INITIAL_KEY", initial_key),
                 (name, value),
             ],
@@ -277,6 +287,7 @@ pub(crate) fn initial_key_setting(mode: Mode) -> &'static str {
 
 pub(crate) fn policy_setting(policy: OldKeyPolicy) -> &'static str {
     match policy {
+        OldKeyPolicy::DeleteAfter => "delete-after",
         OldKeyPolicy::Delete => "delete",
         OldKeyPolicy::KeepUntilNextRotation => "keep-until-next-rotation",
     }
@@ -285,6 +296,7 @@ pub(crate) fn policy_setting(policy: OldKeyPolicy) -> &'static str {
 /// Returns the overlap that the simulator requires under a policy.
 pub(crate) fn overlap(policy: OldKeyPolicy) -> Overlap {
     match policy {
+        OldKeyPolicy::DeleteAfter => Overlap::Hours(24),
         OldKeyPolicy::Delete => Overlap::None,
         OldKeyPolicy::KeepUntilNextRotation => Overlap::UntilNextRotation,
     }

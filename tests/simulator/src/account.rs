@@ -169,6 +169,12 @@ impl Simulator {
         self.state().account.log.clone()
     }
 
+    /// Sends an event to the function, as an `EventBridge` rule does. The response has no receiver.
+    pub fn send_event(&self, event: Value) {
+        let (reply, _) = oneshot::channel();
+        self.state().account.add_job(Job::Invoke(event, reply));
+    }
+
     /// Runs the rotations and invocations that users start, one after the other, until it is dropped.
     ///
     /// They are not tasks of their own, because the future of an invocation cannot be sent to another thread.

@@ -248,6 +248,7 @@ impl Secret {
             incomplete: None,
         }
     }
+
     /// Configures rotation every 30 days.
     fn turn_on_rotation(&mut self, function_arn: &str) {
         self.rotation_enabled = Some(true);

@@ -1,6 +1,7 @@
 //! The overlap: the time for which the previous key is kept after it was replaced.
 //!
-//! By the simulator's own record of when `AWSCURRENT` moved away from each version, and not by the dates that the function reads.
+//! The simulator decides from its own record of when `AWSCURRENT` moved away from each version, not from the dates that the
+//! function reads.
 
 use crate::confluent::api_key::ApiKey;
 use crate::controls::Overlap;
@@ -11,7 +12,7 @@ use crate::state::State;
 /// The default of `OLD_KEY_HOURS`.
 const DEFAULT_HOURS: u32 = 24;
 
-/// The clock of the function may be read in milliseconds, and the dates of a secret in microseconds.
+/// The function rounds times to seconds.
 const TOLERANCE_SECONDS: f64 = 1.0;
 
 impl State {
@@ -29,7 +30,7 @@ impl State {
                 let last = secret
                     .last_replaced()
                     .filter(|version| version.holds(&key.id));
-                last.is_some_and(|version| !version.was_replaced_for(hours))
+                last.is_some_and(|version| !version.has_overlapped_for(hours))
             }
             Overlap::UntilNextRotation => self.previous_key(secret).as_ref() == Some(&key.id),
         };
@@ -41,7 +42,7 @@ impl State {
     }
 
     /// Returns why `AWSPREVIOUS` must not be removed, if the overlap of its key has not ended.
-    pub(crate) fn label_problem(&self, arn: &str) -> Option<(Guarantee, String)> {
+    pub(crate) fn previous_label_problem(&self, arn: &str) -> Option<(Guarantee, String)> {
         let secret = &self.secrets[arn];
         let owner = secret.owner().unwrap_or_default();
         let is_kept = match self.overlap(secret) {
@@ -50,7 +51,7 @@ impl State {
             Overlap::Hours(hours) => {
                 let version = secret.labels.get("AWSPREVIOUS");
                 let version = version.map(|version| &secret.versions[version]);
-                version.is_some_and(|version| !version.was_replaced_for(hours))
+                version.is_some_and(|version| !version.has_overlapped_for(hours))
             }
             Overlap::UntilNextRotation => true,
         };
@@ -105,8 +106,8 @@ impl Version {
         self.held_key.as_ref().is_some_and(|key| key.id == id)
     }
 
-    /// Returns whether `AWSCURRENT` moved away `hours` ago. A version that never was current counts from its creation.
-    fn was_replaced_for(&self, hours: u32) -> bool {
+    /// Returns whether `AWSCURRENT` moved away at least `hours` ago. A version that was never current counts from its creation.
+    fn has_overlapped_for(&self, hours: u32) -> bool {
         let seconds = f64::from(hours) * 3600.0 - TOLERANCE_SECONDS;
         let since = self.replaced.or(self.created);
         since.is_none_or(|since| epoch_seconds() - since >= seconds)

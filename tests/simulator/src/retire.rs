@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use crate::{Outcome, Simulator};
 
 impl Simulator {
-    /// Invokes the function for `retire`: for the secrets that the function lists or, if there are any, for those with
-    /// `secret_ids`.
+    /// Invokes the function with the event `retire`, with `SecretIds` if `secret_ids` is not empty.
     ///
     /// The invocation may delete keys of any secret, even while another secret is in rotation.
     pub async fn retire(

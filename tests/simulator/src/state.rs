@@ -60,7 +60,7 @@ pub struct State {
     pub(crate) rotating: Vec<String>,
     /// Whether several secrets were in rotation at the same time, and one of them still is.
     pub(crate) are_interleaved: bool,
-    /// Number of invocations for `retire` that run.
+    /// Number of `retire` invocations in progress.
     pub(crate) retire_runs: usize,
     /// The name of the current request, for violations.
     pub(crate) current_request: String,

@@ -30,13 +30,13 @@ const FORMS: [&str; 6] = [
 ];
 
 /// Captures what this thread logs at any level, until it is dropped.
-struct CapturedLog {
+pub(crate) struct CapturedLog {
     bytes: Arc<Mutex<Vec<u8>>>,
     _subscribed: DefaultGuard,
 }
 
 impl CapturedLog {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let writer = Writer(Arc::clone(&bytes));
         let subscriber = logging::subscriber(LogLevel::from_name("TRACE").unwrap(), move || {
@@ -48,7 +48,7 @@ impl CapturedLog {
         }
     }
 
-    fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         String::from_utf8(self.bytes.lock().unwrap().clone()).unwrap()
     }
 }
@@ -67,7 +67,7 @@ impl io::Write for Writer {
 }
 
 /// Asserts that `output` contains no secret of the simulator in any form.
-fn assert_no_secret(simulator: &Simulator, output: &str, case: &str) {
+pub(crate) fn assert_no_secret(simulator: &Simulator, output: &str, case: &str) {
     let canaries = simulator.canaries();
     // Every secret contains the canary, so a search for the canary finds all of them.
     assert!(canaries.iter().all(|secret| secret.contains(CANARY)));

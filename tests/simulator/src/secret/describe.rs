@@ -1,6 +1,8 @@
 //! What `DescribeSecret` and `ListSecrets` return for a secret. Fields without a value are absent.
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use super::Secret;
 
@@ -72,13 +74,9 @@ fn common_fields(secret: &Secret) -> Value {
 
 /// Returns the staging labels of each version that has one.
 fn labels_by_version(secret: &Secret) -> Value {
-    let mut stages: Map<String, Value> = Map::new();
+    let mut labels: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (label, version) in &secret.labels {
-        let labels = stages.entry(version.clone()).or_insert_with(|| json!([]));
-        labels
-            .as_array_mut()
-            .expect("the entry is an array")
-            .push(json!(label));
+        labels.entry(version).or_default().push(label);
     }
-    Value::Object(stages)
+    json!(labels)
 }

@@ -22,7 +22,7 @@ pub(crate) struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// Returns the page that a request asks for, from `items` in the order of their keys.
+    /// Returns the page that a request specifies, from `items` in the order of their keys.
     ///
     /// A page follows a key, not a number of items, so that a change of the list between two requests moves no item to
     /// another page.

@@ -383,7 +383,7 @@ fn check_label(
 ) -> Result<(), Response> {
     match (label, to) {
         ("AWSCURRENT", _) | ("AWSPENDING", None) => Ok(()),
-        ("AWSPREVIOUS", None) => match state.label_problem(arn) {
+        ("AWSPREVIOUS", None) => match state.previous_label_problem(arn) {
             None => Ok(()),
             Some((guarantee, message)) => {
                 Err(state.violation_response(&format!("broken guarantee ({guarantee}): {message}")))

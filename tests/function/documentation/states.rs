@@ -1,4 +1,4 @@
-//! What holds after the commands of a page.
+//! The states that pages describe. Each check asserts one of them.
 
 use std::sync::atomic::Ordering;
 
@@ -22,38 +22,81 @@ pub(super) fn is_usable(deployment: &Deployment) {
     assert!(key.secret == api_secret, "the API secret is the key's");
 }
 
-/// The secret has another key than before, which is the owner's only one.
-pub(super) fn is_rotated(deployment: &Deployment) {
+/// Returns the ID of the key of the version with `label`.
+fn key(deployment: &Deployment, label: &str) -> String {
+    let state = deployment.simulator.state();
+    let key = state.secret(SECRET).key_id(label);
+    key.unwrap_or_else(|| panic!("no {label}")).to_owned()
+}
+
+/// The owner has only the current key, no version is labeled `AWSPREVIOUS`, and no rotation is incomplete.
+pub(super) fn has_only_its_key(deployment: &Deployment) {
     is_usable(deployment);
     let state = deployment.simulator.state();
     let secret = state.secret(SECRET);
-    let key = secret.key_id("AWSCURRENT").unwrap().to_owned();
     assert_eq!(secret.pending_version(), None, "no rotation is incomplete");
+    assert_eq!(secret.labels.get("AWSPREVIOUS"), None);
     assert!(secret.last_rotated.is_some(), "the secret was rotated");
     drop(state);
-    assert_ne!(key, deployment.key, "the key was replaced");
-    assert_eq!(
-        deployment.keys(),
-        [key],
-        "the owner has only the current key"
-    );
+    assert_eq!(deployment.keys(), [key(deployment, "AWSCURRENT")]);
 }
 
-/// The version that was the previous one is current, and Secrets Manager has no rotation to reattempt.
-pub(super) fn is_rolled_back(deployment: &Deployment) {
+/// The same, with another key than before.
+pub(super) fn is_rotated(deployment: &Deployment) {
+    has_only_its_key(deployment);
+    let current = key(deployment, "AWSCURRENT");
+    assert_ne!(current, deployment.key, "the key was replaced");
+}
+
+/// The owner has only the current and the previous key, which differ.
+pub(super) fn has_both_keys(deployment: &Deployment) {
     is_usable(deployment);
+    let mut keys = ["AWSCURRENT", "AWSPREVIOUS"].map(|label| key(deployment, label));
+    keys.sort();
+    assert_eq!(deployment.keys(), keys);
+}
+
+/// The same, and the previous key is the one that was current.
+pub(super) fn is_in_overlap(deployment: &Deployment) {
+    has_both_keys(deployment);
+    assert_eq!(key(deployment, "AWSPREVIOUS"), deployment.key);
+}
+
+/// A rotation would succeed.
+pub(super) fn is_ready(deployment: &Deployment) {
+    assert_eq!(deployment.verdict(), "ok");
+}
+
+/// The secret has the hours of its tag. The function has others.
+pub(super) fn has_longer_overlap(deployment: &Deployment) {
+    assert_eq!(deployment.parameter("OldKeyHours"), "72");
+    let (outcome, observed) = deployment.check("old-key-policy");
+    assert_eq!((&*outcome, &*observed), ("ok", "delete-after, 168 hours"));
+}
+
+pub(super) fn is_overdue(deployment: &Deployment) {
+    has_both_keys(deployment);
+    let status = deployment.status();
+    assert_eq!(status["findings"]["previous-key-overdue"], 1, "{status}");
+}
+
+/// The version that was the previous one is current, the other key is still valid, and Secrets Manager has no rotation to
+/// reattempt.
+pub(super) fn is_rolled_back(deployment: &Deployment) {
+    is_in_overlap(deployment);
     let state = deployment.simulator.state();
     let labels = &state.secret(SECRET).labels;
     assert_eq!(labels["AWSCURRENT"], deployment.labels["AWSPREVIOUS"]);
     assert_eq!(labels.get("AWSPENDING"), None);
 }
 
-pub(super) fn leaked_key_is_deleted(deployment: &Deployment) {
+/// The version that was the previous one is current, its key is the only one, and Secrets Manager has no rotation to reattempt.
+pub(super) fn has_earlier_version(deployment: &Deployment) {
     is_usable(deployment);
-    assert!(
-        !deployment.keys().contains(&deployment.key),
-        "the leaked key was deleted"
-    );
+    let state = deployment.simulator.state();
+    let labels = &state.secret(SECRET).labels;
+    assert_eq!(labels["AWSCURRENT"], deployment.labels["AWSPREVIOUS"]);
+    assert_eq!(labels.get("AWSPENDING"), None);
 }
 
 /// The secret and its only key have the new owner, the previous key is deleted, and the secret can be rotated.
@@ -84,7 +127,7 @@ pub(super) fn has_another_owner(deployment: &Deployment) {
 }
 
 /// The secret, its key and its rotation are as before.
-pub(super) fn is_unchanged(deployment: &Deployment) {
+fn is_unchanged(deployment: &Deployment) {
     is_usable(deployment);
     let state = deployment.simulator.state();
     let secret = state.secret(SECRET);
@@ -96,10 +139,12 @@ pub(super) fn is_unchanged(deployment: &Deployment) {
     assert_eq!(deployment.keys(), [deployment.key.as_str()]);
 }
 
-/// The function was deployed once, with the parameters of before, and a rotation would succeed.
+/// The function was deployed, and once more with the default policy. The other parameters are those of before, and a rotation
+/// would succeed.
 pub(super) fn is_upgraded(deployment: &Deployment) {
     is_unchanged(deployment);
-    assert_eq!(deployment.deployments.load(Ordering::Relaxed), 1);
+    assert_eq!(deployment.deployments.load(Ordering::Relaxed), 2);
+    assert_eq!(deployment.parameter("OldKeyPolicy"), "delete-after");
     assert_eq!(
         deployment.parameter("AdminSecretArn"),
         admin_secret_arn(deployment)
@@ -128,7 +173,7 @@ pub(super) fn uses_vpc_and_proxy(deployment: &Deployment) {
     }
 }
 
-pub(super) fn admin_secret_arn(deployment: &Deployment) -> String {
+fn admin_secret_arn(deployment: &Deployment) -> String {
     let state = deployment.simulator.state();
     state.secret(ADMIN_SECRET).arn.clone()
 }
@@ -152,15 +197,21 @@ pub(super) fn all_are_rotated(deployment: &Deployment) {
     drop(state);
     keys.sort();
     assert_eq!(deployment.keys(), keys);
+    let status = deployment.status();
+    assert_eq!(status["total"], 3);
+    let findings = status["findings"].as_object().unwrap();
+    assert!(findings.values().all(|count| *count == 0), "{status}");
 }
 
-/// The secret and its copy have different keys, which exist.
+/// The secret and its copy have different keys, and the previous key of the original is in its overlap.
 pub(super) fn copy_has_its_own_key(deployment: &Deployment) {
     let state = deployment.simulator.state();
-    let mut keys = ["confluent/orders", "confluent/orders-copy"].map(|name| {
-        let key = state.secret(name).key_id("AWSCURRENT").unwrap();
-        key.to_owned()
-    });
+    let current = |name: &str| {
+        let key = state.secret(name).key_id("AWSCURRENT");
+        key.unwrap().to_owned()
+    };
+    let (original, copy) = (current(SECRET), current("confluent/orders-copy"));
+    let mut keys = [original, copy, deployment.key.clone()];
     drop(state);
     keys.sort();
     assert_eq!(deployment.keys(), keys);
@@ -176,15 +227,10 @@ pub(super) fn has_initial_key(deployment: &Deployment) {
     assert_eq!(deployment.parameter("InitialKey"), "off");
 }
 
-pub(super) fn previous_keys_are_kept(deployment: &Deployment) {
-    is_usable(deployment);
-    let policy = deployment.parameter("OldKeyPolicy");
-    assert_eq!(policy, "keep-until-next-rotation");
-}
-
-/// The clients can still use the key.
+/// The clients can still use the current key, which is the only one.
 pub(super) fn is_uninstalled(deployment: &Deployment) {
     rotation_is_off(deployment);
+    has_only_its_key(deployment);
     assert!(!deployment.simulator.has_stack(), "the stack is deleted");
 }
 

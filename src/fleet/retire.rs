@@ -1,0 +1,352 @@
+//! `retire`: deletes the previous keys that are due under the policy `delete-after`.
+//!
+//! A rule of `EventBridge` sends the event every hour. The event contains no state and no number of hours: each run decides from
+//! staging labels, dates and Confluent's list of keys, so a missed run does no harm.
+
+use serde::Serialize;
+
+use super::findings::{Finding, RETIRE_WINDOW, count, findings, has_passed, overlap_start};
+use crate::config::Config;
+use crate::confluent::{self, ApiKey, ApiKeyMetadata, Resource};
+use crate::error::Error;
+use crate::event::SecretSelection;
+use crate::http::Deadline;
+use crate::keys::credentials::{self, ControlPlane};
+use crate::keys::deletion::{Deletion, Evidence};
+use crate::keys::policy::PreviousKeyPolicy;
+use crate::keys::verification::{self, Verification, Verifier};
+use crate::secret::{self, CURRENT, PREVIOUS, SecretMetadata, SecretValue, now, process_each};
+
+/// A run, with everything that it uses.
+#[derive(Debug)]
+pub struct Retire<'a> {
+    /// The function's configuration.
+    pub config: &'a Config,
+    /// Secrets Manager.
+    pub secrets: &'a secret::Client,
+    /// Confluent Cloud.
+    pub confluent: &'a confluent::Client,
+    /// The invocation's deadline.
+    pub deadline: Deadline,
+    /// The function's ARN, which the secrets of the fleet name.
+    pub function_arn: &'a str,
+}
+
+/// The result of a run in which no secret failed.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetireReport {
+    /// The number of candidates, or of `SecretIds`.
+    pub secrets: usize,
+    /// The previous keys that were deleted.
+    pub previous_keys_deleted: u64,
+    /// The orphaned keys that were deleted.
+    pub orphaned_keys_deleted: u64,
+    /// The secrets for which no time was left.
+    pub not_processed: usize,
+}
+
+/// The current version of a secret, and the credentials for its keys.
+struct Current<'a> {
+    value: SecretValue,
+    key: ApiKey,
+    resource: Resource,
+    control_plane: ControlPlane<'a>,
+}
+
+impl Retire<'_> {
+    /// Deletes the previous keys that are due: of the fleet, or of the secrets that the event names. An error for one secret does
+    /// not stop the run.
+    ///
+    /// # Errors
+    /// Returns [`Error::RetireFailed`] if an error occurred for a secret, and an error if the fleet cannot be listed.
+    pub async fn run(&self, selection: &SecretSelection) -> Result<RetireReport, Error> {
+        let ids = match selection {
+            SecretSelection::Ids(ids) => ids.clone(),
+            SecretSelection::All => {
+                let fleet = self.secrets.list_fleet(self.function_arn).await?;
+                self.report_findings(&fleet);
+                candidates(&fleet, self.config, now())
+            }
+        };
+        let secrets = ids.len();
+        let processed = process_each(ids, self.deadline, async |id, deadline| {
+            self.process_secret(id, deadline).await
+        });
+        let processed = processed.await;
+        let count = |result| {
+            processed
+                .iter()
+                .filter(|(_, other)| *other == result)
+                .count()
+        };
+        let (failed, not_processed) = (count(Some(false)), count(None));
+        let counts = self.confluent.metrics().counts();
+        let (previous_keys_deleted, orphaned_keys_deleted) = (counts.previous_keys, counts.orphans);
+        tracing::info!(
+            secrets,
+            failed,
+            not_processed,
+            previous_keys_deleted,
+            orphaned_keys_deleted,
+            "scheduled deletion"
+        );
+        if failed > 0 {
+            return Err(Error::RetireFailed { failed, secrets });
+        }
+        Ok(RetireReport {
+            secrets,
+            previous_keys_deleted,
+            orphaned_keys_deleted,
+            not_processed,
+        })
+    }
+
+    /// Logs one line per secret with findings, and counts the fleet.
+    fn report_findings(&self, fleet: &[SecretMetadata]) {
+        let now = now();
+        let found = fleet
+            .iter()
+            .map(|secret| findings(secret, self.config, now));
+        let found: Vec<Vec<Finding>> = found.collect();
+        for (secret, findings) in fleet.iter().zip(&found) {
+            if !findings.is_empty() {
+                let names: Vec<String> = findings.iter().map(Finding::to_string).collect();
+                let findings = names.join(", ");
+                tracing::warn!(secret_id = secret.arn, findings, "secret with findings");
+            }
+        }
+        let metrics = self.confluent.metrics();
+        metrics.count(|counts| counts.fleet = Some(count(&found)));
+    }
+
+    /// Processes one secret and logs the result. Returns whether there was no error.
+    async fn process_secret(&self, id: &str, deadline: Deadline) -> bool {
+        let retire = Retire {
+            secrets: &self.secrets.with_deadline(deadline),
+            confluent: &self.confluent.with_deadline(deadline),
+            deadline,
+            ..*self
+        };
+        let result = retire.delete_if_due(id).await;
+        match &result {
+            Ok(message) => tracing::info!("{message}"),
+            Err(error) => {
+                let (error_type, message) = (error.name(), error.message());
+                tracing::error!(error_type, "{message}");
+            }
+        }
+        result.is_ok()
+    }
+
+    /// Deletes the previous and orphaned keys of one secret if they are due. Returns a message for the log.
+    async fn delete_if_due(&self, id: &str) -> Result<&'static str, Error> {
+        let labels = self.secrets.describe(id).await?;
+        Error::ensure_not_replica(&labels)?;
+        if !labels.names_function(self.function_arn) {
+            let secret = labels.arn;
+            return Err(Error::AnotherRotationFunction { secret });
+        }
+        if labels.is_deleted {
+            return Ok("kept the previous key: the secret is scheduled for deletion");
+        }
+        if !labels.rotation_enabled {
+            return Ok("kept the previous key: rotation is not enabled");
+        }
+        if labels.pending_version().is_some() {
+            return Ok("kept the previous key: a rotation is in progress");
+        }
+        let policy = PreviousKeyPolicy::of(&labels, self.config)?;
+        let Some(overlap) = policy.overlap() else {
+            return Ok("kept the previous key: the policy is not delete-after");
+        };
+        let (value, created_at) = match self.current_value(&labels).await {
+            Ok(current) => current,
+            // AWSCURRENT may have moved after the labels were read.
+            Err(error) if self.secrets.describe(id).await?.has_same_labels_as(&labels) => {
+                return Err(error);
+            }
+            Err(_) => return Ok("kept the previous key: a staging label has moved"),
+        };
+        let start = overlap_start(&labels.dates).zip(created_at);
+        let start = start.map(|(start, created_at)| start.max(created_at));
+        if !has_passed(start, overlap, now()) {
+            return Ok("kept the previous key: it is not due");
+        }
+        self.delete_due(labels, value).await
+    }
+
+    /// Deletes the previous and orphaned keys, which are due, once the current key is verified.
+    async fn delete_due(
+        &self,
+        labels: SecretMetadata,
+        value: SecretValue,
+    ) -> Result<&'static str, Error> {
+        let current = &self.current(&labels, value).await?;
+        let id = &current.key.id;
+        let keys = &current.control_plane.list(current.value.owner()).await?;
+        let metadata = current.control_plane.find(id, keys).await?;
+        let (value, resource) = (&current.value, &current.resource);
+        verification::check_scope(id, value, resource, metadata.as_ref(), keys)?;
+        let deletion = Deletion::prepare(Evidence {
+            control_plane: &current.control_plane,
+            secrets: self.secrets,
+            value,
+            resource,
+            keys,
+            labels,
+        });
+        let deletion = match deletion.await {
+            Ok(deletion) => deletion,
+            Err(reason) => return Ok(self.keep_all(&reason)),
+        };
+        if !deletion.has_candidates() {
+            return Ok("no key is due for deletion");
+        }
+        if let Err(reason) = self.verify(current, metadata.unwrap_or_default()).await? {
+            return Ok(self.keep_all(reason));
+        }
+        deletion.delete_replaced(true).await?;
+        Ok("processed the previous and orphaned keys")
+    }
+
+    /// Reads the current value and its `CreatedDate`.
+    async fn current_value(
+        &self,
+        labels: &SecretMetadata,
+    ) -> Result<(SecretValue, Option<i64>), Error> {
+        let version = labels
+            .version_with(CURRENT)
+            .ok_or(Error::NoCurrentVersion)?;
+        let current = self.secrets.version(&labels.arn, version, CURRENT).await?;
+        let current = current.ok_or_else(|| Error::VersionWithoutValue {
+            label: CURRENT,
+            version: version.to_owned(),
+        })?;
+        let label = CURRENT;
+        let value = SecretValue::parse(current.value)
+            .map_err(|source| Error::InvalidSecretValue { label, source })?;
+        Ok((value, current.created_at))
+    }
+
+    async fn current(
+        &self,
+        labels: &SecretMetadata,
+        value: SecretValue,
+    ) -> Result<Current<'_>, Error> {
+        let label = CURRENT;
+        let key = value.api_key().cloned();
+        let key = key.ok_or(Error::VersionWithoutKey { label })?;
+        let resource = Resource::new(value.resource_id(), value.environment_id())?;
+        let configured = self.config.admin_secret_arn.as_deref();
+        let admin = credentials::admin_secret(labels, &value, configured)?;
+        let control_plane =
+            ControlPlane::new(self.confluent, self.secrets, admin, Some(&key)).await?;
+        control_plane
+            .ensure_can_manage_keys(&resource, Some(&key))
+            .await?;
+        Ok(Current {
+            value,
+            key,
+            resource,
+            control_plane,
+        })
+    }
+
+    /// Verifies the current key, regardless of `CURRENT_KEY_CHECK`: after a deletion, it is the only key. Returns the reason if
+    /// it cannot be verified.
+    async fn verify(
+        &self,
+        current: &Current<'_>,
+        metadata: ApiKeyMetadata,
+    ) -> Result<Result<(), &'static str>, Error> {
+        let Current {
+            value,
+            key,
+            resource,
+            control_plane,
+        } = current;
+        let verifier = Verifier::new(self.confluent, self.config);
+        if !verifier.can_probe(resource) {
+            let is_aged = verifier.remaining_age(&metadata, resource).is_zero();
+            let reason = "the current key has not reached its minimum age";
+            return Ok(is_aged.then_some(()).ok_or(reason));
+        }
+        let target = verifier
+            .target(control_plane, value, resource, Some(metadata), &[])
+            .await?;
+        Ok(
+            match verifier.verify_once(key, &target, self.deadline).await? {
+                Verification::Verified => Ok(()),
+                Verification::Unreachable => Err("the endpoint of the current key is unreachable"),
+            },
+        )
+    }
+
+    fn keep_all(&self, reason: &str) -> &'static str {
+        tracing::warn!(reason, "kept all keys of the secret");
+        self.confluent.metrics().count(|counts| counts.kept += 1);
+        "kept all keys of the secret"
+    }
+}
+
+/// Returns the secrets whose previous key may be due, by what `ListSecrets` returns: those with `AWSPREVIOUS` first, the earliest
+/// due of them first.
+fn candidates(fleet: &[SecretMetadata], config: &Config, now: i64) -> Vec<String> {
+    let candidate = |secret: &SecretMetadata| {
+        if !secret.rotation_enabled || secret.pending_version().is_some() {
+            return None;
+        }
+        let overlap = PreviousKeyPolicy::of(secret, config).ok()?.overlap()?;
+        let start = overlap_start(&secret.dates)?;
+        let is_due = has_passed(Some(start), overlap, now)
+            && !has_passed(Some(start), overlap + RETIRE_WINDOW, now);
+        let has_previous = secret.version_with(PREVIOUS).is_some();
+        let due_at = start.saturating_add_unsigned(overlap.as_secs());
+        is_due.then(|| (!has_previous, due_at, secret.arn.clone()))
+    };
+    let mut candidates: Vec<_> = fleet.iter().filter_map(candidate).collect();
+    candidates.sort();
+    candidates.into_iter().map(|(_, _, arn)| arn).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::PENDING;
+
+    const HOUR: i64 = 3600;
+
+    /// A secret that was rotated `hours` ago.
+    fn secret(arn: &str, hours: i64) -> SecretMetadata {
+        let mut secret = SecretMetadata::default().with("current", CURRENT);
+        arn.clone_into(&mut secret.arn);
+        secret.rotation_enabled = true;
+        secret.dates.last_changed = Some(-hours * HOUR);
+        secret.dates.last_rotated = Some(-hours * HOUR);
+        secret
+    }
+
+    #[test]
+    fn the_earliest_due_secrets_with_a_previous_key_come_first() {
+        let config = Config::read(|name| {
+            let set = ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+            set.contains(&name).then(|| "example".to_owned())
+        });
+        let with_previous = |arn, hours| secret(arn, hours).with("previous", PREVIOUS);
+        let fleet = [
+            secret("fifth", 50),
+            with_previous("third", 26),
+            with_previous("not due", 23),
+            with_previous("first", 60),
+            with_previous("too late", 72),
+            with_previous("pending", 30).with("pending", PENDING),
+            with_previous("second", 40),
+            secret("fourth", 55),
+        ];
+
+        let candidates = candidates(&fleet, &config.unwrap(), 0);
+
+        assert_eq!(candidates, ["first", "second", "third", "fourth", "fifth"]);
+    }
+}
