@@ -71,7 +71,7 @@ pub(super) fn is_ready(deployment: &Deployment) {
 pub(super) fn has_longer_overlap(deployment: &Deployment) {
     assert_eq!(deployment.parameter("OldKeyHours"), "72");
     let (outcome, observed) = deployment.check("old-key-policy");
-    assert_eq!((&*outcome, &*observed), ("ok", "delete-after, 168 hours"));
+    assert_eq!((&*outcome, &*observed), ("ok", "delete-after, 120 hours"));
 }
 
 pub(super) fn is_overdue(deployment: &Deployment) {
