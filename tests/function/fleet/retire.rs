@@ -179,6 +179,11 @@ const KEPT: &[Kept] = &[
         reason: "a version with a staging label contains it",
     },
     Kept {
+        name: "the current version cannot be read",
+        arrange: |world| world.simulator.deny_decryption(&world.arn, "AWSCURRENT"),
+        reason: "SecretsManagerRejected",
+    },
+    Kept {
         name: "the previous version cannot be read",
         arrange: |world| world.simulator.deny_decryption(&world.arn, "AWSPREVIOUS"),
         reason: "kept all keys of the secret",

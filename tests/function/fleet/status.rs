@@ -99,6 +99,27 @@ const CASES: &[Case] = &[
         is_candidate: false,
     },
     Case {
+        name: "canceled and due",
+        arrange: |world| {
+            world.simulator.cancel_rotation(&world.arn);
+            set_dates(world, DAY + 1.0, &[CHANGED, ROTATED]);
+        },
+        findings: &["rotation-disabled"],
+        is_candidate: false,
+    },
+    Case {
+        name: "canceled, never rotated, and after its window",
+        arrange: |world| {
+            set_dates(world, 3.0 * DAY, &[CREATED, CHANGED, NEXT]);
+            let mut state = world.simulator.state();
+            let secret = state.secret_mut(&world.arn);
+            secret.last_rotated = None;
+            secret.rotation_enabled = Some(false);
+        },
+        findings: &["rotation-disabled"],
+        is_candidate: false,
+    },
+    Case {
         name: "pending for a day",
         arrange: |world| {
             start_rotation(world);
