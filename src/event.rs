@@ -64,9 +64,9 @@ pub enum SecretSelection {
 }
 
 /// The values of `Step` that request a job other than a step of a rotation.
-pub(crate) const PREFLIGHT: &str = "preflight";
-pub(crate) const STATUS: &str = "status";
-pub(crate) const RETIRE: &str = "retire";
+const PREFLIGHT: &str = "preflight";
+const STATUS: &str = "status";
+const RETIRE: &str = "retire";
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
