@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::retire::add_rotated_secrets;
+use super::retire::{add_rotated_secrets, previous_key};
 use super::*;
 use crate::telemetry::leaks::{CapturedLog, assert_no_secret};
 
@@ -98,14 +98,7 @@ async fn concurrent_secrets_log_no_secret_and_each_line_names_its_secret() {
     let arns = add_rotated_secrets(&world, 16).await;
     world.simulator.pass(OVERLAP);
     // Some fail, some are kept, some cannot be read.
-    let previous = |nth: usize| {
-        let state = world.simulator.state();
-        state
-            .secret(&arns[nth])
-            .key_id("AWSPREVIOUS")
-            .unwrap()
-            .to_owned()
-    };
+    let previous = |nth: usize| previous_key(&world, &arns[nth]);
     let owner_of: BTreeMap<String, String> = (0..arns.len())
         .map(|nth| (previous(nth), arns[nth].clone()))
         .collect();

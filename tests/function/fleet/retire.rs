@@ -410,6 +410,13 @@ pub(super) async fn add_rotated_secrets(world: &World, count: usize) -> Vec<Stri
     arns
 }
 
+/// Returns the ID of the key of the version labeled `AWSPREVIOUS`.
+pub(super) fn previous_key(world: &World, arn: &str) -> String {
+    let state = world.simulator.state();
+    let previous = state.secret(arn).key_id("AWSPREVIOUS");
+    previous.unwrap().to_owned()
+}
+
 /// Returns whether the secret has a previous version whose key exists.
 pub(super) fn has_previous_key(world: &World, arn: &str) -> bool {
     let state = world.simulator.state();
@@ -444,14 +451,7 @@ async fn secrets_that_fail_do_not_prevent_the_deletion_for_the_others() {
     let world = World::new(DELETE_AFTER).await;
     let arns = add_rotated_secrets(&world, 20).await;
     world.simulator.pass(OVERLAP);
-    let undeletable = [3, 11].map(|nth: usize| {
-        let state = world.simulator.state();
-        state
-            .secret(&arns[nth])
-            .key_id("AWSPREVIOUS")
-            .unwrap()
-            .to_owned()
-    });
+    let undeletable = [3, 11].map(|nth: usize| previous_key(&world, &arns[nth]));
     for id in &undeletable {
         world.simulator.make_undeletable(id, 500);
     }
