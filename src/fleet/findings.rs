@@ -21,7 +21,7 @@ const NEVER_ROTATED_AFTER: Duration = Duration::from_hours(24);
 /// only during it.
 const STUCK_AFTER: Duration = Duration::from_hours(24);
 
-/// How long `retire` tries to delete a previous key that is due. Later, finishSecret of the next rotation deletes it.
+/// How long `retire` processes a secret whose previous key is due. Later, finishSecret of the next rotation deletes the key.
 pub(super) const RETIRE_WINDOW: Duration = Duration::from_hours(48);
 
 /// What requires attention in a secret.
