@@ -79,6 +79,7 @@ impl Console {
         let service = match request.service {
             Service::ControlPlane => "Confluent Cloud",
             Service::SecretsManager => "Secrets Manager",
+            Service::Sts => "AWS STS",
             Service::KafkaRest => "Kafka cluster",
             Service::SchemaRegistry => "Schema Registry",
             Service::KsqlDb => "ksqlDB cluster",

@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// Fixed ports, because the simulator listens on random ones.
 const CONFLUENT_PORT: u16 = 8601;
 const SECRETS_MANAGER_PORT: u16 = 8602;
+const STS_PORT: u16 = 8603;
 
 const OWNER: &str = "sa-orders";
 const CLUSTER: &str = "lkc-orders";
@@ -59,6 +60,7 @@ async fn main() -> ExitCode {
     for (port, url) in [
         (CONFLUENT_PORT, simulator.confluent_url()),
         (SECRETS_MANAGER_PORT, simulator.secrets_manager_url()),
+        (STS_PORT, simulator.sts_url()),
     ] {
         if let Err(error) = forward(port, url).await {
             println!("could not listen on 127.0.0.1:{port}: {error}");
@@ -69,6 +71,7 @@ async fn main() -> ExitCode {
         "# Set these variables for the function, and send it the events in tests/events:\n\
          export CONFLUENT_API_URL=http://127.0.0.1:{CONFLUENT_PORT}\n\
          export AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:{SECRETS_MANAGER_PORT}\n\
+         export AWS_ENDPOINT_URL_STS=http://127.0.0.1:{STS_PORT}\n\
          export AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=example AWS_SECRET_ACCESS_KEY=example\n\
          # A new key is rejected for {PROPAGATION_DELAY:?}. To start over, press Ctrl+C and run this again.\n"
     );

@@ -215,7 +215,7 @@ impl State {
     }
 
     /// Returns the ARN of the function that rotates new secrets.
-    fn function_arn(&self) -> &str {
+    pub(crate) fn function_arn(&self) -> &str {
         let stack = self.account.stack.as_ref();
         stack.map_or(FUNCTION_ARN, |stack| &stack.function_arn)
     }

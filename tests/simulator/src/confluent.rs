@@ -8,12 +8,14 @@ pub(crate) mod created_at;
 pub(crate) mod endpoints;
 mod error_response;
 mod existing_key;
+pub(crate) mod identity_pool;
 mod issue_key;
 pub(crate) mod operations;
 mod organization;
 pub(crate) mod permissions;
 pub(crate) mod probes;
 pub(crate) mod rate_limit;
+pub(crate) mod token_exchange;
 
 use http::Method;
 use serde_json::{Value, json};
@@ -28,6 +30,9 @@ pub(crate) fn respond(state: &mut State, request: &HttpRequest) -> Result<Respon
     let segments = request.segments();
     if let ["iam", "v2", "api-keys", path @ ..] = segments.as_slice() {
         return operations::respond(state, request, path);
+    }
+    if token_exchange::is_token_exchange(request) {
+        return token_exchange::exchange(state, request);
     }
     if request.method != Method::GET {
         return Err(state.unknown_route());

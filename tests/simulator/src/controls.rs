@@ -63,6 +63,18 @@ pub struct Controls {
     pub omit_rotation_token: bool,
     /// Whether a version keeps `AWSPENDING` after its rotation succeeds.
     pub keep_pending_label: bool,
+    /// IAM outbound identity federation in the AWS account.
+    pub federation: Federation,
+    /// Whether the function's role has no permission for `sts:GetWebIdentityToken`, or another condition.
+    pub denies_web_identity_tokens: bool,
+    /// `expires_in` in the response to a token exchange.
+    pub expires_in: ExpiresIn,
+    /// The time for which a new access token is accepted, if it differs from that in the response.
+    pub access_token_lifetime: Option<Duration>,
+    /// Whether the filters of all identity pools are false.
+    pub pool_filter_mismatch: bool,
+    /// Whether the control plane accepts API keys although there is an identity pool, as Confluent Cloud does.
+    pub accept_api_keys: bool,
     /// Another server stores the secrets, so the simulator does not see when the function reads their labels.
     pub secrets_are_elsewhere: bool,
 }
@@ -78,6 +90,33 @@ pub enum Overlap {
     Hours(u32),
     /// Until the next promotion: `keep-until-next-rotation`.
     UntilNextRotation,
+}
+
+/// IAM outbound identity federation, which is turned on once per account.
+///
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_outbound_getting_started.html>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Federation {
+    /// Turned on.
+    #[default]
+    Enabled,
+    /// Turned off.
+    Disabled,
+}
+
+/// `expires_in` in the response to a token exchange. An integer from 1 to 900 is the time for which the token is accepted;
+/// otherwise, it is the requested time.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#operation/exchangeStsV1OauthToken>
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ExpiresIn {
+    /// As requested, 900 by default.
+    #[default]
+    Requested,
+    /// The field is absent.
+    Absent,
+    /// This value.
+    Value(serde_json::Value),
 }
 
 /// `metadata.created_at` of a new key. The API's description does not require the field.

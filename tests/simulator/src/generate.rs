@@ -7,6 +7,9 @@ pub const CANARY: &str = "CANARY";
 pub(crate) const BASE64: &[u8] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+pub(crate) const BASE64URL: &[u8] =
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 /// Returns `length` pseudorandom characters of `alphabet`.
 pub(crate) fn characters(seed: u64, length: usize, alphabet: &[u8]) -> String {
     let mut state = seed;

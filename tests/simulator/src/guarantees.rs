@@ -4,10 +4,12 @@
 
 use std::fmt;
 
+use crate::confluent::token_exchange::{ACCESS_TOKEN_MARK, is_token_exchange};
 use crate::generate::CANARY;
 use crate::http::request::{HttpRequest, Service};
 use crate::secret::{CurrentKeyGuarantee, Secret};
 use crate::state::State;
+use crate::sts::web_identity_token::SIGNATURE_PREFIX;
 
 /// A guarantee that the simulator checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +32,10 @@ pub enum Guarantee {
     AmbiguousStateKept,
     /// A pending value contains the new key wherever the value that it replaces contains its own, and is otherwise equal.
     CopiesReplaced,
-    /// A secret value may appear only in the header `Authorization` and in the body of `PutSecretValue`.
+    /// A secret value may appear only in the header `Authorization` and in the body of `PutSecretValue`, an access token only
+    /// in the header, and the signature of a web identity token only in the form of the token exchange.
     SecretsNotLogged,
-    /// A key is sent only to its resource and to the control plane.
+    /// A key is sent only to its resource and to the control plane, and an access token only to the control plane.
     CredentialDestination,
 }
 
@@ -108,11 +111,7 @@ impl State {
 
     /// Checks [`Guarantee::SecretsNotLogged`]. Every secret value that the simulator issues contains the canary.
     pub(crate) fn check_for_leaks(&mut self, request: &HttpRequest) {
-        let has_canary = |bytes: &[u8]| {
-            bytes
-                .windows(CANARY.len())
-                .any(|window| window == CANARY.as_bytes())
-        };
+        let has_canary = |bytes: &[u8]| contains(bytes, CANARY);
         let guarantee = Guarantee::SecretsNotLogged;
         if has_canary(request.target.as_bytes()) {
             self.record_broken(guarantee, "the URL contains a secret");
@@ -122,10 +121,52 @@ impl State {
                 self.record_broken(guarantee, &format!("the header {name} contains a secret"));
             }
         }
-        let may_contain_secret = request.service == Service::SecretsManager
-            && request.operation() == Some("PutSecretValue");
-        if !may_contain_secret && has_canary(&request.body) {
+        if body_has_leak(request) {
             self.record_broken(guarantee, "the body contains a secret");
         }
+        let (id, secret) = request.basic().unwrap_or_default();
+        let authorization = request.header("authorization").unwrap_or_default();
+        let is_jwt_sent = [authorization, &id, &secret]
+            .iter()
+            .any(|value| contains(value.as_bytes(), SIGNATURE_PREFIX));
+        let is_basic_token = [id, secret]
+            .iter()
+            .any(|value| contains(value.as_bytes(), ACCESS_TOKEN_MARK));
+        if is_jwt_sent || is_basic_token {
+            let message = "the header authorization contains a token of another kind";
+            self.record_broken(guarantee, message);
+        }
+        if request.bearer().is_some() && request.service != Service::ControlPlane {
+            let message = "a bearer token is sent to another service than the control plane";
+            self.record_broken(Guarantee::CredentialDestination, message);
+        }
     }
+}
+
+/// Returns whether the body contains a secret that the operation does not need.
+fn body_has_leak(request: &HttpRequest) -> bool {
+    let has_token = |bytes: &[u8]| {
+        [SIGNATURE_PREFIX, ACCESS_TOKEN_MARK]
+            .iter()
+            .any(|mark| contains(bytes, mark))
+    };
+    if is_token_exchange(request) {
+        let form = request.form();
+        return form.iter().any(|(name, value)| {
+            let is_jwt = name == "subject_token"
+                && contains(value.as_bytes(), SIGNATURE_PREFIX)
+                && !contains(value.as_bytes(), ACCESS_TOKEN_MARK);
+            contains(name.as_bytes(), CANARY) || (contains(value.as_bytes(), CANARY) && !is_jwt)
+        });
+    }
+    match (request.service, request.operation()) {
+        (Service::SecretsManager, Some("PutSecretValue")) => has_token(&request.body),
+        _ => contains(&request.body, CANARY),
+    }
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes
+        .windows(text.len())
+        .any(|window| window == text.as_bytes())
 }

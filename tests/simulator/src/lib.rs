@@ -1,4 +1,4 @@
-//! Simulates Confluent Cloud, AWS Secrets Manager and the AWS Lambda Runtime API over real HTTP on loopback.
+//! Simulates Confluent Cloud, AWS Secrets Manager, AWS STS and the AWS Lambda Runtime API over real HTTP on loopback.
 //!
 //! A [`Simulator`] keeps state and behaves as the services document. Each rule cites its source. The crate shares no
 //! code with the rotation function. A request that the documentation does not allow is a violation, and so is a broken
@@ -7,7 +7,7 @@
 //! A request passes through
 //!
 //! 1. `http`: the log, [faults](Fault), and [holds](Hold);
-//! 2. `confluent` or `secret`, which read and change the [`State`];
+//! 2. `confluent`, `secret` or `sts`, which read and change the [`State`];
 //! 3. [`guarantees`], before the response is sent.
 //!
 //! [`rotation`] plays the other half of Secrets Manager: it invokes the function for each step.
@@ -38,6 +38,7 @@ pub mod rotation;
 mod runtime_api;
 mod secret;
 mod state;
+mod sts;
 mod time;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -50,14 +51,15 @@ pub use self::account::{Attributes, FunctionLog, Stack, USER_ACCESS_KEY_ID};
 pub use self::confluent::api_key::{ApiKey, KeyType};
 pub use self::confluent::created_at::timestamp;
 pub use self::confluent::endpoints::Resource;
+pub use self::confluent::identity_pool::IdentityPool;
 pub use self::confluent::permissions::{Owner, Role};
 pub use self::controls::{
-    Controls, CreatedAt, DeletedKeyResponse, Endpoints, LastPage, Overlap, Permission, Quota,
-    QuotaResponse, RateLimit,
+    Controls, CreatedAt, DeletedKeyResponse, Endpoints, ExpiresIn, Federation, LastPage, Overlap,
+    Permission, Quota, QuotaResponse, RateLimit,
 };
 pub use self::generate::CANARY;
 pub use self::http::faults::{Fault, Hold};
-pub use self::http::request::{Request, Service};
+pub use self::http::request::{Authentication, Request, Service};
 pub use self::http::response::Response;
 pub use self::http::tls;
 pub use self::ownership::ownership_tag;
@@ -68,6 +70,7 @@ pub use self::secret::{
     CrossAccountReplica, CurrentKeyGuarantee, Replica, Secret, SecretValue, Version,
 };
 pub use self::state::State;
+pub use self::sts::{ROLE_ARN, TOKEN_AUDIENCE, TOKEN_ISSUER};
 
 /// A handle to the running services. Clones share the services; dropping the last one stops them.
 #[derive(Clone)]
@@ -87,6 +90,7 @@ struct Running {
     shared: Arc<Shared>,
     confluent_url: String,
     secrets_manager_url: String,
+    sts_url: String,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -115,7 +119,7 @@ impl Shared {
 }
 
 impl Simulator {
-    /// Starts Confluent's control plane and Secrets Manager, each on its own port.
+    /// Starts Confluent's control plane, Secrets Manager and AWS STS, each on its own port.
     ///
     /// A data plane starts when its resource is added: see [`add_kafka_cluster`](Self::add_kafka_cluster).
     #[expect(
@@ -130,12 +134,14 @@ impl Simulator {
         let (confluent_url, confluent) = http::server::spawn(&shared, Service::ControlPlane, None);
         let (secrets_manager_url, secrets_manager) =
             http::server::spawn(&shared, Service::SecretsManager, None);
-        let tasks = Mutex::new(vec![confluent, secrets_manager]);
+        let (sts_url, sts) = http::server::spawn(&shared, Service::Sts, None);
+        let tasks = Mutex::new(vec![confluent, secrets_manager, sts]);
         Self {
             running: Arc::new(Running {
                 shared,
                 confluent_url,
                 secrets_manager_url,
+                sts_url,
                 tasks,
             }),
         }
@@ -151,6 +157,12 @@ impl Simulator {
     #[must_use]
     pub fn secrets_manager_url(&self) -> String {
         self.running.secrets_manager_url.clone()
+    }
+
+    /// Returns the value for `AWS_ENDPOINT_URL_STS`, without a trailing slash.
+    #[must_use]
+    pub fn sts_url(&self) -> String {
+        self.running.sts_url.clone()
     }
 
     /// Locks the state of the services, to read and change it.
@@ -175,8 +187,8 @@ impl Simulator {
         }
     }
 
-    /// Returns every secret value, `RotationToken` and API secret that the simulator has issued. None of them may
-    /// appear in a log, an error or a response.
+    /// Returns every secret value, `RotationToken`, API secret, access token and web identity token that the simulator has
+    /// issued, and the signature of each web identity token. None of them may appear in a log, an error or a response.
     #[must_use]
     pub fn canaries(&self) -> Vec<String> {
         self.state().canaries.iter().cloned().collect()

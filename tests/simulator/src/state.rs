@@ -6,6 +6,7 @@ use crate::account::Account;
 use crate::confluent::api_key::ApiKey;
 use crate::confluent::created_at::START_OF_2026;
 use crate::confluent::endpoints::Resource;
+use crate::confluent::identity_pool::{AccessToken, IdentityPool};
 use crate::confluent::operations::Cursor;
 use crate::confluent::permissions::Owner;
 use crate::confluent::rate_limit::Usage;
@@ -16,6 +17,7 @@ use crate::http::faults::{Faults, HeldRequests, Replacement};
 use crate::http::request::{HttpRequest, Request};
 use crate::http::response::Response;
 use crate::secret::Secret;
+use crate::sts::web_identity_token::WebIdentityToken;
 
 /// The state of the services, the log, and the violations.
 pub struct State {
@@ -23,8 +25,10 @@ pub struct State {
     pub region: String,
     /// The UUID of the organization.
     pub organization: String,
-    /// Service accounts and users, by ID.
+    /// Service accounts, users and identity pools, by ID.
     pub owners: BTreeMap<String, Owner>,
+    /// The filters of the identity pools, by ID.
+    pub identity_pools: BTreeMap<String, IdentityPool>,
     /// Clusters and Flink regions, by ID.
     pub resources: BTreeMap<String, Resource>,
     /// API keys, by ID.
@@ -33,7 +37,7 @@ pub struct State {
     pub deleted_keys: BTreeMap<String, ApiKey>,
     /// Secrets, by ARN.
     pub secrets: BTreeMap<String, Secret>,
-    /// All requests to Confluent and Secrets Manager, in order of arrival.
+    /// All requests to Confluent, Secrets Manager and AWS STS, in order of arrival.
     pub requests: Vec<Request>,
     /// For each authentication attempt with the ID of an existing key and a wrong API secret, that ID and that secret.
     /// Confluent's audit log records each one as a failed login.
@@ -46,6 +50,10 @@ pub struct State {
     pub(crate) frozen_list: Option<BTreeMap<String, Secret>>,
     pub(crate) account: Account,
     pub(crate) canaries: BTreeSet<String>,
+    /// The web identity tokens that AWS STS issued.
+    pub(crate) web_identity_tokens: BTreeMap<String, WebIdentityToken>,
+    /// The access tokens that Confluent Cloud issued.
+    pub(crate) access_tokens: BTreeMap<String, AccessToken>,
     /// The keys that a version of a secret ever held.
     pub(crate) stored_keys: BTreeSet<String>,
     pub(crate) cursors: BTreeMap<String, Cursor>,
@@ -73,6 +81,7 @@ impl State {
             region: "us-east-1".to_owned(),
             organization: generate::uuid(0),
             owners: BTreeMap::new(),
+            identity_pools: BTreeMap::new(),
             resources: BTreeMap::new(),
             keys: BTreeMap::new(),
             deleted_keys: BTreeMap::new(),
@@ -84,6 +93,8 @@ impl State {
             frozen_list: None,
             account: Account::default(),
             canaries: BTreeSet::new(),
+            web_identity_tokens: BTreeMap::new(),
+            access_tokens: BTreeMap::new(),
             stored_keys: BTreeSet::new(),
             cursors: BTreeMap::new(),
             faults: Faults::default(),

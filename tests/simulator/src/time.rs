@@ -15,7 +15,7 @@ use crate::secret::Secret;
 const MAX_INVOCATION: Duration = Duration::from_mins(15);
 
 impl Simulator {
-    /// Makes all keys, secrets and versions older by `duration`, rounded down to seconds, as if that time had passed since
+    /// Makes all keys, tokens, secrets and versions older by `duration`, rounded down to seconds, as if that time had passed since
     /// the last request. No rotation starts. After 15 minutes, no earlier invocation runs any more, so a deletion requires that
     /// the labels are read again.
     ///
@@ -31,6 +31,14 @@ impl Simulator {
         let keys = state.keys.values_mut();
         for key in keys.chain(state.deleted_keys.values_mut()) {
             key.age(duration);
+        }
+        let jwts = state.web_identity_tokens.values_mut();
+        let access_tokens = state.access_tokens.values_mut();
+        for expires_at in jwts
+            .map(|token| &mut token.expires_at)
+            .chain(access_tokens.map(|token| &mut token.expires_at))
+        {
+            *expires_at -= duration;
         }
         let listed = state.frozen_list.iter_mut().flatten();
         let listed = listed.map(|(_, secret)| secret);

@@ -134,14 +134,18 @@ impl ApiKey {
 }
 
 impl State {
-    /// Returns the owner of the key that authenticates to the control plane, if it `accepts` the key type.
+    /// Returns the principal of a request to the control plane: the identity pool of the access token or, if the operation
+    /// `accepts` the key type, the owner of the key.
     pub(crate) fn authenticate(
         &mut self,
         request: &HttpRequest,
         accepts: impl Fn(KeyType) -> bool,
     ) -> Result<String, Response> {
+        if let Some(token) = request.bearer() {
+            return self.authenticate_token(request, token);
+        }
         let Some((id, secret)) = request.basic() else {
-            self.record_violation("a request to the control plane without Basic authentication");
+            self.record_violation("a request to the control plane without authentication");
             // https://github.com/confluentinc/terraform-provider-confluent fixtures/ksql/401_Unathorized.json
             let detail = "Valid authentication credentials must be provided";
             return Err(Response::confluent_error(
@@ -151,6 +155,9 @@ impl State {
                 detail,
             ));
         };
+        if !self.accepts_api_keys(request) {
+            return Err(Response::confluent_unauthorized());
+        }
         let Some(key) = self.find_key(&id, &secret) else {
             return Err(Response::confluent_unauthorized());
         };

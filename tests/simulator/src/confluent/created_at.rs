@@ -149,7 +149,7 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>
-pub(super) fn rfc3339(seconds_since_1970: i64) -> String {
+pub(crate) fn rfc3339(seconds_since_1970: i64) -> String {
     let (days, second) = (
         seconds_since_1970.div_euclid(86_400),
         seconds_since_1970.rem_euclid(86_400),

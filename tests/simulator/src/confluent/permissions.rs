@@ -1,11 +1,12 @@
-//! Permissions of principals. They depend on the roles of the key's owner, never on the key.
+//! Permissions of principals. They depend on the roles of the principal, the owner of a key or an identity pool, and never
+//! on the key or the access token.
 
 use super::api_key::{ApiKey, KeyType};
 use crate::http::request::HttpRequest;
 use crate::http::response::Response;
 use crate::state::State;
 
-/// A service account or a user.
+/// A service account, a user, or the principal of an identity pool.
 #[derive(Clone, Debug, Default)]
 pub struct Owner {
     /// The roles of the principal.

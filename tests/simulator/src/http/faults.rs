@@ -102,6 +102,8 @@ fn too_many_requests(service: Service) -> Response {
     match service {
         // https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html
         Service::SecretsManager => Response::aws_error(400, "ThrottlingException", "Rate exceeded"),
+        // https://repost.aws/knowledge-center/iam-sts-throttling-error
+        Service::Sts => Response::aws_sts_error(400, "Throttling", "Rate exceeded"),
         // https://docs.confluent.io/cloud/current/api.html#tag/Topic-(v3)
         Service::KafkaRest => Response::new(
             429,
@@ -119,6 +121,12 @@ fn internal_error(service: Service) -> Response {
             500,
             "InternalServiceError",
             "An error occurred on the server side.",
+        ),
+        // https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
+        Service::Sts => Response::aws_sts_error(
+            500,
+            "InternalFailure",
+            "The request processing has failed because of an unknown error, exception or failure.",
         ),
         _ => Response::confluent_error(
             500,

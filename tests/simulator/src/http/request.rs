@@ -14,6 +14,8 @@ pub enum Service {
     ControlPlane,
     /// AWS Secrets Manager.
     SecretsManager,
+    /// AWS STS.
+    Sts,
     /// The REST endpoint of a Kafka cluster.
     KafkaRest,
     /// A Schema Registry cluster.
@@ -22,6 +24,20 @@ pub enum Service {
     KsqlDb,
     /// The endpoint of a Flink region.
     Flink,
+}
+
+/// The authentication of a request, without secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Authentication {
+    /// None, or a scheme that no service documents.
+    #[default]
+    None,
+    /// Basic authentication with this API key ID.
+    Basic(String),
+    /// An access token.
+    Bearer,
+    /// AWS Signature Version 4.
+    SigV4,
 }
 
 /// The number of a connection at its listener, in the order in which they were accepted.
@@ -37,8 +53,10 @@ pub struct Request {
     pub method: String,
     /// The path and query.
     pub target: String,
-    /// The operation of Secrets Manager, from `X-Amz-Target`.
+    /// The operation of Secrets Manager, from `X-Amz-Target`, or of AWS STS, from `Action`.
     pub operation: Option<String>,
+    /// The authentication.
+    pub authentication: Authentication,
     /// The API key ID from Basic authentication.
     pub key_id: Option<String>,
     /// The number of the connection at the service's listener, in the order in which they were accepted.
@@ -108,7 +126,58 @@ impl HttpRequest {
     }
 
     pub(crate) fn operation(&self) -> Option<&str> {
+        if self.service == Service::Sts {
+            // The name of an operation has no characters that a form encodes.
+            let body = std::str::from_utf8(&self.body).ok()?;
+            return body
+                .split('&')
+                .find_map(|parameter| parameter.strip_prefix("Action="));
+        }
         self.header("x-amz-target")?.strip_prefix("secretsmanager.")
+    }
+
+    /// Returns the access token.
+    pub(crate) fn bearer(&self) -> Option<&str> {
+        self.header("authorization")?.strip_prefix("Bearer ")
+    }
+
+    fn authentication(&self) -> Authentication {
+        let authorization = self.header("authorization").unwrap_or_default();
+        if let Some((id, _)) = self.basic() {
+            Authentication::Basic(id)
+        } else if self.bearer().is_some() {
+            Authentication::Bearer
+        } else if authorization.starts_with("AWS4-HMAC-SHA256 ") {
+            Authentication::SigV4
+        } else {
+            Authentication::None
+        }
+    }
+
+    /// Returns whether the request has a signature for an AWS service. Nothing verifies the signature.
+    ///
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html>
+    pub(crate) fn is_signed_for(&self, service: &str) -> bool {
+        let authorization = self.header("authorization").unwrap_or_default();
+        let scope = format!("/{service}/aws4_request");
+        let parts = [
+            "AWS4-HMAC-SHA256 Credential=",
+            &scope,
+            "SignedHeaders=",
+            "Signature=",
+        ];
+        parts.iter().all(|part| authorization.contains(part)) && self.header("x-amz-date").is_some()
+    }
+
+    pub(crate) fn is_form(&self) -> bool {
+        self.header("content-type") == Some("application/x-www-form-urlencoded")
+    }
+
+    /// Returns the fields of a form.
+    pub(crate) fn form(&self) -> Vec<(String, String)> {
+        url::form_urlencoded::parse(&self.body)
+            .into_owned()
+            .collect()
     }
 
     /// Returns the API key ID and API secret of Basic authentication.
@@ -139,6 +208,7 @@ impl HttpRequest {
             method: self.method.to_string(),
             target: self.target.clone(),
             operation: self.operation().map(ToOwned::to_owned),
+            authentication: self.authentication(),
             key_id: self.basic().map(|(id, _)| id),
             connection: self.connection,
             status: None,

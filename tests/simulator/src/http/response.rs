@@ -85,6 +85,11 @@ impl Response {
         self
     }
 
+    /// Returns whether the client receives the response in full and without delay.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.missing_bytes == 0 && self.byte_interval.is_none()
+    }
+
     pub(crate) fn into_http(self) -> http::Response<Body> {
         let content_length = self.body.len() as u64 + self.missing_bytes;
         let mut response = http::Response::new(Body {

@@ -22,7 +22,7 @@ use super::request::{ConnectionNumber, HttpRequest, Service};
 use super::response::{Body, Response};
 use crate::confluent::rate_limit::Permit;
 use crate::state::State;
-use crate::{Shared, confluent, generate, secret};
+use crate::{Shared, confluent, generate, secret, sts};
 
 /// A response; `None` to reset the connection.
 pub(crate) type Reply = Option<Response>;
@@ -185,6 +185,7 @@ impl State {
                 let response = match request.service {
                     Service::ControlPlane => confluent::respond(self, request),
                     Service::SecretsManager => secret::operations::respond(self, request),
+                    Service::Sts => sts::respond(self, request),
                     _ => confluent::probes::respond(self, request),
                 }
                 .unwrap_or_else(|error| error);
@@ -201,7 +202,8 @@ impl State {
             logged.status = Some(response.status);
             logged.responded_at = Some(std::time::SystemTime::now());
         }
-        if request.service != Service::SecretsManager {
+        self.record_exchange(request, &response);
+        if !matches!(request.service, Service::SecretsManager | Service::Sts) {
             // Every response has it: https://docs.confluent.io/cloud/current/api.html#section/Errors
             response = response.with_header("x-request-id", generate::uuid(index as u64));
         }
