@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulator::{Role, Simulator};
+use simulator::{Authentication, Role, Simulator};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -126,8 +126,12 @@ async fn show(simulator: &Simulator, arn: &str) -> ! {
         for request in state.requests.iter().skip(shown) {
             let Some(status) = request.status else { break };
             shown += 1;
-            let key = request.key_id.as_deref().unwrap_or("-");
-            println!("{status}  {:<16}  {}", key, request.name());
+            let credentials = match &request.authentication {
+                Authentication::Basic(key_id) => key_id,
+                Authentication::Bearer => "access token",
+                Authentication::None | Authentication::SigV4 => "-",
+            };
+            println!("{status}  {credentials:<16}  {}", request.name());
         }
         for violation in std::mem::take(&mut state.violations) {
             println!("violation: {violation}");

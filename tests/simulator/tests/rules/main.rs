@@ -12,6 +12,7 @@ mod confluent;
 mod deletion;
 mod guarantees;
 mod http;
+mod keyless;
 mod list_secrets;
 mod rate_limit;
 mod runtime_api;
