@@ -3,7 +3,7 @@
 //! The simulator is *keyless* once it has a pool: the control plane then accepts API keys only in probes, which shows that
 //! the function needs no other key.
 //!
-//! <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/identity-providers/oauth/identity-pools.html>
+//! <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/identity-providers/oauth/access-rest-apis-sts.html>
 
 use std::time::SystemTime;
 

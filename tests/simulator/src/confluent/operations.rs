@@ -236,8 +236,7 @@ fn new_key(state: &mut State, request: &HttpRequest) -> Result<NewKey, Response>
     let id = string(state, &resource, "id")?.unwrap_or_else(|| "cloud".to_owned());
     let environment = string(state, &resource, "environment")?;
     let environment = checked_environment(state, &id, environment.as_deref())?;
-    // An identity pool owns no keys.
-    if !state.owners.contains_key(&owner) || owner.starts_with("pool-") {
+    if !state.may_own_keys(&owner) {
         // https://github.com/confluentinc/cli internal/api-key/command_create.go
         return Err(Response::confluent_error(
             403,

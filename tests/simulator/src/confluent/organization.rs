@@ -33,7 +33,7 @@ pub(super) fn owner(
     if !state.is_admin(&principal) && principal != id {
         return Err(Response::confluent_forbidden());
     }
-    if !state.owners.contains_key(id) {
+    if !state.may_own_keys(id) {
         return Err(Response::confluent_error(
             404,
             None,

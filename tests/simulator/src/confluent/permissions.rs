@@ -120,6 +120,13 @@ impl State {
             .any(|role| matches!(role, Role::OrganizationAdmin))
     }
 
+    /// Returns whether a principal exists and may own keys, which an identity pool may not.
+    ///
+    /// <https://docs.confluent.io/cloud/current/api.html#operation/createIamV2ApiKey>
+    pub(super) fn may_own_keys(&self, principal: &str) -> bool {
+        self.owners.contains_key(principal) && !principal.starts_with("pool-")
+    }
+
     fn roles(&self, principal: &str) -> &[Role] {
         self.owners.get(principal).map_or(&[], |owner| &owner.roles)
     }

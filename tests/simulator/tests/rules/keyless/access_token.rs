@@ -60,7 +60,11 @@ async fn a_pool_creates_keys_but_owns_none() {
     };
 
     assert_eq!(create(OWNER).await, 202);
+    let roles = [Role::OrganizationAdmin];
+    keyless.world.simulator.add_owner(&keyless.pool, &roles);
     assert_eq!(create(&keyless.pool).await, 403);
+    let account = format!("GET /iam/v2/service-accounts/{}", keyless.pool);
+    assert_eq!(keyless.bearer(&account, &token).await.0, 404);
 }
 
 #[tokio::test]
