@@ -36,14 +36,19 @@ pub(super) const COMMANDS: [&str; 12] = [
 type StandIn = fn(&Deployment, &Call) -> Result<String, String>;
 
 /// The commands that are not run, by their first words. The longest that matches applies.
-const STAND_INS: [(&str, StandIn); 46] = [
+const STAND_INS: [(&str, StandIn); 48] = [
     ("aws cloudformation delete-stack", delete_stack),
     ("aws cloudformation deploy", deploy),
+    (
+        "aws cloudformation describe-stack-resource",
+        describe_stack_resource,
+    ),
     ("aws cloudformation wait", wait_for_stack),
     ("aws cloudtrail", nothing),
     ("aws cloudwatch", nothing),
     ("aws configservice", nothing),
     ("aws ecs", nothing),
+    ("aws events describe-rule", describe_rule),
     ("aws iam", nothing),
     ("aws kms", nothing),
     ("aws lambda get-function", nothing),
@@ -249,6 +254,9 @@ fn nothing(_: &Deployment, _: &Call) -> Result<String, String> {
     Ok(String::new())
 }
 
+/// The logical ID of the hourly rule.
+const RETIRE_RULE: &str = "RetireRule";
+
 /// Stacks that pages create in addition to the function's. The simulator has none of them.
 const OTHER_STACKS: [&str; 2] = [
     "confluent-key-rotation-recovery",
@@ -375,6 +383,38 @@ fn get_caller_identity(_: &Deployment, call: &Call) -> Result<String, String> {
         Some("Account") => Ok(format!("{ACCOUNT}\n")),
         Some("Arn") => Ok(format!("{arn}\n")),
         Some(query) => Err(format!("the stand-in has no output for --query {query}")),
+    }
+}
+
+/// Returns the physical ID of a resource of the stack.
+///
+/// <https://docs.aws.amazon.com/cli/latest/reference/cloudformation/describe-stack-resource.html>
+fn describe_stack_resource(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    const QUERY: &str = "StackResourceDetail.PhysicalResourceId";
+    let id = call.option("--logical-resource-id").unwrap_or_default();
+    let is_created = id != RETIRE_RULE || deployment.parameter("RetireSchedule") == "yes";
+    if !is_created || !FUNCTION.names("Resources").any(|name| name == id) {
+        return Err(format!("the stack has no resource {id}"));
+    }
+    if call.option("--query") != Some(QUERY) {
+        return Err(format!(
+            "the stand-in has an output only for --query {QUERY}"
+        ));
+    }
+    Ok(format!("{STACK}-{id}-ABCDEFGHIJKL\n"))
+}
+
+/// Returns the state of the hourly rule.
+///
+/// <https://docs.aws.amazon.com/cli/latest/reference/events/describe-rule.html>
+fn describe_rule(_: &Deployment, call: &Call) -> Result<String, String> {
+    let name = call.option("--name").unwrap_or_default();
+    if name != format!("{STACK}-{RETIRE_RULE}-ABCDEFGHIJKL") {
+        return Err(format!("the rule {name} does not exist"));
+    }
+    match call.option("--query") {
+        Some("State") => Ok("ENABLED\n".to_owned()),
+        query => Err(format!("the stand-in has no output for --query {query:?}")),
     }
 }
 
