@@ -7,6 +7,7 @@ use std::path::Path;
 use confluent_key_rotation::preflight::CHECKS;
 use confluent_key_rotation::telemetry::{Counts, FleetCounts, Metrics, NAMESPACE};
 
+use super::markdown::pages;
 use super::read_sources;
 use crate::telemetry::logs::logged;
 use crate::*;
@@ -330,6 +331,65 @@ fn each_statement_of_the_role_has_a_row() {
     let documented = rows(page, "## The function");
 
     assert_documented(&documented, &statements.collect());
+}
+
+/// Commands of the AWS CLI that require no permission, or that of the deployer.
+const WITHOUT_ACTION: [&str; 4] = [
+    "cloudformation deploy",
+    "cloudformation wait",
+    "configure export-credentials",
+    "sts get-caller-identity",
+];
+
+/// Returns the action of each command of the AWS CLI on a page, such as `DescribeSecret`.
+fn actions(page: &str) -> BTreeSet<String> {
+    let is_name = |word: &&str| {
+        word.starts_with(char::is_lowercase)
+            && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+    };
+    let mut actions = BTreeSet::new();
+    for command in page.split("aws ").skip(1) {
+        let end = |c: char| c.is_whitespace() || "`)".contains(c);
+        let mut words = command.split(end).take(2).filter(is_name);
+        let (Some(service), Some(operation)) = (words.next(), words.next()) else {
+            continue;
+        };
+        let has_no_action = WITHOUT_ACTION.contains(&&*format!("{service} {operation}"));
+        if has_no_action || !operation.contains('-') && operation != "invoke" {
+            continue;
+        }
+        let words = operation.split('-').map(|word| {
+            let (first, rest) = word.split_at(1);
+            first.to_uppercase() + rest
+        });
+        let action: String = words.collect();
+        actions.insert(action.replace("Invoke", "InvokeFunction"));
+    }
+    actions
+}
+
+#[test]
+fn each_action_that_a_command_requires_is_listed() {
+    let iam = include_str!("../../../docs/reference/iam.md");
+    let words: BTreeSet<&str> = iam.split(|c: char| !c.is_alphanumeric()).collect();
+
+    for (name, page) in pages() {
+        let actions = actions(&page);
+        let missing: Vec<&String> = actions
+            .iter()
+            .filter(|action| !words.contains(action.as_str()))
+            .collect();
+        assert!(missing.is_empty(), "{name} requires {missing:?}");
+    }
+}
+
+#[test]
+fn an_action_has_the_name_of_its_command() {
+    let page = "`aws events enable-rule --name X` and `aws secretsmanager` are\n$(aws lambda invoke) && aws sts get-caller-identity";
+
+    let actions: Vec<String> = actions(page).into_iter().collect();
+
+    assert_eq!(actions, ["EnableRule", "InvokeFunction"]);
 }
 
 #[test]
