@@ -10,10 +10,11 @@ use tracing::field::Empty;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::event::{Event, Request};
+use crate::event::Request;
 use crate::fleet::retire::{Retire, RetireReport};
 use crate::fleet::status::Status;
-use crate::http::{self, AllowedHosts, Deadline, Http, SharedBackoff};
+use crate::http::{self, AllowedHosts, Backoff, Deadline, Http, SdkLimits, SharedBackoff};
+use crate::keys::access_token::AccessTokens;
 use crate::preflight::{Preflight, Report, Summary};
 use crate::rotation::Rotation;
 use crate::telemetry::Metrics;
@@ -44,12 +45,16 @@ pub struct Function {
     pub probe_http: reqwest::Client,
     /// The AWS SDK's client for Secrets Manager.
     pub secrets_manager: aws_sdk_secretsmanager::Client,
+    /// The AWS SDK's client for AWS STS, which only keyless rotation uses.
+    pub sts: aws_sdk_sts::Client,
     /// The time limits of requests to Confluent Cloud.
     pub http_limits: http::Limits,
     /// The backoff that all invocations share.
     pub backoff: SharedBackoff,
-    /// The time limits of requests to Secrets Manager.
-    pub secret_limits: secret::Limits,
+    /// The time limits of requests to AWS.
+    pub sdk_limits: SdkLimits,
+    /// The delays between reads of a value that was just written.
+    pub read_after_write: Backoff,
 }
 
 impl Function {
@@ -98,7 +103,7 @@ impl Function {
     /// Creates the client for Confluent Cloud during one invocation.
     fn confluent(&self, deadline: Deadline, metrics: &Arc<Metrics>) -> confluent::Client {
         let url = self.config.confluent_url.clone();
-        let allowed = AllowedHosts::new(url.clone(), self.config.allowed_domains.clone());
+        let allowed = AllowedHosts::new(url, self.config.allowed_domains.clone());
         let http = Http {
             backoff: self.backoff.clone(),
             metrics: Arc::clone(metrics),
@@ -108,7 +113,7 @@ impl Function {
             client: self.probe_http.clone(),
             ..http.clone()
         };
-        confluent::Client::new(http, probe_http, url, deadline)
+        confluent::Client::new(http, probe_http, deadline)
     }
 
     async fn run(
@@ -121,25 +126,43 @@ impl Function {
         let config = &self.config;
         let confluent = self.confluent(deadline, metrics);
         let sdk = &self.secrets_manager;
-        let secrets = secret::Client::new(sdk.clone(), deadline, self.secret_limits);
+        let limits = self.sdk_limits;
+        let secrets = secret::Client::new(sdk.clone(), deadline, limits, self.read_after_write);
+        let access_tokens = config.keyless.as_ref();
+        let access_tokens =
+            access_tokens.map(|k| AccessTokens::new(k, &self.sts, limits, &confluent));
+        let access_tokens = access_tokens.as_ref();
         let function_arn = &context.invoked_function_arn;
         let preflight = Preflight {
             config,
             secrets: &secrets,
             confluent: &confluent,
+            access_tokens,
             deadline,
         };
         let retire = Retire {
             config,
             secrets: &secrets,
             confluent: &confluent,
+            access_tokens,
             deadline,
             function_arn,
         };
         let response = match request {
             Request::Step(event) => {
-                let clients = (&secrets, &confluent);
-                let message = self.rotate(&event, clients, deadline, context).await?;
+                let rotation = Rotation {
+                    event: &event,
+                    config,
+                    secrets: &secrets,
+                    confluent: &confluent,
+                    access_tokens,
+                    deadline,
+                    request_id: &context.request_id,
+                };
+                let span = tracing::Span::current();
+                span.record("secret_id", &event.secret_id);
+                span.record("version_id", &event.token);
+                let message = rotation.run().await?;
                 tracing::info!(outcome = "succeeded", "{message}");
                 return Ok(None);
             }
@@ -159,27 +182,5 @@ impl Function {
         };
         tracing::info!(outcome = "succeeded", "completed the job");
         Ok(Some(response))
-    }
-
-    /// Runs a step of a rotation. Returns a message for the log.
-    async fn rotate(
-        &self,
-        event: &Event,
-        (secrets, confluent): (&secret::Client, &confluent::Client),
-        deadline: Deadline,
-        context: &Context,
-    ) -> Result<&'static str, Error> {
-        let span = tracing::Span::current();
-        span.record("secret_id", &event.secret_id);
-        span.record("version_id", &event.token);
-        let rotation = Rotation {
-            event,
-            config: &self.config,
-            secrets,
-            confluent,
-            deadline,
-            request_id: &context.request_id,
-        };
-        rotation.run().await
     }
 }

@@ -29,7 +29,8 @@
 //! | [`keys`] | the rules for keys that all jobs share: management credentials, verification, ownership, policy and deletion |
 //! | [`error`] | error names, messages and remedies |
 //! | [`secret`] | a secret in Secrets Manager: staging labels, versions, the value; the list of all secrets |
-//! | [`confluent`] | API keys, key types, endpoints, probes, error responses |
+//! | [`web_identity`] | the web identity token of the function's role, from AWS STS |
+//! | [`confluent`] | API keys, key types, endpoints, probes, access tokens, error responses |
 //! | [`config`] | environment variables, read once and validated |
 //! | [`http`] | requests, retries, allowed hosts, the client, the deadline |
 //! | [`telemetry`] | logs, metrics |
@@ -65,3 +66,4 @@ pub mod preflight;
 pub mod rotation;
 pub mod secret;
 pub mod telemetry;
+pub mod web_identity;

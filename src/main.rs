@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use confluent_key_rotation::config::{Config, environment, read_log_level};
 use confluent_key_rotation::handler::Function;
-use confluent_key_rotation::http::{self, SharedBackoff, build_client, build_probe_client};
-use confluent_key_rotation::secret;
+use confluent_key_rotation::http::{
+    self, SdkLimits, SharedBackoff, build_client, build_probe_client,
+};
 use confluent_key_rotation::telemetry::logging;
+use confluent_key_rotation::{secret, web_identity};
 use lambda_runtime::{LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
@@ -28,11 +30,13 @@ async fn start() -> Result<(), lambda_runtime::Error> {
     let http = build_client(&config.network)?;
     let function = Function {
         secrets_manager: secret::sdk_client(&config.aws, &http),
+        sts: web_identity::sdk_client(&config.aws, &http),
         http,
         probe_http: build_probe_client(&config.network)?,
         http_limits: http::Limits::default(),
         backoff: SharedBackoff::default(),
-        secret_limits: secret::Limits::with_max_attempts(config.aws.max_attempts),
+        sdk_limits: SdkLimits::with_max_attempts(config.aws.max_attempts),
+        read_after_write: secret::READ_AFTER_WRITE,
         config,
     };
     lambda_runtime::run(service_fn(|event: LambdaEvent<_>| function.handle(event))).await

@@ -27,7 +27,7 @@ pub struct Aws {
     pub session_token: Option<Redacted>,
     /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`, or `AWS_ENDPOINT_URL`
     pub secrets_manager_url: Option<Url>,
-    /// `AWS_ENDPOINT_URL_STS`, or `AWS_ENDPOINT_URL`. It is validated, and no request uses it.
+    /// `AWS_ENDPOINT_URL_STS`, or `AWS_ENDPOINT_URL`
     pub sts_url: Option<Url>,
     /// `AWS_USE_FIPS_ENDPOINT`
     pub use_fips: Option<bool>,

@@ -3,6 +3,7 @@
 //! All problems are reported together. Each one names its variable and the fix, and never quotes a value.
 
 mod aws;
+mod keyless;
 mod network;
 mod reader;
 
@@ -15,6 +16,7 @@ use crate::http::Network;
 use crate::telemetry::LogLevel;
 
 pub use aws::Aws;
+pub use keyless::{Keyless, SigningAlgorithm};
 pub use reader::{Problems, environment};
 use reader::{Reader, base_url, choice};
 
@@ -59,7 +61,7 @@ pub enum InitialKey {
     /// It fails: without a current key, nothing shows that the writer of the secret may have a key of the owner.
     #[default]
     Off,
-    /// It creates a key, if an admin secret is configured.
+    /// It creates a key, if an admin secret or an identity pool is configured.
     Allow,
 }
 
@@ -70,6 +72,8 @@ pub struct Config {
     pub confluent_url: Url,
     /// `ADMIN_SECRET_ARN`: the admin secret of all secrets. A secret that names another one is rejected.
     pub admin_secret_arn: Option<String>,
+    /// `IDENTITY_POOL_ID`, `TOKEN_AUDIENCE` and `TOKEN_SIGNING_ALGORITHM`, instead of an admin secret.
+    pub keyless: Option<Keyless>,
     /// `OLD_KEY_POLICY`
     pub old_key_policy: OldKeyPolicy,
     /// `OLD_KEY_HOURS`: how long the policy `delete-after` keeps the previous key.
@@ -114,6 +118,7 @@ impl Config {
         let config = Self {
             confluent_url: url.unwrap_or(default_url),
             admin_secret_arn: reader.parse("ADMIN_SECRET_ARN", secret_arn),
+            keyless: keyless::read(&mut reader),
             old_key_policy: old_key_policy.unwrap_or_default(),
             old_key_hours: old_key_hours.unwrap_or(DEFAULT_OLD_KEY_HOURS),
             key_verification: reader.choose("KEY_VERIFICATION", &KEY_VERIFICATIONS),

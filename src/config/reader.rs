@@ -65,6 +65,11 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         parsed.map_err(report).ok()
     }
 
+    /// Adds a problem of `name`.
+    pub(super) fn report(&mut self, name: &str, problem: &str) {
+        self.problems.0.push(format!("{name} {problem}"));
+    }
+
     /// Returns the choice that the value of `name` selects.
     pub(super) fn choose<T: Copy + Default>(&mut self, name: &str, choices: &[(&str, T)]) -> T {
         self.parse(name, |value| choice(value, choices))

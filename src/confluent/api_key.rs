@@ -51,6 +51,11 @@ impl ApiKey {
         (self.id.as_str(), &self.secret)
     }
 
+    /// Returns whether `text` contains the API secret.
+    pub fn is_in(&self, text: &str) -> bool {
+        text.contains(self.secret.expose())
+    }
+
     /// Returns whether the ID and the API secret have the characters and plausible lengths of Confluent Cloud's keys. Such a key
     /// needs no escape, except in URLs, and no other string contains it by chance.
     ///

@@ -10,16 +10,14 @@ use std::time::Duration;
 use reqwest::Method;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use url::Url;
 
-use super::endpoint::url_at;
 use super::error_response::is_page;
 use super::wire::{WireKey, WirePage, create_body, decode, decode_any, next_page};
 use super::{
-    ApiKey, ApiKeyId, ApiKeyMetadata, EndpointLookup, ErrorKind, ErrorResponse, MAX_ID_LENGTH,
-    Resource,
+    ApiKey, ApiKeyId, ApiKeyMetadata, Credentials, EndpointLookup, ErrorKind, ErrorResponse,
+    MAX_ID_LENGTH, Principal, Resource,
 };
-use crate::http::{self, Deadline, Http, Redacted, Request, Response};
+use crate::http::{self, ControlPlaneUrl, Deadline, Http, Redacted, Request, Response};
 use crate::telemetry::Metrics;
 
 /// The client for Confluent Cloud during one invocation.
@@ -27,7 +25,6 @@ use crate::telemetry::Metrics;
 pub struct Client {
     pub(crate) http: Http,
     pub(super) probe_http: Http,
-    pub(crate) control_plane: Url,
     deadline: Deadline,
 }
 
@@ -36,9 +33,9 @@ pub struct Client {
 #[expect(missing_docs, reason = "the messages name the fields")]
 pub enum Error {
     /// Confluent Cloud denied or rejected the request, or failed, or a proxy or a firewall blocked it.
-    #[error("{} {operation}: {response}", action(.response, .authenticated_with))]
+    #[error("{} {operation}: {response}", action(.response, .principal))]
     Rejected {
-        authenticated_with: ApiKeyId,
+        principal: Principal,
         operation: &'static str,
         response: Box<ErrorResponse>,
     },
@@ -59,13 +56,22 @@ pub enum Error {
 }
 
 impl Error {
-    fn new(operation: &'static str, key: &ApiKey, error: http::Error) -> Self {
+    fn new(
+        operation: &'static str,
+        principal: Principal,
+        credentials_are_in: impl Fn(&str) -> bool,
+        error: http::Error,
+    ) -> Self {
         match error {
             http::Error::Rejected(response) => {
-                let response = ErrorResponse::parse(&response, key);
+                let mut response = ErrorResponse::parse(&response, credentials_are_in);
+                let is_key = matches!(principal, Principal::Key(_));
+                if response.kind == ErrorKind::ResourceScopedKey && !is_key {
+                    response.kind = ErrorKind::Unauthenticated;
+                }
                 let is_creation = operation == CREATE;
                 Self::Rejected {
-                    authenticated_with: key.id.clone(),
+                    principal,
                     operation,
                     response: Box::new(if is_creation {
                         response.for_creation()
@@ -123,23 +129,23 @@ impl Error {
 }
 
 /// Describes what happened instead of the operation.
-fn action(response: &ErrorResponse, key: &ApiKeyId) -> String {
+fn action(response: &ErrorResponse, principal: &Principal) -> String {
     let action = match response.kind {
         ErrorKind::ServerError => "failed to".to_owned(),
         ErrorKind::Unauthenticated | ErrorKind::ResourceScopedKey => {
-            format!("rejected key {key} in a request to")
+            format!("rejected {principal} in a request to")
         }
-        ErrorKind::Forbidden => format!("denied key {key} permission to"),
-        ErrorKind::RateLimited => format!("rate limited a request from key {key} to"),
+        ErrorKind::Forbidden => format!("denied {principal} permission to"),
+        ErrorKind::RateLimited => format!("rate limited a request from {principal} to"),
         ErrorKind::Blocked if response.status < 400 => {
-            return format!("a proxy or a firewall responded to a request from key {key} to");
+            return format!("a proxy or a firewall responded to a request from {principal} to");
         }
         ErrorKind::Blocked => {
             return format!(
-                "a proxy, a firewall or an IP filter blocked a request from key {key} to"
+                "a proxy, a firewall or an IP filter blocked a request from {principal} to"
             );
         }
-        _ => format!("rejected a request from key {key} to"),
+        _ => format!("rejected a request from {principal} to"),
     };
     format!("Confluent Cloud {action}")
 }
@@ -172,19 +178,23 @@ const MAX_LIST_BYTES: usize = 16 << 20;
 /// Time reserved after a `POST` to store the created key. A key that is not stored is lost.
 pub const STORE_RESERVE: Duration = Duration::from_secs(5);
 
+const JSON: &str = "application/json";
 const API_KEYS: [&str; 3] = ["iam", "v2", "api-keys"];
 const CREATE: &str = "create an API key";
 
 impl Client {
-    /// Creates a client for the control plane at `control_plane` that sends requests until `deadline`. It sends probes with
-    /// `probe_http`, which must not reuse connections.
-    pub fn new(http: Http, probe_http: Http, control_plane: Url, deadline: Deadline) -> Self {
+    /// Creates a client that sends requests until `deadline`. It sends probes with `probe_http`, which must not reuse connections.
+    pub fn new(http: Http, probe_http: Http, deadline: Deadline) -> Self {
         Self {
             http,
             probe_http,
-            control_plane,
             deadline,
         }
+    }
+
+    /// Returns the base URL of the control plane.
+    pub fn control_plane(&self) -> ControlPlaneUrl {
+        self.http.allowed.control_plane()
     }
 
     /// Returns the deadline of the requests.
@@ -206,8 +216,12 @@ impl Client {
         &self.http.metrics
     }
 
-    /// Lists the keys of `owner` that `key` has permission to see. A key that is not listed may still exist.
-    pub async fn list(&self, key: &ApiKey, owner: &str) -> Result<Vec<ApiKeyMetadata>, Error> {
+    /// Lists the keys of `owner` that `credentials` have permission to see. A key that is not listed may still exist.
+    pub async fn list(
+        &self,
+        credentials: &Credentials,
+        owner: &str,
+    ) -> Result<Vec<ApiKeyMetadata>, Error> {
         const LIST: &str = "list the owner's API keys";
         let mut keys = Vec::new();
         let mut bytes = 0;
@@ -215,8 +229,8 @@ impl Client {
         for _ in 0..MAX_PAGES {
             let mut query = vec![("spec.owner", owner), ("page_size", PAGE_SIZE)];
             query.extend(page_token.as_deref().map(|token| ("page_token", token)));
-            let url = url_at(&self.control_plane, &API_KEYS, &query);
-            let response = self.get(LIST, key, url).await?;
+            let url = self.control_plane().at(&API_KEYS, &query);
+            let response = self.get(LIST, credentials, url).await?;
             bytes += response.body.len();
             let page: WirePage = decode(LIST, &response)?;
             keys.extend(page.data.into_iter().map(ApiKeyMetadata::from));
@@ -225,7 +239,7 @@ impl Client {
                 return Err(Error::invalid_response(LIST, problem));
             }
             let next = page.metadata.and_then(|metadata| metadata.next);
-            page_token = next_page(&self.control_plane, next.as_deref())
+            page_token = next_page(self.control_plane().as_url(), next.as_deref())
                 .map_err(|problem| Error::invalid_response(LIST, problem))?;
             if page_token.is_none() {
                 return Ok(keys);
@@ -236,9 +250,13 @@ impl Client {
     }
 
     /// Reads a key's metadata. If the key does not exist, the error is [`ErrorKind::NotFound`] or [`ErrorKind::Forbidden`].
-    pub async fn read(&self, key: &ApiKey, id: &ApiKeyId) -> Result<ApiKeyMetadata, Error> {
+    pub async fn read(
+        &self,
+        credentials: &Credentials,
+        id: &ApiKeyId,
+    ) -> Result<ApiKeyMetadata, Error> {
         const READ: &str = "describe an API key";
-        let response = self.get(READ, key, self.api_key_url(id)).await?;
+        let response = self.get(READ, credentials, self.api_key_url(id)).await?;
         let read: WireKey = decode(READ, &response)?;
         if read.id != id.as_str() {
             return Err(Error::invalid_response(READ, "describes another key"));
@@ -252,13 +270,17 @@ impl Client {
     /// the keys and look for the description.
     ///
     /// <https://docs.confluent.io/cloud/current/api.html#operation/createIamV2ApiKey>
-    pub async fn create(&self, key: &ApiKey, spec: &ApiKeySpec<'_>) -> Result<ApiKey, Error> {
-        let url = url_at(&self.control_plane, &API_KEYS, &[]);
-        let mut request = request(Method::POST, url, key);
-        request.body = Some(create_body(spec).to_string());
+    pub async fn create(
+        &self,
+        credentials: &Credentials,
+        spec: &ApiKeySpec<'_>,
+    ) -> Result<ApiKey, Error> {
+        let url = self.control_plane().at(&API_KEYS, &[]);
+        let mut request = request(Method::POST, url, credentials);
+        request.body = Some((JSON, Redacted::new(create_body(spec).to_string())));
         let deadline = self.deadline.with_reserve(STORE_RESERVE);
         let sent = self.http.send(&request, deadline).await;
-        let response = received(CREATE, key, sent)?;
+        let response = authenticated(CREATE, credentials, sent)?;
         let created: WireKey = decode(CREATE, &response)?;
         let secret = created.spec.and_then(|spec| spec.secret);
         let secret = secret.unwrap_or_default();
@@ -278,14 +300,14 @@ impl Client {
     /// key exists. Calls `is_unused` before each retry.
     pub async fn delete(
         &self,
-        key: &ApiKey,
+        credentials: &Credentials,
         id: &ApiKeyId,
         is_unused: impl AsyncFn() -> bool,
     ) -> Result<(), Error> {
         const DELETE: &str = "delete an API key";
-        let request = request(Method::DELETE, self.api_key_url(id), key);
+        let request = request(Method::DELETE, self.api_key_url(id), credentials);
         let sent = self.http.send_while(&request, self.deadline, is_unused);
-        match received(DELETE, key, sent.await) {
+        match authenticated(DELETE, credentials, sent.await) {
             Ok(response) if response.body.is_empty() => Ok(()),
             Ok(response) => decode::<IgnoredAny>(DELETE, &response).map(drop),
             Err(error) if error.kind() == Some(ErrorKind::NotFound) => Ok(()),
@@ -296,14 +318,14 @@ impl Client {
     /// Returns the endpoint of the resource with `id`.
     pub async fn endpoint(
         &self,
-        key: &ApiKey,
+        credentials: &Credentials,
         lookup: &EndpointLookup,
         id: &str,
         environment: &str,
     ) -> Result<String, Error> {
         const LOOK_UP: &str = "look up the resource's endpoint";
-        let url = (lookup.url)(&self.control_plane, id, environment);
-        let response = self.get(LOOK_UP, key, url).await?;
+        let url = (lookup.url)(&self.control_plane(), id, environment);
+        let response = self.get(LOOK_UP, credentials, url).await?;
         let response = decode_any(LOOK_UP, &response)?;
         (lookup.endpoint)(&response)
             .ok_or_else(|| Error::invalid_response(LOOK_UP, "contains no endpoint"))
@@ -314,43 +336,53 @@ impl Client {
     /// <https://docs.confluent.io/cloud/current/api.html#operation/listServiceQuotaV1AppliedQuotas>
     pub async fn applied_quota(
         &self,
-        key: &ApiKey,
+        credentials: &Credentials,
         scope: &str,
         id: &str,
     ) -> Result<Option<u64>, Error> {
         const READ_QUOTA: &str = "read an applied quota";
         let path = ["service-quota", "v1", "applied-quotas"];
-        let url = url_at(&self.control_plane, &path, &[("scope", scope), ("id", id)]);
-        let response = self.get(READ_QUOTA, key, url).await?;
+        let query = [("scope", scope), ("id", id)];
+        let url = self.control_plane().at(&path, &query);
+        let response = self.get(READ_QUOTA, credentials, url).await?;
         let response = decode_any(READ_QUOTA, &response)?;
         let limit = response.pointer("/data/0/applied_limit");
         Ok(limit.and_then(Value::as_u64))
     }
 
-    fn api_key_url(&self, id: &ApiKeyId) -> Url {
+    fn api_key_url(&self, id: &ApiKeyId) -> ControlPlaneUrl {
         let [iam, v2, api_keys] = API_KEYS;
-        url_at(&self.control_plane, &[iam, v2, api_keys, id.as_str()], &[])
+        self.control_plane()
+            .at(&[iam, v2, api_keys, id.as_str()], &[])
     }
 
     async fn get(
         &self,
         operation: &'static str,
-        key: &ApiKey,
-        url: Url,
+        credentials: &Credentials,
+        url: ControlPlaneUrl,
     ) -> Result<Response, Error> {
-        let request = request(Method::GET, url, key);
-        received(
-            operation,
-            key,
-            self.http.send(&request, self.deadline).await,
-        )
+        let request = request(Method::GET, url, credentials);
+        let sent = self.http.send(&request, self.deadline).await;
+        authenticated(operation, credentials, sent)
     }
 }
 
-/// Returns the response, unless the request failed or a proxy or a firewall responded with a page.
-fn received(
+/// Returns the response to a request with `credentials`. See [`received`].
+fn authenticated(
     operation: &'static str,
-    key: &ApiKey,
+    credentials: &Credentials,
+    sent: Result<Response, http::Error>,
+) -> Result<Response, Error> {
+    let are_in = |text: &str| credentials.are_in(text);
+    received(operation, credentials.principal(), are_in, sent)
+}
+
+/// Returns the response, unless the request failed or a proxy or a firewall responded with a page.
+pub(super) fn received(
+    operation: &'static str,
+    principal: Principal,
+    credentials_are_in: impl Fn(&str) -> bool,
     sent: Result<Response, http::Error>,
 ) -> Result<Response, Error> {
     let error = match sent {
@@ -358,15 +390,14 @@ fn received(
         Ok(response) => return Ok(response),
         Err(error) => error,
     };
-    Err(Error::new(operation, key, error))
+    Err(Error::new(operation, principal, credentials_are_in, error))
 }
 
-fn request(method: Method, url: Url, key: &ApiKey) -> Request<'_> {
+fn request(method: Method, url: ControlPlaneUrl, credentials: &Credentials) -> Request<'_> {
     Request {
         method,
-        url,
-        auth: key.basic_auth(),
-        media_type: "application/json",
+        target: credentials.target(url),
+        accept: JSON,
         body: None,
     }
 }

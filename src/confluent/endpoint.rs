@@ -1,7 +1,8 @@
 //! Where the endpoint of a resource comes from, and how it is read from the control plane's response.
 
 use serde_json::Value;
-use url::Url;
+
+use crate::http::ControlPlaneUrl;
 
 /// Where the endpoint of a resource comes from.
 #[derive(Debug)]
@@ -16,44 +17,36 @@ pub enum EndpointSource {
 #[derive(Debug)]
 pub struct EndpointLookup {
     /// Returns the URL at the control plane, from the resource's ID and environment.
-    pub url: fn(&Url, &str, &str) -> Url,
+    pub url: fn(&ControlPlaneUrl, &str, &str) -> ControlPlaneUrl,
     /// Reads the endpoint from the response.
     pub endpoint: fn(&Value) -> Option<String>,
     /// Whether a probe's request contains the organization's ID.
     pub needs_organization: bool,
 }
 
-/// Returns the URL of `path` and `query` at `base`, with each path segment and each value encoded.
-pub(super) fn url_at(base: &Url, path: &[&str], query: &[(&str, &str)]) -> Url {
-    let mut url = base.clone();
-    if let Ok(mut segments) = url.path_segments_mut() {
-        segments.pop_if_empty().extend(path);
-    }
-    if !query.is_empty() {
-        url.query_pairs_mut().extend_pairs(query);
-    }
-    url
-}
-
 /// Returns the URL of a cluster in one of the APIs that manage clusters.
 pub(super) fn cluster_url(
-    base: &Url,
+    base: &ControlPlaneUrl,
     [api, version]: [&str; 2],
     id: &str,
     environment: &str,
-) -> Url {
+) -> ControlPlaneUrl {
     let path = [api, version, "clusters", id];
-    url_at(base, &path, &[("environment", environment)])
+    base.at(&path, &[("environment", environment)])
 }
 
 /// Returns the URL of a Flink region.
 ///
 /// <https://docs.confluent.io/cloud/current/api.html#operation/listFcpmV2Regions>
-pub(super) fn flink_region(base: &Url, id: &str, _environment: &str) -> Url {
+pub(super) fn flink_region(
+    base: &ControlPlaneUrl,
+    id: &str,
+    _environment: &str,
+) -> ControlPlaneUrl {
     let (cloud, region) = cloud_and_region(id).unwrap_or_default();
     let cloud = cloud.to_ascii_uppercase();
     let query = [("cloud", cloud.as_str()), ("region_name", region)];
-    url_at(base, &["fcpm", "v2", "regions"], &query)
+    base.at(&["fcpm", "v2", "regions"], &query)
 }
 
 /// Splits the ID of a Flink region, such as `aws.us-west-2`, into cloud provider and region.
@@ -148,18 +141,6 @@ mod tests {
         assert_eq!(
             schema_registry_endpoint(&response).as_deref(),
             Some("https://regional")
-        );
-    }
-
-    #[test]
-    fn a_path_segment_cannot_change_the_rest_of_the_path() {
-        let base = Url::parse("https://api.confluent.cloud").unwrap();
-
-        let url = url_at(&base, &["iam", "../a?b#c/d"], &[("q", "a&b=c")]);
-
-        assert_eq!(
-            url.as_str(),
-            "https://api.confluent.cloud/iam/..%2Fa%3Fb%23c%2Fd?q=a%26b%3Dc"
         );
     }
 }

@@ -7,7 +7,6 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::ApiKey;
 use crate::http::{Response, printable};
 
 /// A response that is not a success.
@@ -41,7 +40,7 @@ pub enum ErrorKind {
     PaymentRequired,
     /// 429.
     RateLimited,
-    /// 5xx.
+    /// 5xx, or 408: the service failed or was too slow.
     ServerError,
     /// Any other status.
     Other,
@@ -51,9 +50,9 @@ pub enum ErrorKind {
 const MAX_ERROR_BYTES: usize = 64 << 10;
 
 impl ErrorResponse {
-    /// Parses a response that is not a success, or whose body is a page. Keeps only what is [`printable`], and no string that
-    /// contains the secret of `key`, which authenticated the request: one that a user stored may be too short to be recognized.
-    pub fn parse(response: &Response, key: &ApiKey) -> Self {
+    /// Parses a response that is not a success, or whose body is a page. Keeps only what is [`printable`], and no string in which
+    /// `credentials_are_in` finds those of the request: an API secret that a user stored may be too short to be recognized.
+    pub fn parse(response: &Response, credentials_are_in: impl Fn(&str) -> bool) -> Self {
         let status = response.status.as_u16();
         let body: Option<Value> = match response.body.len() {
             ..=MAX_ERROR_BYTES => serde_json::from_slice(&response.body).ok(),
@@ -66,14 +65,14 @@ impl ErrorResponse {
         };
         let message = body.as_ref().and(detail.as_deref());
         let is_page = is_page(&response.body);
-        let is_safe = |string: &String| !string.contains(key.secret.expose());
-        let safe = |string: Option<String>| string.filter(is_safe).as_deref().map(printable);
+        let is_safe = |string: &String| !credentials_are_in(string);
+        let safe = |string: Option<String>| string.filter(&is_safe).as_deref().map(printable);
         Self {
             status,
             kind: kind(status, code.as_deref(), message, is_page),
             code: safe(code),
             detail: safe(detail),
-            request_id: response.request_id.clone().filter(is_safe),
+            request_id: response.request_id.clone().filter(&is_safe),
         }
     }
 }
@@ -158,7 +157,7 @@ fn kind(status: u16, code: Option<&str>, detail: Option<&str>, is_page: bool) ->
         402 => ErrorKind::PaymentRequired,
         403 => ErrorKind::Forbidden,
         404 => ErrorKind::NotFound,
-        500..=599 => ErrorKind::ServerError,
+        408 | 500..=599 => ErrorKind::ServerError,
         _ => ErrorKind::Other,
     }
 }
@@ -184,20 +183,14 @@ mod tests {
     use reqwest::StatusCode;
 
     use super::*;
-    use crate::confluent::ApiKeyId;
-    use crate::http::Redacted;
 
     fn parse(status: u16, body: &str) -> ErrorResponse {
-        let key = ApiKey {
-            id: ApiKeyId::new("KEY".into()),
-            secret: Redacted::new("hunter2".into()),
-        };
         let response = Response::new(
             StatusCode::from_u16(status).unwrap(),
             Some("req-1".into()),
             body.into(),
         );
-        ErrorResponse::parse(&response, &key)
+        ErrorResponse::parse(&response, |text| text.contains("hunter2"))
     }
 
     #[test]

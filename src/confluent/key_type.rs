@@ -9,10 +9,11 @@ use url::Url;
 
 use super::endpoint::{
     cloud_and_region, cluster_url, flink_endpoint, flink_region, kafka_endpoint, ksqldb_endpoint,
-    schema_registry_endpoint, url_at,
+    schema_registry_endpoint,
 };
 use super::resource::split_environment;
 use super::{EndpointLookup, EndpointSource, ProbeTarget};
+use crate::http::url_at;
 
 /// A type of API key: a row of [`KEY_TYPES`].
 #[derive(Debug)]

@@ -1,7 +1,8 @@
-//! Confluent Cloud: API keys, key types, endpoints, probes and error responses.
+//! Confluent Cloud: API keys, key types, endpoints, probes, access tokens and error responses.
 //!
 //! The control plane creates, lists and deletes API keys. The data plane of a resource shows whether it accepts a key.
 
+mod access_token;
 mod api_key;
 mod client;
 mod endpoint;
@@ -12,6 +13,7 @@ mod probe;
 mod resource;
 mod wire;
 
+pub use access_token::{AccessToken, Credentials, Principal};
 pub use api_key::{ApiKey, ApiKeyId, MAX_ID_LENGTH};
 pub use client::{ApiKeySpec, Client, Error, STORE_RESERVE};
 pub use endpoint::{EndpointLookup, EndpointSource};

@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use url::Url;
 
 use super::{ApiKey, Client, ErrorResponse, Resource};
-use crate::http::{self, Deadline, Request, joined};
+use crate::http::{self, Deadline, Redacted, Request, Target, joined};
 
 /// The endpoint that a probe is sent to, and what its request contains.
 #[derive(Clone, Debug)]
@@ -116,19 +116,23 @@ impl Client {
         deadline: Deadline,
     ) -> Result<ProbeOutcome, http::Error> {
         let key_type = target.resource.key_type;
-        let (media_type, body) = key_type.probe_body.unzip();
         let request = Request {
-            method: if body.is_some() {
+            method: if key_type.probe_body.is_some() {
                 Method::POST
             } else {
                 Method::GET
             },
-            url: (key_type.probe)(target),
-            auth: key.basic_auth(),
-            media_type: media_type.unwrap_or("application/json"),
-            body: body.map(str::to_owned),
+            target: Target::WithKey((key_type.probe)(target), key.basic_auth()),
+            accept: key_type
+                .probe_body
+                .map_or("application/json", |(media_type, _)| media_type),
+            body: key_type
+                .probe_body
+                .map(|(media_type, body)| (media_type, Redacted::new(body.to_owned()))),
         };
-        let text = |response: &http::Response| ErrorResponse::parse(response, key).to_string();
+        let text = |response: &http::Response| {
+            ErrorResponse::parse(response, |text| key.is_in(text)).to_string()
+        };
         Ok(match self.probe_http.send_once(&request, deadline).await {
             // Every probe has a JSON response. A page that returns 200 for any request verifies nothing.
             Ok(response) if serde_json::from_slice::<IgnoredAny>(&response.body).is_ok() => {

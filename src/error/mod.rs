@@ -16,6 +16,7 @@ use crate::config::SECRET_ARN_FORM;
 use crate::confluent::{self, ApiKeyId, ApiKeyMetadata, ErrorKind, ProbeOutcome, UnknownResource};
 use crate::http::{self, joined, printable};
 use crate::secret::{self, CURRENT, SecretMetadata, SecretValue, value};
+use crate::web_identity;
 
 /// A failed step. The [names](Error::name) of the variants are stable, because alarms and runbooks use them.
 #[derive(strum_macros::IntoStaticStr, thiserror::Error)]
@@ -38,7 +39,7 @@ pub enum Error {
     #[error("the secret contains no key: apiKey and apiSecret are missing or empty")]
     InitialKeyNotAllowed,
     #[error(
-        "the secret contains no key, and no admin secret except itself is configured to create one"
+        "the secret contains no key, and neither an admin secret except itself nor an identity pool is configured to create one"
     )]
     InitialKeyRequiresAdminSecret,
     #[error("{secret} is a replica (primary: {primary})")]
@@ -89,6 +90,23 @@ pub enum Error {
         first: &'static str,
         second: &'static str,
     },
+    #[error("IDENTITY_POOL_ID is set, but {place} names an admin secret")]
+    AdminSecretNotAllowed { place: &'static str },
+    #[error("IAM outbound identity federation is turned off in the AWS account")]
+    FederationDisabled { source: web_identity::Error },
+    #[error("the function's role is denied a web identity token")]
+    TokenDenied { source: web_identity::Error },
+    #[error("AWS STS did not issue a web identity token")]
+    TokenNotIssued { source: web_identity::Error },
+    #[error("the web identity token ({claims}) was not exchanged for an access token")]
+    TokenExchangeRejected {
+        claims: String,
+        source: confluent::Error,
+    },
+    #[error(transparent)]
+    TokenNotExchanged { source: confluent::Error },
+    #[error("the response to the token exchange contains no usable access token")]
+    TokenResponseInvalid { source: confluent::Error },
     #[error("the value of the admin secret {secret} is invalid")]
     InvalidAdminSecretValue {
         secret: String,
@@ -179,6 +197,21 @@ pub enum Error {
     Confluent(#[from] confluent::Error),
     #[error(transparent)]
     SecretsManager(#[from] secret::Error),
+}
+
+/// Classifies a failed request for a web identity token.
+///
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetWebIdentityToken.html#API_GetWebIdentityToken_Errors>
+impl From<web_identity::Error> for Error {
+    fn from(source: web_identity::Error) -> Self {
+        match source.code() {
+            Some("OutboundWebIdentityFederationDisabledException") => {
+                Self::FederationDisabled { source }
+            }
+            Some("AccessDenied" | "AccessDeniedException") => Self::TokenDenied { source },
+            _ => Self::TokenNotIssued { source },
+        }
+    }
 }
 
 impl Error {

@@ -12,7 +12,9 @@ impl Error {
                 ProbeOutcome::Unreachable(_) => "EndpointUnreachable",
                 _ => "PendingKeyNotAccepted",
             },
-            Self::Confluent(error) => of_confluent(error),
+            Self::Confluent(error) | Self::TokenNotExchanged { source: error } => {
+                of_confluent(error)
+            }
             Self::SecretsManager(secret::Error::Binary { .. }) => "InvalidSecretValue",
             Self::AdminSecretNotRead {
                 source: secret::Error::Binary { .. },
@@ -24,6 +26,7 @@ impl Error {
                 "SecretsManagerUnavailable"
             }
             Self::SecretsManager(_) | Self::AdminSecretNotRead { .. } => "SecretsManagerRejected",
+            Self::AdminSecretNotAllowed { .. } => "AdminSecretConflict",
             Self::EarlierValueStored { source, .. } => source.name(),
             error => error.into(),
         }

@@ -4,9 +4,9 @@
 
 use super::{Error, KeyLookup, OwnKeyUse};
 use crate::config::SECRET_ARN_FORM;
-use crate::confluent::{self, ErrorKind, ProbeOutcome};
+use crate::confluent::{self, ErrorKind, Principal, ProbeOutcome};
 use crate::secret::{CURRENT, PENDING, is_about_kms_key, value};
-use crate::{http, secret};
+use crate::{http, secret, web_identity};
 
 impl Error {
     /// Returns what to do.
@@ -19,6 +19,12 @@ impl Error {
             Self::InitialKeyRequiresAdminSecret => NAME_ADMIN_SECRET,
             Self::AdminSecretRequired { reason, .. } => for_own_key(*reason),
             Self::InvalidAdminSecretArn => COPY_ARN,
+            Self::AdminSecretNotAllowed { .. } => REMOVE_ADMIN_SECRET,
+            Self::FederationDisabled { .. } => ENABLE_FEDERATION,
+            Self::TokenDenied { source } => for_token_denial(&source.to_string()),
+            Self::TokenNotIssued { source } => for_sts(source),
+            Self::TokenExchangeRejected { source, .. } => for_exchange(source),
+            Self::TokenResponseInvalid { source } => for_token_response(source),
             Self::AdminSecretNotRead { source } => for_secrets_manager(source, true),
             Self::StagingLabelMoved => RESUME_ROTATION,
             Self::InvalidSecretValue { label, source } => for_value(label, source),
@@ -53,9 +59,9 @@ impl Error {
             Self::QuotaExceeded { .. } => RAISE_QUOTA,
             Self::TimeoutTooShort { .. } => RAISE_TIMEOUT,
             Self::CreationOutcomeUnknown { source } => for_unknown_creation(source),
-            Self::KeyDeletionFailed { source, .. } | Self::Confluent(source) => {
-                for_confluent(source)
-            }
+            Self::KeyDeletionFailed { source, .. }
+            | Self::TokenNotExchanged { source }
+            | Self::Confluent(source) => for_confluent(source),
             Self::SecretsManager(source) => for_secrets_manager(source, false),
             Self::InvalidPolicyTag { .. } => CORRECT_POLICY_TAG,
             Self::AnotherRotationFunction { .. } => SEND_TO_NAMED_FUNCTION,
@@ -73,7 +79,7 @@ const STORE_OR_ALLOW_KEY: &str =
 const RENAME_FIELDS: &str = "Add apiKey and apiSecret with this key: a rotation replaces it in these fields, too. Or rename \
                              the fields, if no client reads them";
 const NAME_ADMIN_SECRET: &str = "Name an admin secret with a Cloud API key: in the template parameter AdminSecretArn, or in \
-                                 adminSecretArn of the secret and in OtherAdminSecretArns";
+                                 adminSecretArn of the secret and in OtherAdminSecretArns. Or use an identity pool (IdentityPoolId)";
 const NAME_OTHER_ADMIN_SECRET: &str = "Name another admin secret, with a Cloud API key: in the template parameter AdminSecretArn, or in adminSecretArn of the secret \
      and in OtherAdminSecretArns";
 const COPY_ARN: &str = "Copy it from DescribeSecret of the admin secret";
@@ -120,7 +126,7 @@ const NOT_LISTED: &str = "If this persists, check that the key exists, and that 
 const FORBIDDEN: &str = "Check that serviceAccountId is correct and that it and the key exist. Only if so, grant the management \
                          credentials' owner ResourceOwner on this service account";
 const NO_KEYS: &str = "Look up the key's owner in Confluent Cloud. If it is another one, correct serviceAccountId. If it is this \
-                       one, grant the management credentials' owner ResourceOwner on this service account";
+                       one, grant the management credentials' owner, or the identity pool, ResourceOwner on this service account";
 const PAYMENT_REQUIRED: &str =
     "Resolve what Confluent Cloud reports, such as the organization's billing";
 pub(crate) const RAISE_QUOTA: &str =
@@ -225,6 +231,15 @@ fn for_probe(outcome: &ProbeOutcome, rejected: &'static str) -> &'static str {
 
 fn for_confluent(error: &confluent::Error) -> &'static str {
     match error {
+        confluent::Error::Rejected {
+            response,
+            principal: Principal::IdentityPool(_),
+            ..
+        } => match response.kind {
+            ErrorKind::Unauthenticated => TOKEN_NOT_ACCEPTED,
+            ErrorKind::Forbidden => BIND_POOL,
+            kind => for_kind(kind),
+        },
         confluent::Error::Rejected { response, .. } => for_kind(response.kind),
         confluent::Error::NoResponse { source, .. } => for_http(source),
         confluent::Error::InvalidResponse { .. } => CONFLUENT_STATUS,
@@ -246,6 +261,78 @@ fn for_kind(kind: ErrorKind) -> &'static str {
             "Check serviceAccountId, resourceId and environmentId in the secret"
         }
         ErrorKind::ServerError => CONFLUENT_STATUS,
+    }
+}
+
+const REMOVE_ADMIN_SECRET: &str = "Remove it there: the function's identity pool authenticates. To use an admin secret for this secret, \
+    rotate it with another function";
+const ENABLE_FEDERATION: &str = "Turn it on, once per account: aws iam enable-outbound-web-identity-federation. Then register the issuer \
+    that this prints as an identity provider in Confluent Cloud";
+const ALLOW_TOKEN: &str = "Allow sts:GetWebIdentityToken for TOKEN_AUDIENCE, TOKEN_SIGNING_ALGORITHM and 300 seconds: the template's \
+    role does. Check its permissions boundary, service control policies and the policy of the VPC endpoint \
+    for STS. IAM outbound identity federation may be turned off, too";
+const MATCH_POOL: &str = "Compare the identity provider's issuer and JWKS URI with this issuer, the filter of the identity pool \
+    with this subject and audience, and IDENTITY_POOL_ID with the pool's ID. If they match, try \
+    TOKEN_SIGNING_ALGORITHM=RS256";
+const TOKEN_NOT_ACCEPTED: &str = "Check that the identity pool belongs to the organization of the secret's keys. If it does, this API may \
+    not accept access tokens: use an admin secret";
+const BIND_POOL: &str = "Check that serviceAccountId is correct and that it and the key exist. Only if so, grant the identity pool \
+    ResourceOwner on this service account (principal User:pool-…)";
+const NO_TOKEN: &str =
+    "If this persists, check the proxy in HTTPS_PROXY, firewalls and CONFLUENT_API_URL";
+const STS_NETWORK: &str = "If this persists, check the network path to AWS STS: its VPC endpoint or NAT, security groups, \
+    HTTPS_PROXY and AWS_ENDPOINT_URL_STS";
+
+/// Returns the remedy of a denied request for a web identity token.
+fn for_token_denial(message: &str) -> &'static str {
+    let message = message.to_lowercase();
+    let mut policies = POLICIES.into_iter();
+    let denied_by = policies.find(|(policy, ..)| message.contains(policy));
+    denied_by.map_or(ALLOW_TOKEN, |(_, remedy, _)| remedy)
+}
+
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetWebIdentityToken.html#API_GetWebIdentityToken_Errors>
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>
+fn for_sts(error: &web_identity::Error) -> &'static str {
+    let code = match error {
+        web_identity::Error::NoResponse { .. } => return STS_NETWORK,
+        web_identity::Error::Rejected { code: None, .. } => {
+            return "A proxy or a firewall probably responded: check HTTPS_PROXY, NO_PROXY and AWS_ENDPOINT_URL_STS";
+        }
+        web_identity::Error::Rejected {
+            code: Some(code), ..
+        } => code.as_str(),
+    };
+    match code {
+        // The global endpoint does not support the operation.
+        "InvalidAction" => {
+            "Remove AWS_ENDPOINT_URL_STS, or set it to the endpoint of the function's Region, https://sts.REGION.amazonaws.com"
+        }
+        "JWTPayloadSizeExceededException" => "Reduce the number of tags of the function's role",
+        "ValidationError" | "InvalidParameterValue" => {
+            "Correct TOKEN_AUDIENCE and TOKEN_SIGNING_ALGORITHM"
+        }
+        code if code.starts_with("Throttl") => SPREAD_ROTATIONS,
+        _ if error.is_transient() => {
+            "If this persists, see https://health.aws.amazon.com. It may occur for seconds after outbound identity federation was \
+             turned on or off"
+        }
+        // The token would be valid for longer than the role's credentials, or these have expired.
+        _ => "Start a new rotation: Lambda renews the credentials of the function's role",
+    }
+}
+
+fn for_exchange(error: &confluent::Error) -> &'static str {
+    match error.kind() {
+        Some(ErrorKind::Blocked) => BLOCKED,
+        _ => MATCH_POOL,
+    }
+}
+
+fn for_token_response(error: &confluent::Error) -> &'static str {
+    match error.kind() {
+        Some(_) => NO_TOKEN,
+        None => CONFLUENT_STATUS,
     }
 }
 

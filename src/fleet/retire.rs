@@ -11,7 +11,8 @@ use crate::confluent::{self, ApiKey, ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::event::SecretSelection;
 use crate::http::Deadline;
-use crate::keys::credentials::{self, ControlPlane};
+use crate::keys::access_token::AccessTokens;
+use crate::keys::credentials::{ControlPlane, Management};
 use crate::keys::deletion::{Deletion, Evidence};
 use crate::keys::policy::PreviousKeyPolicy;
 use crate::keys::verification::{self, Verification, Verifier};
@@ -26,6 +27,8 @@ pub struct Retire<'a> {
     pub secrets: &'a secret::Client,
     /// Confluent Cloud.
     pub confluent: &'a confluent::Client,
+    /// The access tokens of the function's identity pool, if it has one.
+    pub access_tokens: Option<&'a AccessTokens<'a>>,
     /// The invocation's deadline.
     pub deadline: Deadline,
     /// The function's ARN, which the secrets of the fleet name.
@@ -239,9 +242,9 @@ impl Retire<'_> {
         let key = key.ok_or(Error::VersionWithoutKey { label })?;
         let resource = Resource::new(value.resource_id(), value.environment_id())?;
         let configured = self.config.admin_secret_arn.as_deref();
-        let admin = credentials::admin_secret(labels, &value, configured)?;
+        let management = Management::of(labels, &value, configured, self.access_tokens)?;
         let control_plane =
-            ControlPlane::new(self.confluent, self.secrets, admin, Some(&key)).await?;
+            ControlPlane::new(self.confluent, self.secrets, management, Some(&key)).await?;
         control_plane
             .ensure_can_manage_keys(&resource, Some(&key))
             .await?;

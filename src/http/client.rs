@@ -5,13 +5,6 @@
 
 use std::time::Duration;
 
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::body::SdkBody;
 use reqwest::{NoProxy, Proxy};
 use rustls::{ClientConfig, RootCertStore};
 
@@ -88,10 +81,6 @@ fn proxy(network: &Network) -> Result<Option<Proxy>, reqwest::Error> {
 /// The largest body from Confluent Cloud that is read, in bytes: ten times a full page of API keys.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// The largest body from AWS that is read, in bytes. A page of `ListSecrets` contains 100 secrets, each with up to 50 resource tags
-/// of 384 characters.
-const MAX_SDK_BODY_BYTES: usize = 4 << 20;
-
 /// Reads a response's body. Returns `None` if it exceeds `max_bytes`.
 ///
 /// # Errors
@@ -108,63 +97,4 @@ pub(super) async fn read_body(
         body.extend_from_slice(&chunk);
     }
     Ok(Some(body))
-}
-
-/// The shared client as the AWS SDK's [`HttpClient`]. It buffers bodies. The SDK enforces its timeouts for an attempt and for an operation.
-#[derive(Clone, Debug)]
-pub struct SdkHttpClient(pub reqwest::Client);
-
-impl HttpClient for SdkHttpClient {
-    fn http_connector(
-        &self,
-        _settings: &HttpConnectorSettings,
-        _components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-}
-
-impl HttpConnector for SdkHttpClient {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = self.0.clone();
-        HttpConnectorFuture::new(async move { send(client, request).await })
-    }
-}
-
-async fn send(
-    client: reqwest::Client,
-    request: HttpRequest,
-) -> Result<HttpResponse, ConnectorError> {
-    let request = request.try_into_http1x();
-    let (parts, body) = request
-        .map_err(|error| ConnectorError::user(error.into()))?
-        .into_parts();
-    let Some(body) = body.bytes().map(<[u8]>::to_vec) else {
-        return Err(ConnectorError::user(
-            "a streaming body is not supported".into(),
-        ));
-    };
-    let request = reqwest::Request::try_from(http::Request::from_parts(parts, body));
-    let request = request.map_err(connector_error)?;
-    let mut response = client.execute(request).await.map_err(connector_error)?;
-    let mut head = http::Response::new(());
-    *head.status_mut() = response.status();
-    *head.headers_mut() = response.headers().clone();
-    let body = read_body(&mut response, MAX_SDK_BODY_BYTES).await;
-    let body = body.map_err(connector_error)?;
-    let body =
-        body.ok_or_else(|| ConnectorError::other("the response is too long".into(), None))?;
-    HttpResponse::try_from(head.map(|()| SdkBody::from(body)))
-        .map_err(|error| ConnectorError::other(error.into(), None))
-}
-
-/// Classifies an error for the SDK, which retries timeouts and I/O errors.
-fn connector_error(error: reqwest::Error) -> ConnectorError {
-    if error.is_timeout() {
-        ConnectorError::timeout(error.into())
-    } else if error.is_builder() {
-        ConnectorError::user(error.into())
-    } else {
-        ConnectorError::io(error.into())
-    }
 }

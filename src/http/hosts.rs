@@ -29,6 +29,11 @@ impl AllowedHosts {
         }
     }
 
+    /// Returns the base URL of the control plane.
+    pub fn control_plane(&self) -> ControlPlaneUrl {
+        ControlPlaneUrl(self.control_plane.clone())
+    }
+
     /// Checks that credentials may be sent to `url`.
     pub fn check(&self, url: &Url) -> Result<(), Error> {
         let host = authority(url);
@@ -63,6 +68,35 @@ impl AllowedHosts {
     }
 }
 
+/// A URL of the control plane: the base URL in [`AllowedHosts`], or one below it. Access tokens are sent to no other URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlPlaneUrl(Url);
+
+impl ControlPlaneUrl {
+    /// Returns the URL of `path` and `query`, with each path segment and each value encoded.
+    #[must_use]
+    pub fn at(&self, path: &[&str], query: &[(&str, &str)]) -> Self {
+        Self(url_at(&self.0, path, query))
+    }
+
+    /// Returns the URL.
+    pub fn as_url(&self) -> &Url {
+        &self.0
+    }
+}
+
+/// Returns the URL of `path` and `query` at `base`, with each path segment and each value encoded.
+pub fn url_at(base: &Url, path: &[&str], query: &[(&str, &str)]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(path);
+    }
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    url
+}
+
 /// Returns whether `url` has a loopback address, so that a request to it never leaves this machine.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
@@ -78,5 +112,22 @@ pub(super) fn authority(url: &Url) -> String {
     match url.port() {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_segment_cannot_change_the_rest_of_the_path() {
+        let base = Url::parse("https://api.confluent.cloud").unwrap();
+
+        let url = url_at(&base, &["iam", "../a?b#c/d"], &[("q", "a&b=c")]);
+
+        assert_eq!(
+            url.as_str(),
+            "https://api.confluent.cloud/iam/..%2Fa%3Fb%23c%2Fd?q=a%26b%3Dc"
+        );
     }
 }

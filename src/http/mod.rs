@@ -11,16 +11,19 @@ mod network;
 mod redacted;
 mod request;
 mod retry;
+mod sdk;
 mod service_text;
 
-pub use client::{MAX_BODY_BYTES, SdkHttpClient, build_client, build_probe_client};
+pub use client::{MAX_BODY_BYTES, build_client, build_probe_client};
 pub use deadline::{Backoff, Deadline, DeadlineExceeded, at_least};
 pub(crate) use hosts::DOMAIN_NOT_ALLOWED;
-pub use hosts::{AllowedHosts, is_loopback};
+pub use hosts::{AllowedHosts, ControlPlaneUrl, is_loopback, url_at};
 pub use network::Network;
 pub use redacted::Redacted;
-pub use request::{Error, Http, Limits, RESPONSE_RESERVE, Request, Response};
+pub use request::{BearerToken, Error, Http, Limits, RESPONSE_RESERVE, Request, Response, Target};
 pub use retry::SharedBackoff;
+pub(crate) use sdk::SdkFailure;
+pub use sdk::{SdkHttpClient, SdkLimits};
 pub use service_text::printable;
 
 /// Returns an error and its causes, separated by colons.

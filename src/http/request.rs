@@ -14,7 +14,7 @@ use url::Url;
 use super::client::{self, MAX_BODY_BYTES};
 use super::hosts::authority;
 use super::service_text::printable;
-use super::{AllowedHosts, Backoff, Deadline, Redacted, SharedBackoff};
+use super::{AllowedHosts, Backoff, ControlPlaneUrl, Deadline, Redacted, SharedBackoff};
 use crate::telemetry::Metrics;
 
 /// Time limits of requests. Tests pass shorter ones.
@@ -53,14 +53,65 @@ pub const RESPONSE_RESERVE: Duration = Duration::from_secs(2);
 pub struct Request<'a> {
     /// The HTTP method. It also decides whether the request may be retried.
     pub method: Method,
-    /// The URL. Its host is checked against [`AllowedHosts`].
-    pub url: Url,
-    /// The user name and the password for HTTP basic authentication: an API key's ID and secret.
-    pub auth: (&'a str, &'a Redacted),
-    /// The media type of the body and of the expected response.
-    pub media_type: &'static str,
-    /// The body.
-    pub body: Option<String>,
+    /// The URL and the credentials.
+    pub target: Target<'a>,
+    /// The media type of the expected response.
+    pub accept: &'static str,
+    /// The media type and the content of the body.
+    pub body: Option<(&'static str, Redacted)>,
+}
+
+/// Where a request is sent, and the credentials that it contains. Only a URL of the control plane can be combined with an access
+/// token:
+///
+/// ```compile_fail,E0308
+/// # use confluent_key_rotation::http::{BearerToken, Target};
+/// # let token = BearerToken::new("token".to_owned()).unwrap();
+/// let cluster = url::Url::parse("https://pkc-1.confluent.cloud").unwrap();
+/// let target = Target::WithToken(cluster, &token);
+/// ```
+#[derive(Clone, Debug)]
+pub enum Target<'a> {
+    /// HTTP basic authentication with the ID and the secret of an API key, at a host that [`AllowedHosts`] allows.
+    WithKey(Url, (&'a str, &'a Redacted)),
+    /// An access token, at the control plane.
+    WithToken(ControlPlaneUrl, &'a BearerToken),
+    /// The token exchange of the control plane, whose body authenticates. It has no side effect, so it may be retried like a read
+    /// request.
+    TokenExchange(ControlPlaneUrl),
+}
+
+impl Target<'_> {
+    fn url(&self) -> &Url {
+        match self {
+            Self::WithKey(url, _) => url,
+            Self::WithToken(url, _) | Self::TokenExchange(url) => url.as_url(),
+        }
+    }
+}
+
+/// An access token. Only [`Http`] can read it, to send it to the control plane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BearerToken(Redacted);
+
+impl BearerToken {
+    /// Wraps an access token, or returns `None` if it cannot be part of a header.
+    pub fn new(token: String) -> Option<Self> {
+        let is_valid = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        is_valid.then(|| Self(Redacted::new(token)))
+    }
+
+    /// Returns whether `text` contains the token.
+    pub fn is_in(&self, text: &str) -> bool {
+        text.contains(self.0.expose())
+    }
+}
+
+impl Request<'_> {
+    /// Returns whether repeating the request has no further effect.
+    fn is_idempotent(&self) -> bool {
+        self.method.is_idempotent() || matches!(self.target, Target::TokenExchange(_))
+    }
 }
 
 /// A complete response.
@@ -126,12 +177,16 @@ pub enum Error {
 
 impl Error {
     /// Returns whether a retry is safe and may succeed.
-    fn is_retryable(&self, method: &Method) -> bool {
+    fn is_retryable(&self, request: &Request<'_>) -> bool {
         match self {
             Self::NotSent { .. } => true,
             Self::ResponseTooLong { .. } => false,
             _ if self.is_rate_limited() => true,
-            _ => self.may_have_taken_effect() && method.is_idempotent(),
+            // https://www.rfc-editor.org/rfc/rfc9110#section-15.5.9
+            Self::Rejected(response) if response.status == StatusCode::REQUEST_TIMEOUT => {
+                request.is_idempotent()
+            }
+            _ => self.may_have_taken_effect() && request.is_idempotent(),
         }
     }
 
@@ -199,7 +254,7 @@ impl Http {
                 self.backoff.on_other_response();
             }
             let error = match outcome {
-                Err(error) if error.is_retryable(&request.method) => error,
+                Err(error) if error.is_retryable(request) => error,
                 outcome => return outcome,
             };
             // Retries after 429 are not limited: if the step failed, its requests would all be sent again.
@@ -219,7 +274,7 @@ impl Http {
             if !is_in_time || !is_wanted().await || deadline.remaining().is_zero() {
                 return Err(error);
             }
-            tracing::info!(%error, method = %request.method, path = request.url.path(), ?delay, "retrying a request");
+            tracing::info!(%error, method = %request.method, path = request.target.url().path(), ?delay, "retrying a request");
             self.metrics.count(|counts| counts.retries += 1);
         }
     }
@@ -230,23 +285,25 @@ impl Http {
         request: &Request<'_>,
         deadline: Deadline,
     ) -> Result<Response, Error> {
-        self.allowed.check(&request.url)?;
-        let host = authority(&request.url);
+        let url = request.target.url();
+        self.allowed.check(url)?;
+        let host = authority(url);
         let remaining = deadline.remaining();
         if remaining.is_zero() {
             return Err(Error::DeadlineExceeded { host });
         }
-        let (username, password) = request.auth;
-        let mut builder = self
-            .client
-            .request(request.method.clone(), request.url.clone())
-            .basic_auth(username, Some(password.expose()))
-            .header(ACCEPT, request.media_type)
+        let builder = self.client.request(request.method.clone(), url.clone());
+        let builder = match request.target {
+            Target::WithKey(_, (id, secret)) => builder.basic_auth(id, Some(secret.expose())),
+            Target::WithToken(_, token) => builder.bearer_auth(token.0.expose()),
+            Target::TokenExchange(_) => builder,
+        };
+        let mut builder = builder
+            .header(ACCEPT, request.accept)
             .timeout(self.limits.request.min(remaining));
-        if let Some(body) = &request.body {
-            builder = builder
-                .header(CONTENT_TYPE, request.media_type)
-                .body(body.clone());
+        if let Some((media_type, body)) = &request.body {
+            let body = body.expose().to_owned();
+            builder = builder.header(CONTENT_TYPE, *media_type).body(body);
         }
 
         self.metrics.count(|counts| counts.requests += 1);
@@ -256,7 +313,7 @@ impl Http {
         tracing::debug!(
             method = %request.method,
             host,
-            path = request.url.path(),
+            path = url.path(),
             status = response.as_ref().ok().map(|r| r.status().as_u16()),
             elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             "request"

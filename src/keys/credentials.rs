@@ -1,14 +1,27 @@
-//! The management credentials: the secret's own key, or the key of an admin secret.
+//! The management credentials: an access token of the function's identity pool, the key of an admin secret, or the secret's own
+//! key.
 //!
 //! An admin secret may be rotated in the meantime. Each step therefore reads it when it needs it, and once more if its key is rejected.
 
 use tokio::sync::Mutex;
 
+use super::access_token::AccessTokens;
 use crate::config::is_secret_arn;
-use crate::confluent::{self, ApiKey, ApiKeyId, ApiKeyMetadata, ErrorKind, Resource};
+use crate::confluent::{self, ApiKey, ApiKeyId, ApiKeyMetadata, Credentials, ErrorKind, Resource};
 use crate::error::{Error, OwnKeyUse};
 use crate::secret::{self, SecretMetadata, SecretValue};
 use crate::telemetry::Metrics;
+
+/// The management credentials of a secret.
+#[derive(Debug)]
+pub enum Management<'a> {
+    /// The secret's own key, and why.
+    OwnKey(OwnKeyUse),
+    /// The key of another secret.
+    AdminSecret(AdminSecret),
+    /// Access tokens of the function's identity pool.
+    IdentityPool(&'a AccessTokens<'a>),
+}
 
 /// An admin secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,45 +30,67 @@ pub struct AdminSecret {
     pub arn: String,
     /// The place that names the ARN.
     pub source: &'static str,
-    /// Whether the secret names itself, which is self-rotation.
-    pub is_own: bool,
 }
 
-/// Returns the admin secret that the rotation metadata, the secret value or the configuration names.
-///
-/// # Errors
-/// Returns [`Error::AdminSecretConflict`] if they name different secrets, and [`Error::InvalidAdminSecretArn`] if the rotation
-/// metadata does not contain a complete ARN. The other places are checked when they are read.
-pub fn admin_secret(
-    labels: &SecretMetadata,
-    value: &SecretValue,
-    configured: Option<&str>,
-) -> Result<Option<AdminSecret>, Error> {
-    let from_metadata = labels.admin_secret_arn.as_deref();
-    if from_metadata.is_some_and(|arn| !is_secret_arn(arn)) {
-        return Err(Error::InvalidAdminSecretArn);
+impl<'a> Management<'a> {
+    /// Selects the function's identity pool, or else the admin secret that the rotation metadata, the secret value or the
+    /// configuration names, or else the secret's own key.
+    ///
+    /// # Errors
+    /// Returns [`Error::AdminSecretNotAllowed`] if the function has an identity pool and an admin secret is named,
+    /// [`Error::AdminSecretConflict`] if different ones are named, and [`Error::InvalidAdminSecretArn`] if the rotation metadata does
+    /// not contain a complete ARN. The other places are checked when they are read.
+    pub fn of(
+        labels: &SecretMetadata,
+        value: &SecretValue,
+        configured: Option<&str>,
+        access_tokens: Option<&'a AccessTokens<'a>>,
+    ) -> Result<Self, Error> {
+        let from_metadata = labels.admin_secret_arn.as_deref();
+        let sources = [
+            ("the rotation metadata", from_metadata),
+            (
+                "adminSecretArn or masterarn in the secret",
+                value.admin_secret_arn(),
+            ),
+            ("ADMIN_SECRET_ARN", configured),
+        ];
+        let named = sources.into_iter();
+        let mut named = named.filter_map(|(source, arn)| Some((source, arn?)));
+        let first = named.next();
+        if let Some(tokens) = access_tokens {
+            return match first {
+                Some((place, _)) => Err(Error::AdminSecretNotAllowed { place }),
+                None => Ok(Self::IdentityPool(tokens)),
+            };
+        }
+        if from_metadata.is_some_and(|arn| !is_secret_arn(arn)) {
+            return Err(Error::InvalidAdminSecretArn);
+        }
+        let Some((source, arn)) = first else {
+            return Ok(Self::OwnKey(OwnKeyUse::NoAdminSecret));
+        };
+        if let Some((second, _)) = named.find(|(_, other)| *other != arn) {
+            return Err(Error::AdminSecretConflict {
+                first: source,
+                second,
+            });
+        }
+        if arn == labels.arn {
+            return Ok(Self::OwnKey(OwnKeyUse::NamesItself(source)));
+        }
+        let arn = arn.to_owned();
+        Ok(Self::AdminSecret(AdminSecret { arn, source }))
     }
-    let sources = [
-        ("the rotation metadata", from_metadata),
-        (
-            "adminSecretArn or masterarn in the secret",
-            value.admin_secret_arn(),
-        ),
-        ("ADMIN_SECRET_ARN", configured),
-    ];
-    let named = sources.into_iter();
-    let mut named = named.filter_map(|(source, arn)| Some((source, arn?)));
-    let Some((first, arn)) = named.next() else {
-        return Ok(None);
-    };
-    if let Some((second, _)) = named.find(|(_, other)| *other != arn) {
-        return Err(Error::AdminSecretConflict { first, second });
+
+    /// Returns the name of the mode, for logs.
+    pub fn mode(&self) -> &'static str {
+        match self {
+            Self::OwnKey(_) => "self",
+            Self::AdminSecret(_) => "admin",
+            Self::IdentityPool(_) => "keyless",
+        }
     }
-    Ok(Some(AdminSecret {
-        arn: arn.to_owned(),
-        source: first,
-        is_own: arn == labels.arn,
-    }))
 }
 
 /// Returns the key in the current value of an admin secret.
@@ -76,52 +111,59 @@ async fn admin_key(secrets: &secret::Client, arn: &str) -> Result<ApiKey, Error>
 pub struct ControlPlane<'a> {
     client: &'a confluent::Client,
     secrets: &'a secret::Client,
-    /// The ARN of the admin secret, or `None` for self-rotation.
-    admin_secret: Option<String>,
-    /// Why the management credentials may be the secret's own key.
-    own_key_use: OwnKeyUse,
-    key: Mutex<ApiKey>,
+    source: Source<'a>,
+}
+
+/// Where the management credentials come from.
+#[derive(Debug)]
+enum Source<'a> {
+    /// The secret's own key, and why.
+    OwnKey(Mutex<ApiKey>, OwnKeyUse),
+    /// The key of the admin secret with this ARN.
+    AdminSecret(Mutex<ApiKey>, String),
+    /// The function's identity pool.
+    IdentityPool(&'a AccessTokens<'a>),
 }
 
 impl<'a> ControlPlane<'a> {
-    /// Creates a client that authenticates with the key of `admin_secret`, or with `own_key` if there is no other secret.
+    /// Creates a client that authenticates with `management`, which may be the secret's `own_key`.
     pub async fn new(
         client: &'a confluent::Client,
         secrets: &'a secret::Client,
-        admin_secret: Option<AdminSecret>,
+        management: Management<'a>,
         own_key: Option<&ApiKey>,
     ) -> Result<Self, Error> {
-        let own_key_use = match &admin_secret {
-            None => OwnKeyUse::NoAdminSecret,
-            Some(secret) if secret.is_own => OwnKeyUse::NamesItself(secret.source),
-            Some(_) => OwnKeyUse::SameKey,
-        };
-        let admin_secret = admin_secret.filter(|secret| !secret.is_own);
-        let admin_secret = admin_secret.map(|secret| secret.arn);
-        let own_key = own_key.ok_or(Error::InitialKeyRequiresAdminSecret);
-        let key = match &admin_secret {
-            Some(arn) => admin_key(secrets, arn).await?,
-            None => own_key.cloned()?,
+        let own_key = || own_key.cloned().ok_or(Error::InitialKeyRequiresAdminSecret);
+        let source = match management {
+            Management::IdentityPool(tokens) => Source::IdentityPool(tokens),
+            Management::OwnKey(reason) => Source::OwnKey(Mutex::new(own_key()?), reason),
+            Management::AdminSecret(admin) => {
+                let key = admin_key(secrets, &admin.arn).await?;
+                Source::AdminSecret(Mutex::new(key), admin.arn)
+            }
         };
         Ok(Self {
             client,
             secrets,
-            admin_secret,
-            own_key_use,
-            key: Mutex::new(key),
+            source,
         })
     }
 
     /// Uses `key` from now on for self-rotation.
     pub async fn use_own_key(&self, key: &ApiKey) {
-        if self.admin_secret.is_none() {
-            *self.key.lock().await = key.clone();
+        if let Source::OwnKey(own_key, _) = &self.source {
+            *own_key.lock().await = key.clone();
         }
     }
 
     /// Returns whether the management credentials are the key with `id`.
     pub async fn authenticates_with(&self, id: &str) -> bool {
-        self.key.lock().await.id.as_str() == id
+        match &self.source {
+            Source::OwnKey(key, _) | Source::AdminSecret(key, _) => {
+                key.lock().await.id.as_str() == id
+            }
+            Source::IdentityPool(_) => false,
+        }
     }
 
     /// Checks that the management credentials may be accepted: a resource-scoped API key cannot rotate itself.
@@ -133,14 +175,16 @@ impl<'a> ControlPlane<'a> {
         resource: &Resource,
         own_key: Option<&ApiKey>,
     ) -> Result<(), Error> {
+        let reason = match self.source {
+            Source::OwnKey(_, reason) => reason,
+            _ => OwnKeyUse::SameKey,
+        };
         if !resource.key_type.can_manage_keys
             && let Some(key) = own_key
             && self.authenticates_with(key.id.as_str()).await
         {
-            return Err(Error::AdminSecretRequired {
-                key_type: resource.key_type.name,
-                reason: self.own_key_use,
-            });
+            let key_type = resource.key_type.name;
+            return Err(Error::AdminSecretRequired { key_type, reason });
         }
         Ok(())
     }
@@ -150,7 +194,9 @@ impl<'a> ControlPlane<'a> {
     /// # Errors
     /// Returns [`Error::CurrentKeyIsAdminKey`].
     pub async fn ensure_not_admin_key(&self, current: &ApiKeyId) -> Result<(), Error> {
-        if self.admin_secret.is_some() && self.authenticates_with(current.as_str()).await {
+        if matches!(self.source, Source::AdminSecret(..))
+            && self.authenticates_with(current.as_str()).await
+        {
             let key = current.to_string();
             return Err(Error::CurrentKeyIsAdminKey { key });
         }
@@ -164,7 +210,7 @@ impl<'a> ControlPlane<'a> {
 
     /// See [`confluent::Client::list`].
     pub async fn list(&self, owner: &str) -> Result<Vec<ApiKeyMetadata>, Error> {
-        self.send(async |client, key| client.list(key, owner).await)
+        self.send(async |client, credentials| client.list(credentials, owner).await)
             .await
     }
 
@@ -182,7 +228,7 @@ impl<'a> ControlPlane<'a> {
         };
         match kind {
             Some(ErrorKind::Forbidden) => self.other_owner(value).await.unwrap_or(error),
-            Some(ErrorKind::Unauthenticated) if self.admin_secret.is_none() => {
+            Some(ErrorKind::Unauthenticated) if matches!(self.source, Source::OwnKey(..)) => {
                 self.with_previous_key(error, previous).await
             }
             _ => error,
@@ -208,7 +254,8 @@ impl<'a> ControlPlane<'a> {
         if self.authenticates_with(key.id.as_str()).await {
             return error;
         }
-        match self.client.list(key, owner).await {
+        let key = Credentials::Key(key.clone());
+        match self.client.list(&key, owner).await {
             Ok(keys) => error.with_previous_key(previous, &keys),
             Err(_) => error,
         }
@@ -218,7 +265,7 @@ impl<'a> ControlPlane<'a> {
     /// Confluent does not distinguish them.
     pub async fn read(&self, id: &ApiKeyId) -> Result<Option<ApiKeyMetadata>, Error> {
         let not_found = [Some(ErrorKind::NotFound), Some(ErrorKind::Forbidden)];
-        let read = self.send(async |client, key| client.read(key, id).await);
+        let read = self.send(async |client, credentials| client.read(credentials, id).await);
         match read.await {
             Err(Error::Confluent(error)) if not_found.contains(&error.kind()) => Ok(None),
             read => read.map(Some),
@@ -250,8 +297,8 @@ impl<'a> ControlPlane<'a> {
         expected_key: Option<&ApiKeyId>,
         is_unused: impl AsyncFn() -> bool,
     ) -> Result<(), Error> {
-        let delete = async |client: &confluent::Client, key: &ApiKey| {
-            client.delete(key, id, &is_unused).await
+        let delete = async |client: &confluent::Client, credentials: &Credentials| {
+            client.delete(credentials, id, &is_unused).await
         };
         let source = match self.send_while(delete, &is_unused).await {
             Ok(()) => return Ok(()),
@@ -271,10 +318,10 @@ impl<'a> ControlPlane<'a> {
         Err(Error::KeyDeletionFailed { key, source })
     }
 
-    /// Sends a request, and once more with the admin secret's current key if its earlier key is rejected.
+    /// Sends a request, and once more with newer credentials if the first ones are rejected.
     pub async fn send<T>(
         &self,
-        request: impl AsyncFn(&confluent::Client, &ApiKey) -> Result<T, confluent::Error>,
+        request: impl AsyncFn(&confluent::Client, &Credentials) -> Result<T, confluent::Error>,
     ) -> Result<T, Error> {
         self.send_while(request, async || true).await
     }
@@ -282,26 +329,53 @@ impl<'a> ControlPlane<'a> {
     /// Like [`send`](Self::send), but calls `is_wanted` before the second attempt, and stops if it returns `false`.
     pub async fn send_while<T>(
         &self,
-        request: impl AsyncFn(&confluent::Client, &ApiKey) -> Result<T, confluent::Error>,
+        request: impl AsyncFn(&confluent::Client, &Credentials) -> Result<T, confluent::Error>,
         is_wanted: impl AsyncFn() -> bool,
     ) -> Result<T, Error> {
-        let key = self.key.lock().await.clone();
-        let outcome = request(self.client, &key).await;
+        let credentials = self.credentials().await?;
+        let outcome = request(self.client, &credentials).await;
         if let Err(error) = &outcome
             && error.kind() == Some(ErrorKind::Unauthenticated)
-            && let Some(arn) = &self.admin_secret
+            && let Some(newer) = self.newer_than(&credentials).await?
+            && is_wanted().await
         {
-            let current = admin_key(self.secrets, arn).await?;
-            if current == key {
-                return Ok(outcome?);
-            }
-            let (rejected_key_id, admin_key_id) = (&key.id, &current.id);
-            tracing::info!(%rejected_key_id, %admin_key_id, "the admin secret was rotated");
-            *self.key.lock().await = current.clone();
-            if is_wanted().await {
-                return Ok(request(self.client, &current).await?);
-            }
+            return Ok(request(self.client, &newer).await?);
         }
         Ok(outcome?)
+    }
+
+    async fn credentials(&self) -> Result<Credentials, Error> {
+        Ok(match &self.source {
+            Source::OwnKey(key, _) | Source::AdminSecret(key, _) => {
+                Credentials::Key(key.lock().await.clone())
+            }
+            Source::IdentityPool(tokens) => {
+                Credentials::Token(tokens.get(self.client.deadline()).await?.token)
+            }
+        })
+    }
+
+    /// Returns newer credentials than the `rejected` ones: an admin secret may have been rotated, and an access token may have
+    /// expired.
+    async fn newer_than(&self, rejected: &Credentials) -> Result<Option<Credentials>, Error> {
+        match (&self.source, rejected) {
+            (Source::AdminSecret(key, arn), Credentials::Key(rejected)) => {
+                let current = admin_key(self.secrets, arn).await?;
+                if current == *rejected {
+                    return Ok(None);
+                }
+                let (rejected_key_id, admin_key_id) = (&rejected.id, &current.id);
+                tracing::info!(%rejected_key_id, %admin_key_id, "the admin secret was rotated");
+                *key.lock().await = current.clone();
+                Ok(Some(Credentials::Key(current)))
+            }
+            (Source::IdentityPool(tokens), Credentials::Token(rejected)) => {
+                let newer = tokens
+                    .get_instead_of(rejected, self.client.deadline())
+                    .await?;
+                Ok(Some(Credentials::Token(newer.token)))
+            }
+            _ => Ok(None),
+        }
     }
 }

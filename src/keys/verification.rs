@@ -314,7 +314,7 @@ impl<'a> Verifier<'a> {
         keys: &[&ApiKeyId],
     ) -> Result<ProbeTarget<'r>, Error> {
         let EndpointSource::Lookup(lookup) = &resource.key_type.endpoint else {
-            let endpoint = self.client.control_plane.clone();
+            let endpoint = self.client.control_plane().as_url().clone();
             return Ok(ProbeTarget::new(resource, endpoint));
         };
         let needs_environment = lookup.needs_organization || value.endpoint().is_none();

@@ -7,19 +7,21 @@ mod data_plane;
 mod keys;
 mod many;
 mod report;
+mod tokens;
 
 use crate::config::Config;
 use crate::confluent::{self, ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::http::Deadline;
-use crate::keys::credentials::{self, ControlPlane};
+use crate::keys::access_token::AccessTokens;
+use crate::keys::credentials::{ControlPlane, Management};
 use crate::keys::deletion::{Deletion, Evidence};
 use crate::keys::policy::PreviousKeyPolicy;
 use crate::secret::{self, CURRENT, PENDING, PREVIOUS, SecretMetadata, SecretValue};
 use report::Finding;
 
 pub use many::Summary;
-pub use report::{CHECKS, Check, NotRun, Outcome, Report};
+pub use report::{CHECKS, Check, NotRun, Outcome, Report, TOKEN_CHECKS};
 
 /// A preflight, with everything that it uses.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct Preflight<'a> {
     pub secrets: &'a secret::Client,
     /// Confluent Cloud.
     pub confluent: &'a confluent::Client,
+    /// The access tokens of the function's identity pool, if it has one.
+    pub access_tokens: Option<&'a AccessTokens<'a>>,
     /// The invocation's deadline.
     pub deadline: Deadline,
 }
@@ -56,7 +60,14 @@ type CheckResult<T> = Result<(T, Finding), Finding>;
 impl Preflight<'_> {
     /// Checks a secret. `tested` is the version that Secrets Manager creates to test the configuration without a rotation.
     pub async fn run(&self, secret_id: &str, tested: Option<&str>) -> Report {
-        let mut report = Report::new(secret_id);
+        let mut report = Report::new(secret_id, self.access_tokens.is_some());
+        if let Some(tokens) = self.access_tokens
+            && tokens::check(tokens, self.deadline, &mut report)
+                .await
+                .is_none()
+        {
+            return report.complete();
+        }
         match self.secrets.describe(secret_id).await {
             Ok(labels) => {
                 report.secret.clone_from(&labels.arn);
@@ -198,16 +209,19 @@ impl Preflight<'_> {
         resource: &Resource,
     ) -> CheckResult<ControlPlane<'_>> {
         let configured = self.config.admin_secret_arn.as_deref();
-        let admin = credentials::admin_secret(labels, value, configured)?;
-        let finding = Finding::ok(match &admin {
-            Some(admin) if !admin.is_own => format!("the key of {} (from {})", admin.arn, admin.source),
-            _ if resource.key_type.name == "global" => {
+        let management = Management::of(labels, value, configured, self.access_tokens)?;
+        let finding = Finding::ok(match &management {
+            Management::AdminSecret(admin) => format!("the key of {} (from {})", admin.arn, admin.source),
+            Management::IdentityPool(tokens) => {
+                format!("access tokens of identity pool {}", tokens.identity_pool_id())
+            }
+            Management::OwnKey(_) if resource.key_type.name == "global" => {
                 "the secret's own key; Confluent does not document whether a Global API key can manage keys".to_owned()
             }
-            _ => "the secret's own key".to_owned(),
+            Management::OwnKey(_) => "the secret's own key".to_owned(),
         });
         let own_key = value.api_key();
-        let created = ControlPlane::new(self.confluent, self.secrets, admin, own_key).await;
+        let created = ControlPlane::new(self.confluent, self.secrets, management, own_key).await;
         let created = created.map_err(|error| error.with_other_keys(value))?;
         created.ensure_can_manage_keys(resource, own_key).await?;
         if let Some(key) = own_key {

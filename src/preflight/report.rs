@@ -67,6 +67,7 @@ impl From<Error> for Finding {
             Error::CurrentKeyNotAccepted { outcome, .. } if outcome.is_transient() => {
                 Outcome::Unknown
             }
+            Error::TokenNotIssued { source } if source.is_transient() => Outcome::Unknown,
             error => match error.name() {
                 "ConfluentUnavailable"
                 | "ConfluentRateLimited"
@@ -89,7 +90,10 @@ pub struct Check {
     pub finding: Finding,
 }
 
-/// The names of all checks, in the order of the report.
+/// The names of the checks that come first if the function has an identity pool.
+pub const TOKEN_CHECKS: [&str; 2] = ["web-identity-token", "token-exchange"];
+
+/// The names of all other checks, in the order of the report.
 pub const CHECKS: [&str; 15] = [
     "secret",
     "rotation",
@@ -128,17 +132,20 @@ pub struct Report {
     pub secret: String,
     /// The worst outcome. If a check may be unknown, `unknown` counts as `ok`.
     pub verdict: Outcome,
-    /// The checks that were run, in the order of [`CHECKS`].
+    /// The checks that were run, in the order of [`TOKEN_CHECKS`] and [`CHECKS`].
     pub checks: Vec<Check>,
-    /// The rest of [`CHECKS`].
+    /// The rest of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_run: Option<NotRun>,
+    #[serde(skip)]
+    has_token_checks: bool,
 }
 
 impl Report {
-    /// Creates an empty report on `secret`.
-    pub(super) fn new(secret: &str) -> Self {
+    /// Creates an empty report on `secret`. `has_token_checks` is whether it begins with [`TOKEN_CHECKS`].
+    pub(super) fn new(secret: &str, has_token_checks: bool) -> Self {
         Self {
+            has_token_checks,
             secret: secret.to_owned(),
             verdict: Outcome::Ok,
             checks: Vec::new(),
@@ -179,11 +186,16 @@ impl Report {
 
     /// Adds the names of the checks that were not run.
     pub(super) fn complete(mut self) -> Self {
-        let run = self.checks.len();
-        let names = CHECKS.get(run..).unwrap_or_default();
+        let first: &[&str] = if self.has_token_checks {
+            &TOKEN_CHECKS
+        } else {
+            &[]
+        };
+        let names = first.iter().chain(&CHECKS).skip(self.checks.len());
+        let names: Vec<&str> = names.copied().collect();
         self.not_run = self.not_run.filter(|_| !names.is_empty());
         if let Some(not_run) = &mut self.not_run {
-            not_run.checks = names.to_vec();
+            not_run.checks = names;
         }
         self
     }

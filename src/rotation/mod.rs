@@ -15,7 +15,8 @@ use crate::confluent::{self, ApiKey, Resource};
 use crate::error::Error;
 use crate::event::{Event, Step};
 use crate::http::{Deadline, Redacted};
-use crate::keys::credentials::{self, ControlPlane};
+use crate::keys::access_token::AccessTokens;
+use crate::keys::credentials::{ControlPlane, Management};
 use crate::keys::verification::Verifier;
 use crate::secret::{self, CURRENT, PENDING, SecretMetadata, SecretValue, SecretVersion};
 
@@ -30,6 +31,8 @@ pub struct Rotation<'a> {
     pub secrets: &'a secret::Client,
     /// Confluent Cloud.
     pub confluent: &'a confluent::Client,
+    /// The access tokens of the function's identity pool, if it has one.
+    pub access_tokens: Option<&'a AccessTokens<'a>>,
     /// The invocation's deadline.
     pub deadline: Deadline,
     /// The invocation's request ID, for the ownership tag.
@@ -155,7 +158,7 @@ impl Rotation<'_> {
         })
     }
 
-    /// Creates a control-plane client that authenticates with the admin secret's key, or else with `own_key`.
+    /// Creates a control-plane client that authenticates with the secret's management credentials, which may be `own_key`.
     async fn control_plane(
         &self,
         labels: &SecretMetadata,
@@ -163,13 +166,9 @@ impl Rotation<'_> {
         own_key: Option<&ApiKey>,
     ) -> Result<ControlPlane<'_>, Error> {
         let configured = self.config.admin_secret_arn.as_deref();
-        let admin_secret = credentials::admin_secret(labels, value, configured)?;
-        let mode = match &admin_secret {
-            Some(secret) if !secret.is_own => "admin",
-            _ => "self",
-        };
-        tracing::Span::current().record("mode", mode);
-        let created = ControlPlane::new(self.confluent, self.secrets, admin_secret, own_key).await;
+        let management = Management::of(labels, value, configured, self.access_tokens)?;
+        tracing::Span::current().record("mode", management.mode());
+        let created = ControlPlane::new(self.confluent, self.secrets, management, own_key).await;
         created.map_err(|error| error.with_other_keys(value))
     }
 

@@ -70,6 +70,7 @@ impl Rotation<'_> {
             config: self.config,
             secrets: &self.secrets.with_deadline(deadline),
             confluent: &self.confluent.with_deadline(deadline),
+            access_tokens: self.access_tokens,
             deadline,
         };
         let report = preflight.run(&labels.arn, Some(&self.event.token)).await;

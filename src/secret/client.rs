@@ -5,11 +5,8 @@
 //!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html>
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
-use aws_sdk_secretsmanager::config::retry::RetryConfig;
-use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::operation::get_secret_value::builders::GetSecretValueFluentBuilder;
 
 use super::dates::{seconds, window};
@@ -18,49 +15,15 @@ use super::metadata::{from_list_entry, tags, versions};
 use super::replication::{ReadCrossAccount, not_in_sync, primary};
 use super::{CURRENT, Dates, Error, PENDING, SecretMetadata};
 use crate::config::Aws;
-use crate::http::{Backoff, Deadline, Redacted};
+use crate::http::{Backoff, Deadline, Redacted, SdkLimits};
 
-/// Time limits of requests. Tests pass shorter ones.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The duration of one attempt. Without it, a VPC endpoint that drops packets would use up the invocation.
-    pub attempt: Duration,
-    /// The SDK's first delay before a retry.
-    pub initial_backoff: Duration,
-    /// The SDK's longest delay before a retry, even if Secrets Manager requests a longer one: the step has to report the cause.
-    pub max_backoff: Duration,
-    /// The maximum number of attempts of a request, retries included.
-    pub max_attempts: u32,
-    /// The delays between reads of a value that was just written.
-    pub read_after_write: Backoff,
-}
-
-impl Limits {
-    /// Returns the default limits with `max_attempts`, if it is set.
-    pub fn with_max_attempts(max_attempts: Option<NonZeroU32>) -> Self {
-        let mut limits = Self::default();
-        limits.max_attempts = max_attempts.map_or(limits.max_attempts, NonZeroU32::get);
-        limits
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            attempt: Duration::from_secs(10),
-            initial_backoff: Duration::from_millis(200),
-            max_backoff: Duration::from_secs(5),
-            // The default of the SDK's standard retry mode.
-            max_attempts: 3,
-            read_after_write: Backoff {
-                initial: Duration::from_millis(250),
-                factor: 2.0,
-                max: Duration::from_secs(2),
-                retries: 5,
-            },
-        }
-    }
-}
+/// The delays between reads of a value that was just written. Tests pass shorter ones.
+pub const READ_AFTER_WRITE: Backoff = Backoff {
+    initial: Duration::from_millis(250),
+    factor: 2.0,
+    max: Duration::from_secs(2),
+    retries: 5,
+};
 
 /// A version of a secret.
 #[derive(Clone, Debug)]
@@ -81,7 +44,8 @@ const MAX_PAGE: i32 = 100;
 pub struct Client {
     sdk: aws_sdk_secretsmanager::Client,
     deadline: Deadline,
-    limits: Limits,
+    limits: SdkLimits,
+    read_after_write: Backoff,
 }
 
 /// Creates the AWS SDK's client, which outlives an invocation.
@@ -94,11 +58,17 @@ pub fn sdk_client(aws: &Aws, http: &reqwest::Client) -> aws_sdk_secretsmanager::
 
 impl Client {
     /// Creates a client that sends requests with `sdk` until `deadline`.
-    pub fn new(sdk: aws_sdk_secretsmanager::Client, deadline: Deadline, limits: Limits) -> Self {
+    pub fn new(
+        sdk: aws_sdk_secretsmanager::Client,
+        deadline: Deadline,
+        limits: SdkLimits,
+        read_after_write: Backoff,
+    ) -> Self {
         Self {
             sdk,
             deadline,
             limits,
+            read_after_write,
         }
     }
 
@@ -230,7 +200,7 @@ impl Client {
 
     /// Returns the delays between reads of what was just written.
     pub fn read_after_write(&self) -> Backoff {
-        self.limits.read_after_write
+        self.read_after_write
     }
 
     /// Returns the current value of an admin secret. It is read by label only, because the function has no permission to
@@ -312,18 +282,8 @@ impl Client {
 
     /// Returns the SDK settings of one operation, which ends before the deadline.
     fn limited(&self) -> aws_sdk_secretsmanager::config::Builder {
-        // The SDK interprets zero as no timeout.
-        let remaining = self.deadline.remaining().max(Duration::from_millis(1));
-        let timeouts = TimeoutConfig::builder()
-            .operation_attempt_timeout(self.limits.attempt.min(remaining))
-            .operation_timeout(remaining)
-            .build();
-        let retries = RetryConfig::standard()
-            .with_max_attempts(self.limits.max_attempts)
-            .with_initial_backoff(self.limits.initial_backoff)
-            .with_max_backoff(self.limits.max_backoff);
         aws_sdk_secretsmanager::Config::builder()
-            .timeout_config(timeouts)
-            .retry_config(retries)
+            .timeout_config(self.limits.timeouts(self.deadline))
+            .retry_config(self.limits.retries())
     }
 }

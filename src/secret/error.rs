@@ -3,10 +3,8 @@
 //! No SDK error is kept as a source: its `Debug` output contains the raw response, which may contain a secret value.
 
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_secretsmanager::operation::RequestId;
-use aws_smithy_runtime_api::http::StatusCode;
 
-use crate::http::{joined, printable};
+use crate::http::{SdkFailure, printable};
 
 /// A failed request to Secrets Manager.
 #[derive(Debug, thiserror::Error)]
@@ -77,45 +75,32 @@ impl Error {
     }
 }
 
-/// Converts an SDK error: keeps the code and message of a rejection, and the kind of any other error.
+/// Converts an SDK error of an operation on `secret`.
 pub(super) fn convert<E: ProvideErrorMetadata>(
     operation: &'static str,
     secret: &str,
     error: &SdkError<E>,
 ) -> Error {
     let secret = secret.to_owned();
-    let no_response = |problem: String| Error::NoResponse {
-        operation,
-        secret: secret.clone(),
-        problem,
-    };
-    let unparsed = |status: StatusCode| {
-        let status = status.as_u16();
-        no_response(format!("the response (HTTP {status}) could not be parsed"))
-    };
-    match error {
-        // The SDK also reports a successful response that it cannot parse as a service error.
-        SdkError::ServiceError(error) if error.raw().status().is_success() => {
-            unparsed(error.raw().status())
-        }
-        SdkError::ServiceError(error) => Error::Rejected {
+    match SdkFailure::new(error) {
+        SdkFailure::Rejected {
+            status,
+            code,
+            message,
+            request_id,
+        } => Error::Rejected {
             operation,
             secret,
-            status: error.raw().status().as_u16(),
-            code: error.err().code().map(printable),
-            message: message(operation, error.err()),
-            request_id: error.raw().request_id().map(printable),
+            status,
+            message: printable_message(operation, code.as_deref(), message.as_deref()),
+            code,
+            request_id,
         },
-        SdkError::TimeoutError(_) => no_response("the request timed out".to_owned()),
-        SdkError::DispatchFailure(failure) => no_response(match failure.as_connector_error() {
-            Some(error) => joined(error),
-            None => "the request could not be sent".to_owned(),
-        }),
-        SdkError::ConstructionFailure(_) => {
-            no_response("the request could not be built".to_owned())
-        }
-        SdkError::ResponseError(error) => unparsed(error.raw().status()),
-        _ => no_response("the response could not be parsed".to_owned()),
+        SdkFailure::NoResponse(problem) => Error::NoResponse {
+            operation,
+            secret,
+            problem,
+        },
     }
 }
 
@@ -133,9 +118,9 @@ const SAFE_PUT_ERRORS: [&str; 6] = [
 
 /// Returns the message of a rejection. Messages that may quote a secret value are omitted, because a value may contain
 /// passwords that are too short to be recognized.
-fn message(operation: &str, error: &impl ProvideErrorMetadata) -> String {
-    let code = error.code().unwrap_or_default();
-    let message = error.message().unwrap_or("no message");
+fn printable_message(operation: &str, code: Option<&str>, message: Option<&str>) -> String {
+    let code = code.unwrap_or_default();
+    let message = message.unwrap_or("no message");
     if operation != "PutSecretValue" || SAFE_PUT_ERRORS.contains(&code) {
         return printable(message);
     }

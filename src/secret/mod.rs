@@ -11,7 +11,7 @@ mod scan;
 mod strings;
 pub mod value;
 
-pub use client::{Client, Limits, SecretVersion, sdk_client};
+pub use client::{Client, READ_AFTER_WRITE, SecretVersion, sdk_client};
 pub use dates::{Dates, now};
 pub use error::Error;
 pub(crate) use error::is_about_kms_key;

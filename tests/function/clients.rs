@@ -3,7 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-pub(crate) use confluent_key_rotation::confluent::{ApiKey, ApiKeyId, Client, Resource};
+pub(crate) use confluent_key_rotation::confluent::{
+    ApiKey, ApiKeyId, Client, Credentials, Resource,
+};
 pub(crate) use confluent_key_rotation::http::{AllowedHosts, Deadline, Http, Redacted};
 use simulator::Fault;
 pub(crate) use url::Url;
@@ -45,6 +47,10 @@ impl World {
         api_key(self.simulator.add_key(ADMIN, None, None))
     }
 
+    pub(crate) fn admin_credentials(&self) -> Credentials {
+        Credentials::Key(self.admin_key())
+    }
+
     pub(crate) fn control_plane(&self) -> Url {
         self.function.config.confluent_url.clone()
     }
@@ -61,7 +67,7 @@ impl World {
     pub(crate) fn confluent(&self) -> Client {
         let probe_http = self.http_with(&self.function.probe_http);
         let deadline = Deadline::after(AMPLE);
-        Client::new(self.http(), probe_http, self.control_plane(), deadline)
+        Client::new(self.http(), probe_http, deadline)
     }
 
     /// Creates a key of this type that has propagated.

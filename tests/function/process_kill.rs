@@ -35,7 +35,11 @@ fn interruptions(setting: Setting) -> Vec<Case> {
 
 /// Starts the release binary with the configuration of `setting`.
 async fn start(world: &World, setting: Setting) -> Lambda {
-    let variables = [("OLD_KEY_POLICY", policy_setting(setting.policy))];
+    let pool = world.identity_pool();
+    let variables = [
+        ("OLD_KEY_POLICY", policy_setting(setting.policy)),
+        ("IDENTITY_POOL_ID", pool.as_str()),
+    ];
     Lambda::start(&world.simulator, &variables).await
 }
 
@@ -79,6 +83,7 @@ fn a_new_process_resumes_a_rotation_whose_process_was_killed_at_any_request() {
     let settings = [
         (KeyType::Kafka, Mode::Admin),
         (KeyType::Cloud, Mode::SelfRotation),
+        (KeyType::Kafka, Mode::Keyless),
     ];
     let policies = [OldKeyPolicy::Delete, OldKeyPolicy::KeepUntilNextRotation];
     let settings = settings.into_iter().flat_map(|(key_type, mode)| {

@@ -13,7 +13,7 @@ const ROWS: [&[&str]; 12] = [
     &["keys"],
     &["error"],
     &["secret"],
-    &["confluent"],
+    &["confluent", "web_identity"],
     &["config"],
     &["http"],
     &["telemetry"],

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use confluent_key_rotation::config::Config;
 use confluent_key_rotation::handler::Function;
-use confluent_key_rotation::http::{build_client, build_probe_client};
-use confluent_key_rotation::{http, secret};
+use confluent_key_rotation::http::{SdkLimits, build_client, build_probe_client};
+use confluent_key_rotation::{http, secret, web_identity};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::Value;
 use simulator::{FUNCTION_ARN, Simulator};
@@ -27,12 +27,14 @@ pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Fun
     let probe_http = build_probe_client(&config.network).expect("the TLS settings are valid");
     Function {
         secrets_manager: secret::sdk_client(&config.aws, &http),
+        sts: web_identity::sdk_client(&config.aws, &http),
         config,
         http,
         probe_http,
         http_limits: http::Limits::default(),
         backoff: http::SharedBackoff::default(),
-        secret_limits: secret::Limits::default(),
+        sdk_limits: SdkLimits::default(),
+        read_after_write: secret::READ_AFTER_WRITE,
     }
 }
 

@@ -73,6 +73,13 @@ class Stack:
                     "Properties": self.resolve(resource.get("Properties", {})),
                 }
 
+    def outputs(self):
+        return {
+            name: self.resolve(output["Value"])
+            for name, output in self.template["Outputs"].items()
+            if "Condition" not in output or self.evaluate(output["Condition"])
+        }
+
     def of_type(self, resource_type):
         return {name: r["Properties"] for name, r in self.resources.items() if r["Type"] == resource_type}
 

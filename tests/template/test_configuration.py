@@ -12,6 +12,7 @@ PARAMETERS = {
     "AWS_ENDPOINT_URL_SECRETS_MANAGER": ("SecretsManagerEndpoint", "https://vpce-1.example.com"),
     "CONFLUENT_API_URL": ("ConfluentApiUrl", "https://api.confluentgov.com"),
     "CURRENT_KEY_CHECK": ("CurrentKeyCheck", "off"),
+    "IDENTITY_POOL_ID": ("IdentityPoolId", "pool-AbC1"),
     "INITIAL_KEY": ("InitialKey", "allow"),
     "HTTPS_PROXY": ("HttpsProxy", "http://proxy.example.com:3128"),
     "NO_PROXY": ("NoProxy", "vpce-1.example.com"),
@@ -21,7 +22,12 @@ PARAMETERS = {
     "PROBE_INTERVAL_MS": ("ProbeIntervalMs", "500"),
     "PROPAGATION_WAIT_SECONDS": ("PropagationWaitSeconds", "840"),
     "SSL_CERT_FILE": ("SslCertFile", "/opt/ca.pem"),
+    "TOKEN_AUDIENCE": ("TokenAudience", "https://example.com/rotation"),
+    "TOKEN_SIGNING_ALGORITHM": ("TokenSigningAlgorithm", "RS256"),
 }
+
+# The function rejects a setting of the token without an identity pool.
+REQUIRES = {parameter: {"IdentityPoolId": "pool-AbC1"} for parameter in ("TokenAudience", "TokenSigningAlgorithm")}
 
 # Lambda sets these variables: the log level from LoggingConfig, the credentials from the function's role.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
@@ -56,6 +62,10 @@ def function_of(stack):
     return function
 
 
+def variables_of(stack):
+    return function_of(stack)["Environment"]["Variables"]
+
+
 def test_every_variable_that_the_function_reads_has_a_parameter():
     sources = (ROOT / "src/config").glob("*.rs")
     read = set().union(*(variables_in(path.read_text()) for path in sources))
@@ -65,16 +75,30 @@ def test_every_variable_that_the_function_reads_has_a_parameter():
 
 def test_every_parameter_sets_its_variable(stack):
     for variable, (parameter, value) in PARAMETERS.items():
-        variables = function_of(stack(**{parameter: value}))["Environment"]["Variables"]
-        assert variables[variable] == value, variable
-        assert function_of(stack())["Environment"]["Variables"].get(variable) != value, variable
+        required = REQUIRES.get(parameter, {})
+        assert variables_of(stack(**required, **{parameter: value}))[variable] == value, variable
+        assert variables_of(stack(**required)).get(variable) != value, variable
+
+
+def test_settings_of_the_token_are_variables_only_with_an_identity_pool(stack):
+    keyless = {"IDENTITY_POOL_ID", "TOKEN_AUDIENCE", "TOKEN_SIGNING_ALGORITHM"}
+    settings = {"TokenAudience": "https://example.com/rotation", "TokenSigningAlgorithm": "RS256"}
+    assert not keyless & variables_of(stack(**settings)).keys()
+    defaults = variables_of(stack(IdentityPoolId="pool-AbC1"))
+    assert {name: defaults[name] for name in keyless} == {
+        "IDENTITY_POOL_ID": "pool-AbC1",
+        "TOKEN_AUDIENCE": "https://confluent.cloud/oidc",
+        "TOKEN_SIGNING_ALGORITHM": "ES384",
+    }
 
 
 def test_the_template_sets_only_variables_that_the_function_reads(stack):
     read = set().union(*(variables_in(path.read_text()) for path in (ROOT / "src").rglob("*.rs")))
-    every_parameter = dict(PARAMETERS.values())
-    variables = function_of(stack(**every_parameter))["Environment"]["Variables"]
-    assert variables.keys() <= read, variables.keys() - read
+    # An identity pool and an admin secret exclude each other.
+    for excluded in ("IdentityPoolId", "AdminSecretArn"):
+        parameters = {parameter: value for parameter, value in PARAMETERS.values() if parameter != excluded}
+        variables = variables_of(stack(**parameters))
+        assert variables.keys() <= read, variables.keys() - read
 
 
 def test_the_log_format_is_json_and_the_log_level_is_a_parameter(stack):

@@ -201,6 +201,16 @@ def test_every_alarm_watches_an_existing_metric_and_notifies_the_topic(stack):
     assert len(watched) == len(alarms)
 
 
+def test_the_alarm_on_errors_names_existing_errors_that_fail_every_rotation(stack):
+    description = stack().of_type("AWS::CloudWatch::Alarm")["ErrorsAlarm"]["AlarmDescription"]
+    named = set(re.findall(r"\b(?:[A-Z][a-z]+){2,}\b", description))
+    assert named == {"FederationDisabled", "TokenDenied", "TokenNotIssued", "TokenExchangeRejected", "TokenResponseInvalid"}
+    (runbook,) = re.findall(r"docs/runbooks/[a-z-]+\.md", description)
+    assert (ROOT / runbook).exists()
+    errors = (ROOT / "docs/reference/errors.md").read_text()
+    assert all(f"| `{name}` |" in errors for name in named)
+
+
 @pytest.mark.parametrize(
     ("parameters", "exist"),
     [

@@ -15,6 +15,7 @@ KEYS = [f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/{name}" for name in ("1", "2")]
 ADMIN_KEY = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/3"
 SECRETS_TO_RETIRE = [f"arn:aws:secretsmanager:eu-west-1:{OTHER_ACCOUNT}:secret:a/{name}-AbCdEf" for name in ("b", "c")]
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/boundary"
+AUDIENCE = "https://confluent.cloud/oidc"
 
 PREFIXES = ["a/", "b", "c/d", "e+", "f@"]
 
@@ -25,6 +26,7 @@ CHOICES = {
     "OtherAdminSecretArns": ",".join(OTHER_ADMINS),
     "SecretKmsKeyArns": ",".join(KEYS),
     "AdminSecretKmsKeyArns": ADMIN_KEY,
+    "IdentityPoolId": "pool-AbC1",
     "VpcSubnetIds": "subnet-1,subnet-2",
     "VpcSecurityGroupIds": "sg-1",
     "PermissionsBoundaryArn": BOUNDARY,
@@ -33,7 +35,7 @@ CHOICES = {
 }
 # The template's rules reject other combinations.
 TOGETHER = {"VpcSubnetIds", "VpcSecurityGroupIds"}
-APART = {"AdminSecretArn", "OtherAdminSecretArns"}
+APART = {"AdminSecretArn", "OtherAdminSecretArns", "IdentityPoolId"}
 EVERY_COMBINATION = [
     dict(parameters) for size in range(len(CHOICES) + 1) for parameters in combinations(CHOICES.items(), size)
 ]
@@ -41,7 +43,7 @@ COMBINATIONS = [
     parameters
     for parameters in EVERY_COMBINATION
     if len(TOGETHER & parameters.keys()) != 1
-    and not APART <= parameters.keys()
+    and len(APART & parameters.keys()) <= 1
     and ("RetireSecretArns" not in parameters or "SourceAccount" in parameters)
 ]
 
@@ -104,10 +106,35 @@ def allowed(parameters):
     if "AdminSecretKmsKeyArns" in parameters and (admins or others):
         of_admins = ("StringEquals", "kms:EncryptionContext:SecretARN", as_set(admins or others))
         yield as_set("kms:Decrypt"), as_set(ADMIN_KEY), frozenset([service, of_admins])
+    if "IdentityPoolId" in parameters:
+        yield token_permission(
+            parameters.get("TokenAudience", AUDIENCE), parameters.get("TokenSigningAlgorithm", "ES384")
+        )
     if "RetireSchedule" not in parameters and "SourceAccount" not in parameters:
         yield as_set("secretsmanager:ListSecrets"), as_set("*"), frozenset()
     if "VpcSubnetIds" in parameters:
         yield frozenset(ENI_ACTIONS), as_set("*"), frozenset()
+
+
+def token_permission(audience, algorithm):
+    """Returns the permission for one audience and algorithm, for at most five minutes, and for the role's own ARN as subject.
+
+    `sts:IdentityTokenAudience` has several values, and a token requires at least one.
+    <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_outbound_policies.html>
+    """
+    return (
+        as_set("sts:GetWebIdentityToken"),
+        as_set(f"arn:aws:sts::{ACCOUNT}:self"),
+        frozenset(
+            [
+                ("ForAllValues:StringEquals", "sts:IdentityTokenAudience", as_set(audience)),
+                ("Null", "sts:IdentityTokenAudience", as_set("false")),
+                ("StringEquals", "sts:SigningAlgorithm", as_set(algorithm)),
+                ("NumericLessThanEquals", "sts:DurationSeconds", as_set("300")),
+                ("StringEqualsIfExists", "sts:SubjectMode", as_set("AWSIdentity")),
+            ]
+        ),
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,6 +143,8 @@ def allowed(parameters):
         (["VpcSubnetIds"], "VpcSubnetIds requires VpcSecurityGroupIds"),
         (["VpcSecurityGroupIds"], "VpcSecurityGroupIds requires VpcSubnetIds"),
         (["AdminSecretArn", "OtherAdminSecretArns"], "not both"),
+        (["IdentityPoolId", "AdminSecretArn"], "Set IdentityPoolId or AdminSecretArn, not both"),
+        (["IdentityPoolId", "OtherAdminSecretArns"], "Set IdentityPoolId or OtherAdminSecretArns, not both"),
         (["RetireSecretArns"], "RetireSecretArns requires SourceAccount"),
         (["RetireSecretArns", "RetireSchedule"], "RetireSecretArns requires SourceAccount"),
     ],
@@ -170,6 +199,57 @@ def test_the_role_allows_what_the_function_requires_and_no_more(stack, parameter
     statements = [s for policy in role["Policies"] for s in policy["PolicyDocument"]["Statement"]]
     allow = [flat(s) for s in statements if s["Effect"] == "Allow"]
     assert sorted(map(repr, map(readable, allow))) == sorted(map(repr, map(readable, allowed(parameters))))
+
+
+def statements_of(stack):
+    """Returns the statements of the role."""
+    role = stack.resources["RotationRole"]["Properties"]
+    return [s for policy in role["Policies"] for s in policy["PolicyDocument"]["Statement"]]
+
+
+def test_the_token_has_the_audience_and_the_algorithm_of_the_parameters(stack):
+    settings = {"TokenAudience": "urn:rotation:a_b-c.d", "TokenSigningAlgorithm": "RS256"}
+    keyless = stack(IdentityPoolId="pool-AbC1", **settings)
+    token = [flat(s) for s in statements_of(keyless) if "GetWebIdentityToken" in s["Sid"]]
+    assert token == [token_permission("urn:rotation:a_b-c.d", "RS256")]
+    assert not [s for s in statements_of(stack(**settings)) if "sts:" in str(s)]
+
+
+@pytest.mark.parametrize("schedule", ["yes", "no"])
+def test_without_an_admin_secret_the_role_reads_only_the_secrets_with_its_prefixes(stack, schedule):
+    keyless = stack(
+        IdentityPoolId="pool-AbC1",
+        AdminSecretKmsKeyArns=ADMIN_KEY,
+        SecretKmsKeyArns=",".join(KEYS),
+        RetireSchedule=schedule,
+    )
+    reads = [s for s in statements_of(keyless) if {"secretsmanager:GetSecretValue", "kms:Decrypt"} & set(s["Action"])]
+    assert [s["Sid"] for s in reads] == ["Rotate", "UseSecretKmsKeys"]
+    assert ADMIN_KEY not in json.dumps(statements_of(keyless))
+
+
+@pytest.mark.parametrize("pool", ["pool-", "pool-a b", "sa-abc123", "pool-a\n", "POOL-a", 'pool-a"', "pool-a,pool-b"])
+def test_invalid_identity_pools_are_rejected(pool):
+    with pytest.raises(AssertionError, match="IdentityPoolId="):
+        Stack("template.yaml", IdentityPoolId=pool)
+
+
+@pytest.mark.parametrize("audience", ["", 'a" || true', "a,b", "${aws:username}", "https://*", "a" * 161])
+def test_an_audience_that_would_change_the_filter_or_the_policy_is_rejected(audience):
+    """The filter of an identity pool has at most 300 characters, and the name of a role 64."""
+    with pytest.raises(AssertionError, match="TokenAudience="):
+        Stack("template.yaml", TokenAudience=audience)
+
+
+def test_the_filter_of_the_identity_pool_requires_this_role_and_this_audience(stack):
+    """The default filter of Confluent's CLI is `true`. The filter must exist before the pool."""
+    for parameters in ({}, {"IdentityPoolId": "pool-AbC1"}):
+        outputs = stack(**parameters).outputs()
+        assert outputs["FunctionRoleArn"] == "RotationRole.Arn"
+        assert outputs["IdentityPoolFilter"] == f'claims.sub=="RotationRole.Arn" && claims.aud=="{AUDIENCE}"'
+    longest = stack(TokenAudience="a" * 160).outputs()["IdentityPoolFilter"]
+    role = "arn:aws-us-gov:iam::123456789012:role/" + "r" * 64
+    assert len(longest.replace("RotationRole.Arn", role)) <= 300
 
 
 def readable(statement):

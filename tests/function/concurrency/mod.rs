@@ -130,7 +130,7 @@ async fn interleave<const N: usize>(mut runners: [Runner<'_>; N], turns: &[usize
 async fn world_without_timeouts(setting: Setting, nth: usize, done: &[&str]) -> World {
     let mut world = world(setting).await;
     world.function.http_limits.request = AMPLE;
-    world.function.secret_limits.attempt = AMPLE;
+    world.function.sdk_limits.attempt = AMPLE;
     for _ in 1..nth {
         assert_eq!(world.rotate().await, Outcome::Succeeded);
     }

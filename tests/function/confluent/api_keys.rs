@@ -16,7 +16,7 @@ impl World {
             .collect()
     }
 
-    async fn create(&self, credentials: &ApiKey, key_type: KeyType) -> Result<ApiKey, Error> {
+    async fn create(&self, credentials: &Credentials, key_type: KeyType) -> Result<ApiKey, Error> {
         let spec = ApiKeySpec {
             owner: OWNER,
             resource: &resource(key_type),
@@ -40,7 +40,7 @@ fn ids(keys: &[ApiKeyMetadata]) -> Vec<&str> {
 #[tokio::test]
 async fn all_pages_are_read_and_every_form_of_the_last_page_ends_the_list() {
     let world = world_of(KeyType::Kafka).await;
-    let credentials = world.admin_key();
+    let credentials = world.admin_credentials();
     for _ in 0..4 {
         world.resource_key(KeyType::Kafka);
     }
@@ -63,7 +63,7 @@ async fn all_pages_are_read_and_every_form_of_the_last_page_ends_the_list() {
 #[tokio::test]
 async fn a_list_is_requested_by_owner_with_the_largest_documented_page_size() {
     let world = world_of(KeyType::Kafka).await;
-    let credentials = world.admin_key();
+    let credentials = world.admin_credentials();
 
     world.confluent().list(&credentials, OWNER).await.unwrap();
 
@@ -78,7 +78,7 @@ async fn a_list_is_requested_by_owner_with_the_largest_documented_page_size() {
 async fn a_listed_key_contains_its_owner_resource_environment_and_organization() {
     for key_type in KEY_TYPES {
         let world = world_of(key_type).await;
-        let credentials = world.admin_key();
+        let credentials = world.admin_credentials();
 
         let keys = world.confluent().list(&credentials, OWNER).await.unwrap();
 
@@ -96,7 +96,7 @@ async fn a_listed_key_contains_its_owner_resource_environment_and_organization()
 #[tokio::test]
 async fn a_list_may_contain_keys_without_an_owner() {
     let world = world_of(KeyType::Kafka).await;
-    let credentials = world.admin_key();
+    let credentials = world.admin_credentials();
     let internal = world.simulator.add_internal_key();
 
     let keys = world.confluent().list(&credentials, OWNER).await.unwrap();
@@ -114,7 +114,7 @@ async fn a_list_may_contain_keys_without_an_owner() {
 #[tokio::test]
 async fn a_list_may_contain_null_and_unknown_fields() {
     let world = world_of(KeyType::Kafka).await;
-    let credentials = world.admin_key();
+    let credentials = world.admin_credentials();
     let keys = [
         json!({"id": "A", "spec": {"owner": null, "resource": null, "description": null}}),
         json!({"id": "B", "spec": {"owner": {"id": OWNER, "new": [1]}, "expires_at": "2027"}}),
@@ -130,7 +130,7 @@ async fn a_list_may_contain_null_and_unknown_fields() {
 #[tokio::test]
 async fn only_the_token_of_the_next_pages_url_is_used() {
     let world = world_of(KeyType::Kafka).await;
-    let credentials = world.admin_key();
+    let credentials = world.admin_credentials();
     let elsewhere = Simulator::start().await;
     let next = format!(
         "{}/iam/v2/api-keys?spec.owner=sa-other&page_token=a%2Bb",
@@ -153,7 +153,7 @@ async fn only_the_token_of_the_next_pages_url_is_used() {
 #[tokio::test]
 async fn a_list_without_a_last_page_is_an_error() {
     let world = world_of(KeyType::Kafka).await;
-    let credentials = world.admin_key();
+    let credentials = world.admin_credentials();
     world.always_answer(page(&[], &json!("/iam/v2/api-keys?page_token=again")));
 
     let outcome = world.confluent().list(&credentials, OWNER).await;
@@ -166,7 +166,7 @@ async fn a_list_without_a_last_page_is_an_error() {
 #[tokio::test]
 async fn an_invalid_list_is_an_error_that_names_the_problem_and_quotes_nothing() {
     let world = world_of(KeyType::Kafka).await;
-    let credentials = world.admin_key();
+    let credentials = world.admin_credentials();
     let next = |next: &str| json!({"data": [], "metadata": {"next": next}}).to_string();
     for (body, problem) in [
         (next("/iam/v2/api-keys?hunter2"), "without a page_token"),
@@ -199,7 +199,7 @@ async fn an_invalid_list_is_an_error_that_names_the_problem_and_quotes_nothing()
 async fn a_key_of_every_type_is_created_with_ids_only() {
     for key_type in KEY_TYPES {
         let world = world_of(key_type).await;
-        let credentials = world.admin_key();
+        let credentials = world.admin_credentials();
 
         let key = world.create(&credentials, key_type).await.unwrap();
 
@@ -227,7 +227,7 @@ async fn a_key_of_every_type_is_created_with_ids_only() {
 #[tokio::test]
 async fn a_key_is_created_with_any_success_status() {
     let world = world_of(KeyType::Kafka).await;
-    let credentials = world.admin_key();
+    let credentials = world.admin_credentials();
     for status in [200, 201, 202] {
         let created = json!({"id": "NEW", "spec": {"secret": "hunter2", "new": null}, "new": {}});
         world
@@ -244,7 +244,7 @@ async fn a_key_is_created_with_any_success_status() {
 #[tokio::test]
 async fn after_an_invalid_response_the_key_may_exist_and_nothing_is_quoted() {
     let world = world_of(KeyType::Kafka).await;
-    let credentials = world.admin_key();
+    let credentials = world.admin_credentials();
     for body in [
         json!({"id": "", "spec": {"secret": "hunter2"}}).to_string(),
         json!({"spec": {"secret": "hunter2"}}).to_string(),
@@ -281,7 +281,7 @@ async fn after_an_invalid_response_the_key_may_exist_and_nothing_is_quoted() {
 #[tokio::test]
 async fn a_rejected_request_creates_no_key() {
     let world = world_of(KeyType::Kafka).await;
-    let credentials = world.admin_key();
+    let credentials = world.admin_credentials();
     for status in [400, 401, 402, 403, 409, 422] {
         world
             .simulator
@@ -297,7 +297,7 @@ async fn a_rejected_request_creates_no_key() {
 #[tokio::test]
 async fn a_key_that_no_longer_exists_counts_as_deleted_only_after_404() {
     let world = world_of(KeyType::Kafka).await;
-    let credentials = world.admin_key();
+    let credentials = world.admin_credentials();
     for (deleted_key_response, expected) in [
         (DeletedKeyResponse::NotFound, None),
         (DeletedKeyResponse::Forbidden, Some(ErrorKind::Forbidden)),
@@ -330,7 +330,7 @@ async fn a_key_that_no_longer_exists_counts_as_deleted_only_after_404() {
 #[tokio::test]
 async fn a_deletion_succeeds_only_without_a_body_or_with_json() {
     let world = world_of(KeyType::Kafka).await;
-    let credentials = world.admin_key();
+    let credentials = world.admin_credentials();
     let id = ApiKeyId::new("KEY".to_owned());
     for (status, body, is_success) in [
         (204, "", true),
@@ -358,7 +358,7 @@ async fn a_deletion_succeeds_only_without_a_body_or_with_json() {
 #[tokio::test]
 async fn an_id_cannot_change_the_path_of_a_request() {
     let world = world_of(KeyType::Kafka).await;
-    let credentials = world.admin_key();
+    let credentials = world.admin_credentials();
     world.always_answer(Response::empty(204));
     let id = ApiKeyId::new("../../org/v2/environments?a=b#c".to_owned());
 
@@ -378,7 +378,7 @@ async fn an_id_cannot_change_the_path_of_a_request() {
 #[tokio::test]
 async fn an_exceeded_quota_is_recognized_in_both_error_responses() {
     let world = world_of(KeyType::Kafka).await;
-    let credentials = world.admin_key();
+    let credentials = world.admin_credentials();
     for response in [QuotaResponse::PaymentRequired, QuotaResponse::BadRequest] {
         let per_owner = 1;
         world.simulator.state().controls.quota = Some(Quota {
@@ -400,7 +400,7 @@ async fn an_exceeded_quota_is_recognized_in_both_error_responses() {
 #[tokio::test]
 async fn a_resource_scoped_key_cannot_create_keys_and_the_remedy_is_an_admin_secret() {
     let world = world_of(KeyType::Kafka).await;
-    let credentials = world.resource_key(KeyType::Kafka);
+    let credentials = Credentials::Key(world.resource_key(KeyType::Kafka));
 
     let error = world
         .create(&credentials, KeyType::Kafka)
@@ -416,7 +416,7 @@ async fn a_resource_scoped_key_cannot_create_keys_and_the_remedy_is_an_admin_sec
 async fn the_error_for_a_missing_permission_names_the_role_to_grant() {
     let world = world_of(KeyType::Kafka).await;
     world.simulator.add_owner("sa-other", &[]);
-    let credentials = api_key(world.simulator.add_key("sa-other", None, None));
+    let credentials = Credentials::Key(api_key(world.simulator.add_key("sa-other", None, None)));
 
     let error = world
         .create(&credentials, KeyType::Kafka)
@@ -431,7 +431,7 @@ async fn the_error_for_a_missing_permission_names_the_role_to_grant() {
 #[tokio::test]
 async fn an_error_contains_operation_status_code_detail_and_request_id() {
     let world = world_of(KeyType::Kafka).await;
-    let credentials = world.admin_key();
+    let credentials = world.admin_credentials();
     let rejection =
         Response::confluent_error(409, Some("resource_already_exists"), "Conflict", "busy")
             .with_header("x-request-id", "req-42");

@@ -13,12 +13,17 @@ pub(crate) const KEY_TYPES: [KeyType; 7] = [
     KeyType::Global,
 ];
 
-const MODES: [Mode; 3] = [Mode::Admin, Mode::SelfRotation, Mode::InitialKey];
+const MODES: [Mode; 4] = [
+    Mode::Admin,
+    Mode::SelfRotation,
+    Mode::InitialKey,
+    Mode::Keyless,
+];
 
 /// The steps of a rotation do the same under `keep-until-next-rotation` as under `delete-after`.
 const POLICIES: [OldKeyPolicy; 2] = [OldKeyPolicy::DeleteAfter, OldKeyPolicy::Delete];
 
-/// Every setting in which the management credentials have permission to manage keys.
+/// Every setting in which the management credentials have permission to manage keys, but keyless rotation of one key type only.
 pub(crate) fn possible_settings() -> impl Iterator<Item = Setting> {
     let all = KEY_TYPES.into_iter().flat_map(|key_type| {
         MODES.into_iter().flat_map(move |mode| {
@@ -29,7 +34,12 @@ pub(crate) fn possible_settings() -> impl Iterator<Item = Setting> {
             })
         })
     });
-    all.filter(|setting| setting.mode != Mode::SelfRotation || may_manage_keys(setting.key_type))
+    all.filter(|Setting { key_type, mode, .. }| match mode {
+        Mode::Admin | Mode::InitialKey => true,
+        Mode::SelfRotation => may_manage_keys(*key_type),
+        // The access token replaces the admin key, whatever the key type.
+        Mode::Keyless => *key_type == KeyType::Kafka,
+    })
 }
 
 /// Returns the key types whose keys cannot manage keys.

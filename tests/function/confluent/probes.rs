@@ -26,7 +26,7 @@ fn lookup(resource: &Resource) -> &'static EndpointLookup {
 impl World {
     async fn look_up(
         &self,
-        credentials: &ApiKey,
+        credentials: &Credentials,
         key_type: KeyType,
         environment: &str,
     ) -> Result<String, Error> {
@@ -76,7 +76,7 @@ async fn an_endpoint_is_found_in_every_member_that_may_contain_it() {
     };
     for key_type in LOOKED_UP {
         let world = world_of(key_type).await;
-        let credentials = world.admin_key();
+        let credentials = world.admin_credentials();
         for endpoints in [
             Endpoints::Public,
             Endpoints::Deprecated,
@@ -107,7 +107,7 @@ async fn an_endpoint_is_found_in_every_member_that_may_contain_it() {
 async fn a_response_without_an_endpoint_is_an_error() {
     for key_type in LOOKED_UP {
         let world = world_of(key_type).await;
-        let credentials = world.admin_key();
+        let credentials = world.admin_credentials();
         for body in [
             json!({}),
             json!({"spec": null, "status": null, "data": null}),
@@ -134,8 +134,8 @@ async fn a_response_without_an_endpoint_is_an_error() {
 async fn a_lookup_in_another_environment_is_rejected_and_one_without_a_role_is_denied() {
     for key_type in [KeyType::Kafka, KeyType::SchemaRegistry, KeyType::KsqlDb] {
         let world = world_of(key_type).await;
-        let admin = world.admin_key();
-        let owner = api_key(world.simulator.add_key(OWNER, None, None));
+        let admin = world.admin_credentials();
+        let owner = Credentials::Key(api_key(world.simulator.add_key(OWNER, None, None)));
 
         let other_environment = world
             .look_up(&admin, key_type, "env-other")

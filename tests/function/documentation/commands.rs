@@ -64,6 +64,10 @@ macro_rules! pages {
 pages! {
     tutorial: "docs/tutorial.md", Stack,
         ["11. Rotate" => is_ready, "15. Read the status" => has_both_keys, "17. Clean up" => is_rotated, "" => nothing_remains];
+    tutorial_keyless: "docs/tutorial-keyless.md", Stack,
+        ["13. Rotate" => is_ready, "17. Clean up" => has_both_keys, "" => nothing_remains];
+    keyless: "docs/runbooks/keyless.md", NamesAdmin,
+        ["9. Delete the admin key and the admin secret" => is_keyless, "" => has_admin_secret_again];
     failing_rotation: "docs/runbooks/failing-rotation.md", Failed, ["" => is_in_overlap];
     stuck_rotation: "docs/runbooks/stuck-rotation.md", Stuck, ["" => is_in_overlap];
     rollback: "docs/runbooks/rollback.md", Pending, ["" => is_rolled_back];
@@ -168,7 +172,7 @@ async fn the_tutorial_can_be_completed_without_the_wait_for_the_scheduled_deleti
 fn every_page_with_commands_is_tested() {
     for (name, page) in pages() {
         let is_tutorial_or_runbook =
-            name == "docs/tutorial.md" || name.starts_with("docs/runbooks/");
+            name.starts_with("docs/tutorial") || name.starts_with("docs/runbooks/");
         let is_tested = PAGES.iter().any(|page| page.name == name);
         assert!(
             is_tested || !is_tutorial_or_runbook || blocks(&page).is_empty(),
@@ -246,6 +250,18 @@ async fn a_page_fails_with_its_block_and_its_output() {
         (
             "sam deploy --parameter-overrides VpcSubnetIds=subnet-0",
             "VpcSubnetIds requires VpcSecurityGroupIds",
+        ),
+        (
+            "sam deploy --parameter-overrides AdminSecretArn= IdentityPoolId=pool-AbC1",
+            "SAM requires AdminSecretArn",
+        ),
+        (
+            "aws iam get-outbound-web-identity-federation-info",
+            "FeatureDisabled",
+        ),
+        (
+            "confluent iam pool create p --provider op-abc12 --identity-claim claims.sub",
+            "the filter true accepts other roles",
         ),
         (
             "sam deploy --stack-name confluent-key-rotation-recovery --parameter-overrides MemorySize=1",
@@ -357,6 +373,7 @@ async fn each_start_has_the_state_of_its_name() {
             | Start::Replicated
             | Start::Rotated
             | Start::Delete
+            | Start::NamesAdmin
             | Start::Stuck => 1,
         };
         // `AWSPREVIOUS` names the key that the rotation created.

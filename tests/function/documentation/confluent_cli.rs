@@ -1,5 +1,8 @@
 //! Stand-ins for the commands of the Confluent CLI, which read and change the simulator's state.
 
+use regex_lite::Regex;
+use simulator::{IdentityPool, TOKEN_ISSUER};
+
 use super::deployment::{ADMIN, Deployment, OWNER};
 use super::stand_ins::Call;
 use super::*;
@@ -113,6 +116,80 @@ pub(super) fn delete_service_account(
         deployment.delete_key(&key);
     }
     Ok(String::new())
+}
+
+/// The only identity provider of a page. Its issuer is the account's.
+const PROVIDER: &str = "op-abc12";
+
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/provider/confluent_iam_provider_create.html>
+pub(super) fn create_identity_provider(_: &Deployment, call: &Call) -> Result<String, String> {
+    let keys = format!("{TOKEN_ISSUER}/.well-known/jwks.json");
+    for (option, expected) in [("--issuer-uri", TOKEN_ISSUER), ("--jwks-uri", &keys)] {
+        if call.option(option) != Some(expected) {
+            return Err(format!("{option} is not {expected}"));
+        }
+    }
+    Ok(json!({"id": PROVIDER, "issuer_uri": TOKEN_ISSUER, "jwks_uri": keys}).to_string())
+}
+
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/provider/confluent_iam_provider_delete.html>
+pub(super) fn delete_identity_provider(
+    deployment: &Deployment,
+    call: &Call,
+) -> Result<String, String> {
+    check_deletion(call)?;
+    if call.words.get(4).is_none_or(|id| id != PROVIDER) {
+        return Err("the identity provider does not exist".to_owned());
+    }
+    if !deployment.simulator.state().identity_pools.is_empty() {
+        return Err("the identity provider has a pool".to_owned());
+    }
+    Ok(String::new())
+}
+
+/// Rejects a filter that does not pin the subject and the audience.
+///
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/pool/confluent_iam_pool_create.html>
+pub(super) fn create_identity_pool(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    if call.option("--provider") != Some(PROVIDER) {
+        return Err(format!("--provider is not {PROVIDER}"));
+    }
+    if call.option("--identity-claim") != Some("claims.sub") {
+        return Err("--identity-claim is not claims.sub".to_owned());
+    }
+    let filter = call.option("--filter").unwrap_or("true");
+    let pattern = r#"^claims\.sub=="([^"]+)" && claims\.aud=="([^"]+)"$"#;
+    let captured = Regex::new(pattern).unwrap().captures(filter);
+    let captured = captured.ok_or_else(|| format!("the filter {filter} accepts other roles"))?;
+    let pool = IdentityPool {
+        issuer: TOKEN_ISSUER.to_owned(),
+        subject: captured[1].to_owned(),
+        audience: captured[2].to_owned(),
+    };
+    let id = "pool-AbC1";
+    let simulator = &deployment.simulator;
+    simulator.state().identity_pools.insert(id.to_owned(), pool);
+    simulator.add_owner(id, &[]);
+    Ok(json!({"id": id, "filter": filter}).to_string())
+}
+
+/// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/pool/confluent_iam_pool_delete.html>
+pub(super) fn delete_identity_pool(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    check_deletion(call)?;
+    let id = call.words.get(4).map(String::as_str).unwrap_or_default();
+    let mut state = deployment.simulator.state();
+    let pool = state.identity_pools.remove(id);
+    pool.ok_or_else(|| format!("the identity pool {id} does not exist"))?;
+    state.owners.remove(id);
+    Ok(String::new())
+}
+
+/// Without `--force`, the CLI prompts.
+fn check_deletion(call: &Call) -> Result<(), String> {
+    let is_forced = call.words.iter().any(|word| word == "--force");
+    is_forced
+        .then_some(())
+        .ok_or_else(|| "the CLI prompts without --force".to_owned())
 }
 
 /// <https://docs.confluent.io/confluent-cli/current/command-reference/iam/rbac/role-binding/confluent_iam_rbac_role-binding_create.html>

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use confluent_key_rotation::handler::Function;
 use confluent_key_rotation::telemetry::{LogLevel, logging};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
-use simulator::{FunctionError, Overlap, Replica, Stack};
+use simulator::{Federation, FunctionError, Overlap, ROLE_ARN, Replica, Stack, TOKEN_AUDIENCE};
 use tracing::subscriber::DefaultGuard;
 
 use super::template::{FUNCTION, Parameters};
@@ -40,6 +40,8 @@ pub(super) enum Start {
     Rotated,
     /// The same, but the stack has the policy `delete`.
     Delete,
+    /// The same as `Rotated`, and the secret names its admin secret.
+    NamesAdmin,
     /// The secret has just been rotated. Both keys work.
     Overlap,
     /// The same, and `AWSPENDING` is still on the current version.
@@ -64,10 +66,11 @@ pub(super) enum Start {
 }
 
 impl Start {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Stack,
         Self::Rotated,
         Self::Delete,
+        Self::NamesAdmin,
         Self::Overlap,
         Self::Pending,
         Self::Overdue,
@@ -104,6 +107,7 @@ pub(super) struct Deployment {
 impl Deployment {
     pub(super) async fn new(simulator: Simulator, start: Start) -> Self {
         REGION.clone_into(&mut simulator.state().region);
+        simulator.state().controls.federation = Federation::Disabled;
         simulator.add_kafka_cluster(CLUSTER, ENVIRONMENT);
         simulator.add_owner(OWNER, &[]);
         simulator.add_owner(OTHER_OWNER, &[]);
@@ -148,7 +152,7 @@ impl Deployment {
 
     /// Creates a secret that has no rotation function. The simulator does not rotate it.
     fn add_managed_secret(&self) {
-        let arn = self.add_secret(MANAGED_SECRET);
+        let arn = self.add_secret(MANAGED_SECRET, None);
         let mut state = self.simulator.state();
         let secret = state.secret_mut(&arn);
         secret.rotation_enabled = Some(true);
@@ -163,7 +167,8 @@ impl Deployment {
             self.deploy(&[("OldKeyPolicy", "delete")]).unwrap();
         }
         simulator.state().controls.keep_pending_label = start == Start::Pending;
-        let arn = self.add_secret(SECRET);
+        let admin = (start == Start::NamesAdmin).then(|| self.parameter("AdminSecretArn"));
+        let arn = self.add_secret(SECRET, admin);
         {
             let mut state = simulator.state();
             let attributes = &mut state.secret_mut(&arn).attributes;
@@ -182,15 +187,18 @@ impl Deployment {
         }
     }
 
-    /// Creates a secret with a key of the owner, and returns its ARN.
-    fn add_secret(&self, name: &str) -> String {
+    /// Creates a secret with a key of the owner that names the admin secret with the ARN `admin`, and returns its ARN.
+    fn add_secret(&self, name: &str, admin: Option<String>) -> String {
         let key = self
             .simulator
             .add_key(OWNER, Some(CLUSTER), Some(ENVIRONMENT));
-        let value = json!({
+        let mut value = json!({
             "apiKey": key.0, "apiSecret": key.1, "serviceAccountId": OWNER, "resourceId": CLUSTER,
             "environmentId": ENVIRONMENT,
         });
+        if let Some(admin) = admin {
+            value["adminSecretArn"] = json!(admin);
+        }
         self.simulator.add_secret(name, &value.to_string())
     }
 
@@ -201,6 +209,7 @@ impl Deployment {
             | Start::Managed
             | Start::Rotated
             | Start::Delete
+            | Start::NamesAdmin
             | Start::Overlap
             | Start::Pending => {}
             Start::Overdue => {
@@ -213,7 +222,7 @@ impl Deployment {
             }
             Start::Several => {
                 for name in ["confluent/payments", "confluent/stock"] {
-                    let arn = self.add_secret(name);
+                    let arn = self.add_secret(name, None);
                     self.simulator.state().secret_mut(&arn).rotation_enabled = None;
                 }
             }
@@ -274,8 +283,15 @@ impl Deployment {
         let mut merged = current.clone();
         merged.extend(given);
         FUNCTION.check(&merged)?;
-        self.simulator.state().controls.overlap = overlap(&merged);
-        let mut variables = vec![("AWS_REGION", REGION)];
+        {
+            let controls = &mut self.simulator.state().controls;
+            controls.overlap = overlap(&merged);
+            // A pool exists before the function uses it.
+            controls.accept_api_keys =
+                FUNCTION.value(&merged, "IdentityPoolId").as_deref() == Some("");
+        }
+        let sts_url = self.simulator.sts_url();
+        let mut variables = vec![("AWS_REGION", REGION), ("AWS_ENDPOINT_URL_STS", &sts_url)];
         for (parameter, value) in &merged {
             let variable = FUNCTION.variable(parameter);
             variables.extend(variable.map(|variable| (variable, value.as_str())));
@@ -451,7 +467,10 @@ fn output(name: &str) -> String {
         "FunctionArn" => function_arn(),
         "FunctionName" => STACK.to_owned(),
         "DashboardName" => format!("{STACK}-{REGION}"),
-        "RoleArn" => format!("arn:aws:iam::{ACCOUNT}:role/{STACK}-RotationRole-ABCDEFGHIJKL"),
+        "FunctionRoleArn" => ROLE_ARN.to_owned(),
+        "IdentityPoolFilter" => {
+            format!("claims.sub==\"{ROLE_ARN}\" && claims.aud==\"{TOKEN_AUDIENCE}\"")
+        }
         "LogGroupName" => format!("/aws/lambda/{STACK}"),
         "NotificationsTopicArn" => {
             format!("arn:aws:sns:{REGION}:{ACCOUNT}:{STACK}-Notifications-ABCDEFGHIJKL")

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use confluent_key_rotation::preflight::CHECKS;
+use confluent_key_rotation::preflight::{CHECKS, TOKEN_CHECKS};
 use confluent_key_rotation::telemetry::{Counts, FleetCounts, Metrics, NAMESPACE};
 
 use super::markdown::pages;
@@ -56,8 +56,10 @@ fn each_environment_variable_has_a_row() {
     assert_documented(&documented, &existing);
 }
 
-/// Errors with the name of their source.
-const NAMED_LIKE_THEIR_SOURCE: [&str; 4] = [
+/// Errors with the name of their source, or of another error.
+const NAMED_LIKE_THEIR_SOURCE: [&str; 6] = [
+    "AdminSecretNotAllowed",
+    "TokenNotExchanged",
     "AdminSecretNotRead",
     "Confluent",
     "EarlierValueStored",
@@ -140,7 +142,8 @@ fn each_key_type_has_a_row() {
 fn each_preflight_check_has_a_row_in_the_order_of_the_report() {
     let page = include_str!("../../../docs/reference/preflight.md");
 
-    assert_eq!(rows(page, "## Checks")[..], CHECKS);
+    let checks: Vec<&str> = TOKEN_CHECKS.into_iter().chain(CHECKS).collect();
+    assert_eq!(rows(page, "## Checks"), checks);
 }
 
 #[tokio::test]

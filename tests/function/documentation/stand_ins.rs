@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use simulator::{Federation, TOKEN_ISSUER};
 use tokio::runtime::Handle;
 
 use super::confluent_cli::*;
@@ -36,7 +37,7 @@ pub(super) const COMMANDS: [&str; 12] = [
 type StandIn = fn(&Deployment, &Call) -> Result<String, String>;
 
 /// The commands that are not run, by their first words. The longest that matches applies.
-const STAND_INS: [(&str, StandIn); 48] = [
+const STAND_INS: [(&str, StandIn); 55] = [
     ("aws cloudformation delete-stack", delete_stack),
     ("aws cloudformation deploy", deploy),
     (
@@ -50,6 +51,18 @@ const STAND_INS: [(&str, StandIn); 48] = [
     ("aws ecs", nothing),
     ("aws events describe-rule", describe_rule),
     ("aws iam", nothing),
+    (
+        "aws iam disable-outbound-web-identity-federation",
+        disable_federation,
+    ),
+    (
+        "aws iam enable-outbound-web-identity-federation",
+        enable_federation,
+    ),
+    (
+        "aws iam get-outbound-web-identity-federation-info",
+        get_federation,
+    ),
     ("aws kms", nothing),
     ("aws lambda get-function", nothing),
     (
@@ -70,6 +83,10 @@ const STAND_INS: [(&str, StandIn); 48] = [
     ("confluent api-key describe", describe_api_key),
     ("confluent api-key list", list_api_keys),
     ("confluent environment", nothing),
+    ("confluent iam pool create", create_identity_pool),
+    ("confluent iam pool delete", delete_identity_pool),
+    ("confluent iam provider create", create_identity_provider),
+    ("confluent iam provider delete", delete_identity_provider),
     ("confluent iam rbac role-binding create", bind_role),
     ("confluent iam rbac role-binding delete", unbind_role),
     ("confluent iam rbac role-binding list", nothing),
@@ -309,9 +326,14 @@ fn deploy(deployment: &Deployment, call: &Call) -> Result<String, String> {
     words.next();
     let overrides = words.take_while(|word| !word.starts_with("--"));
     // One argument may contain several.
+    let is_sam = call.words.first().is_some_and(|word| word == "sam");
     for parameter in overrides.flat_map(|word| word.split_whitespace()) {
         let parameter = parameter.split_once('=');
-        parameters.push(parameter.ok_or("--parameter-overrides requires NAME=VALUE")?);
+        let (name, value) = parameter.ok_or("--parameter-overrides requires NAME=VALUE")?;
+        if is_sam && value.is_empty() {
+            return Err(format!("SAM requires {name}=\"\" for an empty value"));
+        }
+        parameters.push((name, value.trim_matches('"')));
     }
     let is_other = |name| name != STACK;
     if call.option("--stack-name").is_some_and(is_other) {
@@ -374,6 +396,37 @@ fn clone(_: &Deployment, call: &Call) -> Result<String, String> {
         copy(&root.join("samconfig.toml"), &folder.join("samconfig.toml"))?;
     }
     Ok(String::new())
+}
+
+/// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_EnableOutboundWebIdentityFederation.html>
+fn enable_federation(deployment: &Deployment, _: &Call) -> Result<String, String> {
+    let federation = &mut deployment.simulator.state().controls.federation;
+    if *federation == Federation::Enabled {
+        return Err("FeatureEnabled".to_owned());
+    }
+    *federation = Federation::Enabled;
+    Ok(json!({"IssuerIdentifier": TOKEN_ISSUER}).to_string())
+}
+
+/// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_DisableOutboundWebIdentityFederation.html>
+fn disable_federation(deployment: &Deployment, _: &Call) -> Result<String, String> {
+    let federation = &mut deployment.simulator.state().controls.federation;
+    if *federation == Federation::Disabled {
+        return Err("FeatureDisabled".to_owned());
+    }
+    *federation = Federation::Disabled;
+    Ok(String::new())
+}
+
+/// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetOutboundWebIdentityFederationInfo.html>
+fn get_federation(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    if deployment.simulator.state().controls.federation == Federation::Disabled {
+        return Err("FeatureDisabled".to_owned());
+    }
+    match call.option("--query") {
+        Some("IssuerIdentifier") => Ok(format!("{TOKEN_ISSUER}\n")),
+        query => Err(format!("the stand-in has no output for --query {query:?}")),
+    }
 }
 
 fn get_caller_identity(_: &Deployment, call: &Call) -> Result<String, String> {

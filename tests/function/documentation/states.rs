@@ -240,12 +240,39 @@ pub(super) fn rotation_is_off(deployment: &Deployment) {
     assert_eq!(state.secret(SECRET).rotation_enabled, Some(false));
 }
 
-/// Neither a secret nor a key remains.
+/// The function authenticates with an access token of the pool, no secret names an admin secret, and a rotation has succeeded.
+pub(super) fn is_keyless(deployment: &Deployment) {
+    has_both_keys(deployment);
+    assert_eq!(deployment.verdict(), "ok");
+    assert_eq!(deployment.check("token-exchange").0, "ok");
+    let pool = deployment.parameter("IdentityPoolId");
+    assert_eq!(deployment.parameter("AdminSecretArn"), "");
+    let state = deployment.simulator.state();
+    let pools: Vec<&String> = state.identity_pools.keys().collect();
+    assert_eq!(pools, [&pool], "the function uses the only pool");
+    let value = state.secret(SECRET).value("AWSCURRENT").unwrap();
+    assert!(!value.contains("adminSecretArn"));
+}
+
+/// The function authenticates with a new admin key, and no pool exists.
+pub(super) fn has_admin_secret_again(deployment: &Deployment) {
+    has_both_keys(deployment);
+    assert_eq!(deployment.verdict(), "ok");
+    assert_eq!(deployment.parameter("IdentityPoolId"), "");
+    assert_eq!(
+        deployment.parameter("AdminSecretArn"),
+        admin_secret_arn(deployment)
+    );
+    assert!(deployment.simulator.state().identity_pools.is_empty());
+}
+
+/// Neither a secret nor a key nor an identity pool remains.
 pub(super) fn nothing_remains(deployment: &Deployment) {
     let state = deployment.simulator.state();
     assert!(state.secrets.is_empty(), "the secrets are deleted");
     let keys: Vec<&String> = state.keys.keys().collect();
     assert!(keys.is_empty(), "the keys are deleted: {keys:?}");
+    assert!(state.identity_pools.is_empty(), "the pool is deleted");
 }
 
 /// The secret is deleted or scheduled for deletion, and so are all keys.

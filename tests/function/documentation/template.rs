@@ -218,6 +218,7 @@ fn each_environment_variable_of_the_template_has_its_parameter() {
     let variable = |parameter| FUNCTION.variable(parameter);
     assert_eq!(variable("AdminSecretArn"), Some("ADMIN_SECRET_ARN"));
     assert_eq!(variable("NoProxy"), Some("NO_PROXY"));
+    assert_eq!(variable("IdentityPoolId"), Some("IDENTITY_POOL_ID"));
     assert_eq!(variable("FunctionName"), None);
     let default = |parameter| FUNCTION.default(parameter).unwrap();
     assert_eq!(default("OldKeyPolicy"), "delete-after");
@@ -313,6 +314,7 @@ Resources:
 fn parameters_that_violate_a_rule_are_rejected() {
     const SUBNET: &str = "VpcSubnetIds=subnet-0";
     const GROUP: &str = "VpcSecurityGroupIds=sg-0";
+    const POOL: &str = "IdentityPoolId=pool-AbC1";
     let admin_secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:admin-AbCdEf";
     let (admin, others) = (
         format!("AdminSecretArn={admin_secret}"),
@@ -332,6 +334,15 @@ fn parameters_that_violate_a_rule_are_rejected() {
         ),
         (admin.clone(), Ok(())),
         (others.clone(), Ok(())),
+        (POOL.to_owned(), Ok(())),
+        (
+            format!("{POOL} {admin}"),
+            Err("Set IdentityPoolId or AdminSecretArn, not both".to_owned()),
+        ),
+        (
+            format!("{POOL} {others}"),
+            Err("Set IdentityPoolId or OtherAdminSecretArns, not both".to_owned()),
+        ),
         (format!("{admin} {others}"), exclusive),
     ] {
         assert_eq!(check(FUNCTION, &parameters), expected, "{parameters}");

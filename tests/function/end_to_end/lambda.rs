@@ -151,6 +151,7 @@ impl Lambda {
         let runtime = RuntimeApi::start().await;
         let confluent = simulator.confluent_url();
         let secrets_manager = simulator.secrets_manager_url();
+        let sts = simulator.sts_url();
         let mut environment = vec![
             ("AWS_LAMBDA_RUNTIME_API", runtime.address()),
             ("AWS_LAMBDA_FUNCTION_NAME", "rotation"),
@@ -161,6 +162,7 @@ impl Lambda {
             ("AWS_SECRET_ACCESS_KEY", CANARY),
             ("AWS_SESSION_TOKEN", "session"),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets_manager),
+            ("AWS_ENDPOINT_URL_STS", &sts),
             ("CONFLUENT_API_URL", &confluent),
             ("PROBE_INTERVAL_MS", "1"),
             ("PROPAGATION_WAIT_SECONDS", "0"),

@@ -20,8 +20,8 @@ use super::*;
 pub(crate) use lambda::Lambda;
 use lambda::Process;
 
-/// Every key type with an admin secret, and every key type that can use self-rotation.
-const SETTINGS: [(KeyType, Mode); 9] = [
+/// Every key type with an admin secret, every key type that can use self-rotation, and keyless rotation.
+const SETTINGS: [(KeyType, Mode); 10] = [
     (KeyType::Cloud, Mode::Admin),
     (KeyType::Kafka, Mode::Admin),
     (KeyType::SchemaRegistry, Mode::Admin),
@@ -31,6 +31,7 @@ const SETTINGS: [(KeyType, Mode); 9] = [
     (KeyType::Global, Mode::Admin),
     (KeyType::Cloud, Mode::SelfRotation),
     (KeyType::Global, Mode::SelfRotation),
+    (KeyType::Kafka, Mode::Keyless),
 ];
 
 /// Returns the current value, byte for byte.
@@ -66,7 +67,9 @@ async fn the_release_binary_rotates_a_secret_of_every_key_type() {
             controls.global_keys_may_call_iam = true;
         }
         let (before, string_before) = (world.value("AWSCURRENT"), current_string(&world));
-        let lambda = Lambda::start(&world.simulator, &[("OLD_KEY_POLICY", "delete")]).await;
+        let pool = world.identity_pool();
+        let variables = [("OLD_KEY_POLICY", "delete"), ("IDENTITY_POOL_ID", &pool)];
+        let lambda = Lambda::start(&world.simulator, &variables).await;
 
         let outcome = lambda.rotate(&world.simulator, &world.arn).await;
 

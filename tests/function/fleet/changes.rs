@@ -12,7 +12,7 @@ async fn a_slow_secret_does_not_block_the_others() {
     let mut world = World::new(DELETE_AFTER).await;
     let arns = add_rotated_secrets(&world, 24).await;
     world.simulator.pass(OVERLAP);
-    world.function.secret_limits.attempt = Duration::from_mins(1);
+    world.function.sdk_limits.attempt = Duration::from_mins(1);
     let is_first = AtomicBool::new(true);
     let is_describe = is_operation("DescribeSecret");
     let _hold = world

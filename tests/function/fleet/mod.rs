@@ -49,7 +49,7 @@ fn set_dates(world: &World, age: impl Into<Option<f64>>, dates: &[Date]) {
 
 impl World {
     /// Invokes retire for the secret alone, and returns its error.
-    async fn retire(&self) -> Result<(), Diagnostic> {
+    pub(crate) async fn retire(&self) -> Result<(), Diagnostic> {
         let event = json!({"Step": "retire", "SecretIds": [self.arn]});
         self.invoke(event).await
     }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use confluent_key_rotation::http::{self, Error, Request};
+use confluent_key_rotation::http::{self, Error, Request, Target};
 use reqwest::{Method, StatusCode};
 use simulator::Fault;
 
@@ -14,9 +14,8 @@ const KEYS: &str = "/iam/v2/api-keys";
 pub(super) fn get<'k>(world: &World, key: &'k ApiKey) -> Request<'k> {
     Request {
         method: Method::GET,
-        url: world.control_plane().join("/org/v2/environments").unwrap(),
-        auth: key.basic_auth(),
-        media_type: "application/json",
+        target: at(world, "/org/v2/environments", key),
+        accept: "application/json",
         body: None,
     }
 }
@@ -26,18 +25,21 @@ fn post<'k>(world: &World, key: &'k ApiKey) -> Request<'k> {
     let body = json!({"spec": {"owner": {"id": OWNER}, "resource": {"id": "lkc-orders"}}});
     Request {
         method: Method::POST,
-        url: world.control_plane().join(KEYS).unwrap(),
-        body: Some(body.to_string()),
+        target: at(world, KEYS, key),
+        body: Some(("application/json", Redacted::new(body.to_string()))),
         ..get(world, key)
     }
+}
+
+fn at<'k>(world: &World, path: &str, key: &'k ApiKey) -> Target<'k> {
+    Target::WithKey(world.control_plane().join(path).unwrap(), key.basic_auth())
 }
 
 fn get_from(url: Url, key: &ApiKey) -> Request<'_> {
     Request {
         method: Method::GET,
-        url,
-        auth: key.basic_auth(),
-        media_type: "application/json",
+        target: Target::WithKey(url, key.basic_auth()),
+        accept: "application/json",
         body: None,
     }
 }
@@ -113,7 +115,7 @@ async fn a_delete_is_retried_after_every_fault() {
     world.always_answer(Response::empty(204));
     let delete = Request {
         method: Method::DELETE,
-        url: world.control_plane().join("/iam/v2/api-keys/KEY").unwrap(),
+        target: at(&world, "/iam/v2/api-keys/KEY", &key),
         ..get(&world, &key)
     };
     for fault in survivable() {
@@ -433,7 +435,7 @@ async fn a_request_without_a_connection_was_not_sent() {
     let url = Url::parse(&world.simulator.unreachable_url()).unwrap();
     let host = format!("127.0.0.1:{}", url.port().unwrap());
     let request = Request {
-        url,
+        target: Target::WithKey(url, key.basic_auth()),
         ..post(&world, &key)
     };
 

@@ -81,7 +81,7 @@ impl World {
 
     /// Returns the number of requests to Confluent.
     fn confluent_requests(&self) -> usize {
-        self.count(|request| request.service != Service::SecretsManager)
+        self.count(is_to_confluent)
     }
 }
 

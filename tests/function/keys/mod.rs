@@ -3,6 +3,7 @@
 mod copied_secrets;
 mod creation_time;
 mod deletion;
+mod keyless;
 mod management_credentials;
 mod minimum_age;
 mod ownership;

@@ -149,7 +149,7 @@ async fn every_probe_uses_its_own_connection() {
         let (probes, others): (Vec<_>, Vec<_>) = state
             .requests
             .iter()
-            .filter(|request| request.service != Service::SecretsManager)
+            .filter(|request| is_to_confluent(request))
             .partition(|request| request.target.split('?').next() == Some(path));
         let service = probes[0].service;
         let others = others.iter().filter(|request| request.service == service);

@@ -93,11 +93,7 @@ async fn a_pending_version_without_a_value_is_an_error() {
 
         assert_eq!(error.error_type, "VersionWithoutValue", "{step}");
         assert!(error.error_message.contains(&token), "{step}: {error:?}");
-        assert_eq!(
-            world.count(|request| request.service != Service::SecretsManager),
-            0,
-            "{step}"
-        );
+        assert_eq!(world.count(is_to_confluent), 0, "{step}");
     }
 }
 

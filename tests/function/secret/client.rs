@@ -56,10 +56,19 @@ impl Rotating {
 impl World {
     /// Returns a client with a deadline.
     fn client(&self, remaining: Duration) -> secret::Client {
+        self.secrets_with(self.function.secrets_manager.clone(), remaining)
+    }
+
+    fn secrets_with(
+        &self,
+        sdk: aws_sdk_secretsmanager::Client,
+        remaining: Duration,
+    ) -> secret::Client {
         secret::Client::new(
-            self.function.secrets_manager.clone(),
+            sdk,
             Deadline::after(remaining),
-            self.function.secret_limits,
+            self.function.sdk_limits,
+            self.function.read_after_write,
         )
     }
 }
@@ -170,7 +179,7 @@ async fn the_number_of_reads_after_a_write_is_limited() {
         .await;
 
     assert!(value.unwrap().is_none());
-    let reads = 1 + world.function.secret_limits.read_after_write.retries;
+    let reads = 1 + world.function.read_after_write.retries;
     assert_eq!(world.requests().len(), reads as usize);
 }
 
@@ -361,7 +370,7 @@ async fn a_denied_request_is_not_retried() {
 async fn a_request_ends_at_the_deadline() {
     for remaining in [Duration::ZERO, Duration::from_millis(300)] {
         let mut world = World::new(Setting::default()).await;
-        world.function.secret_limits.attempt = AMPLE;
+        world.function.sdk_limits.attempt = AMPLE;
         world.simulator.fail(0, Fault::StallBefore);
         let started = Instant::now();
 
@@ -383,7 +392,7 @@ async fn a_request_without_a_connection_has_no_response() {
     let mut config = world.function.secrets_manager.config().to_builder();
     config.set_endpoint_url(Some(world.simulator.unreachable_url()));
     let sdk = aws_sdk_secretsmanager::Client::from_conf(config.build());
-    let client = secret::Client::new(sdk, Deadline::after(AMPLE), world.function.secret_limits);
+    let client = world.secrets_with(sdk, AMPLE);
 
     let error = client.describe(&world.arn).await.unwrap_err();
 
@@ -440,7 +449,7 @@ async fn a_response_that_cannot_be_parsed_is_not_quoted() {
 #[tokio::test]
 async fn a_response_without_an_error_code_is_reported_with_its_status() {
     let mut world = World::new(Setting::default()).await;
-    world.function.secret_limits.max_attempts = 1;
+    world.function.sdk_limits.max_attempts = 1;
     for status in [301, 400, 401, 403, 404, 407, 429, 500, 502, 503, 504] {
         for body in [
             "",

@@ -127,10 +127,7 @@ async fn a_copy_that_cannot_be_replaced_fails_before_any_request_to_confluent() 
             message.contains("`kube/password`") && message.contains("base64"),
             "{message}"
         );
-        assert_eq!(
-            world.count(|request| request.service != Service::SecretsManager),
-            0
-        );
+        assert_eq!(world.count(is_to_confluent), 0);
     }
 }
 

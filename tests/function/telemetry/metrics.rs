@@ -42,7 +42,7 @@ async fn every_step_writes_its_metrics() {
     assert!(seconds > Some(0.0), "{lines:#?}");
     let requests = |line: &&Value| line["ConfluentRequests"].as_u64().unwrap();
     let requests: u64 = metrics.iter().map(requests).sum();
-    let to_confluent = world.count(|request| request.service != Service::SecretsManager);
+    let to_confluent = world.count(is_to_confluent);
     assert_eq!(requests, to_confluent as u64);
 }
 

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use confluent_key_rotation::config::{Config, InitialKey, OldKeyPolicy};
 use confluent_key_rotation::handler::{Function, Response};
-use confluent_key_rotation::http::{self, Backoff, build_client, build_probe_client};
+use confluent_key_rotation::http::{self, Backoff, SdkLimits, build_client, build_probe_client};
 use confluent_key_rotation::preflight::Report;
-use confluent_key_rotation::secret;
+use confluent_key_rotation::{secret, web_identity};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use serde_json::{Value, json};
 use simulator::{FUNCTION_ARN, KeyType, Outcome, Overlap, Role, Simulator};
@@ -34,6 +34,8 @@ pub(crate) enum Mode {
     SelfRotation,
     /// The key of an admin secret. The secret contains no key yet.
     InitialKey,
+    /// Access tokens of an identity pool.
+    Keyless,
 }
 
 /// The parameters of a [`World`].
@@ -116,7 +118,12 @@ impl World {
             // One field is null, the other one is absent.
             value.as_object_mut().unwrap().remove("apiSecret");
         }
-        if setting.mode != Mode::SelfRotation {
+        let mut pool = String::new();
+        if setting.mode == Mode::Keyless {
+            let owner_role = Role::ResourceOwnerOf(OWNER.to_owned());
+            pool = simulator.add_identity_pool(&[owner_role, Role::Operator]);
+        }
+        if matches!(setting.mode, Mode::Admin | Mode::InitialKey) {
             simulator.add_owner(ADMIN, &[Role::OrganizationAdmin]);
             let key = simulator.add_key(ADMIN, None, None);
             value["adminSecretArn"] = json!(simulator.add_admin_secret("admin", &key));
@@ -127,6 +134,7 @@ impl World {
             &[
                 ("OLD_KEY_POLICY", policy_setting(setting.policy)),
                 ("INITIAL_KEY", initial_key_setting(setting.mode)),
+                ("IDENTITY_POOL_ID", &pool),
             ],
         );
         Self {
@@ -256,11 +264,18 @@ impl World {
         tags.insert(key.to_owned(), value.to_owned());
     }
 
+    /// Returns the ID of the function's identity pool, or an empty string.
+    pub(crate) fn identity_pool(&self) -> String {
+        let keyless = self.function.config.keyless.as_ref();
+        keyless.map_or_else(String::new, |keyless| keyless.identity_pool_id.clone())
+    }
+
     /// Sets an environment variable of the function.
     pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
         let config = &self.function.config;
         let policy = policy_setting(config.old_key_policy);
         let hours = config.old_key_hours.to_string();
+        let pool = self.identity_pool();
         let initial_key = match config.initial_key {
             InitialKey::Off => "off",
             InitialKey::Allow => "allow",
@@ -271,6 +286,7 @@ impl World {
                 ("OLD_KEY_POLICY", policy),
                 ("OLD_KEY_HOURS", &hours),
                 ("INITIAL_KEY", initial_key),
+                ("IDENTITY_POOL_ID", &pool),
                 (name, value),
             ],
         );
@@ -313,6 +329,7 @@ pub(crate) const LAMBDA_VARIABLES: [(&str, &str); 3] = [
 pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Function {
     let control_plane = simulator.confluent_url();
     let secrets_manager = simulator.secrets_manager_url();
+    let sts = simulator.sts_url();
     let config = Config::read(|name| {
         let (_, value) = variables
             .iter()
@@ -325,6 +342,7 @@ pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Fun
                     ("PROBE_INTERVAL_MS", "1"),
                     ("PROPAGATION_WAIT_SECONDS", "0"),
                     ("AWS_ENDPOINT_URL", secrets_manager.as_str()),
+                    ("AWS_ENDPOINT_URL_STS", sts.as_str()),
                 ];
                 let mut defaults = defaults.into_iter().chain(LAMBDA_VARIABLES);
                 defaults.find(|(known, _)| *known == name)
@@ -342,6 +360,7 @@ pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Fun
     };
     Function {
         secrets_manager: secret::sdk_client(&config.aws, &http),
+        sts: web_identity::sdk_client(&config.aws, &http),
         config,
         http,
         probe_http,
@@ -350,12 +369,12 @@ pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Fun
             request: Duration::from_millis(500),
             retries: quick,
         },
-        secret_limits: secret::Limits {
+        sdk_limits: SdkLimits {
             attempt: Duration::from_millis(500),
             initial_backoff: Duration::from_millis(1),
             max_backoff: Duration::from_millis(100),
             max_attempts: 3,
-            read_after_write: quick,
         },
+        read_after_write: quick,
     }
 }

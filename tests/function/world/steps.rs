@@ -18,7 +18,12 @@ pub(crate) const API_KEYS: &str = "/iam/v2/api-keys";
 
 /// Returns whether a request creates a key.
 pub(crate) fn creates_a_key(request: &Request) -> bool {
-    request.method == "POST" && request.service == Service::ControlPlane
+    request.name() == format!("POST {API_KEYS}")
+}
+
+/// Returns whether a request was sent to Confluent Cloud.
+pub(crate) fn is_to_confluent(request: &Request) -> bool {
+    !matches!(request.service, Service::SecretsManager | Service::Sts)
 }
 
 /// Returns whether a request lists keys.
@@ -38,10 +43,7 @@ pub(crate) fn is_operation(name: &'static str) -> impl Fn(&Request) -> bool + Se
 
 /// Returns whether a request was sent to a data plane.
 pub(crate) fn is_probe(request: &Request) -> bool {
-    !matches!(
-        request.service,
-        Service::ControlPlane | Service::SecretsManager
-    )
+    is_to_confluent(request) && request.service != Service::ControlPlane
 }
 
 /// A time limit that leaves one second to verify a key: the rest is reserved for what follows.

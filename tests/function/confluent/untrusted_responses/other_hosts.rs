@@ -61,7 +61,7 @@ async fn assert_rejects_endpoint(world: &World, host: &str, case: &str) {
     for request in &state.requests {
         let is_known = matches!(
             request.service,
-            Service::ControlPlane | Service::SecretsManager
+            Service::ControlPlane | Service::SecretsManager | Service::Sts
         );
         assert!(
             is_known && !creates_a_key(request),

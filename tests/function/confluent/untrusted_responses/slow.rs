@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use confluent_key_rotation::secret;
+use confluent_key_rotation::http::SdkLimits;
 
 use super::*;
 
@@ -115,13 +115,13 @@ async fn a_wait_of_a_day_that_secrets_manager_requests_is_shortened() {
 
 /// The limits outside of tests.
 #[test]
-fn a_request_to_secrets_manager_takes_less_than_a_minute_whatever_wait_it_requests() {
-    let secret::Limits {
+fn a_request_to_aws_takes_less_than_a_minute_whatever_wait_it_requests() {
+    let SdkLimits {
         attempt,
         max_backoff,
         max_attempts,
         ..
-    } = secret::Limits::default();
+    } = SdkLimits::default();
 
     assert!(attempt * max_attempts + max_backoff * (max_attempts - 1) < Duration::from_mins(1));
 }

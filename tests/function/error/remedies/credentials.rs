@@ -37,8 +37,8 @@ const CASES: &[Case] = &[
         message: "could not confirm that the current key CURRENT is an API key of sa-orders: Confluent Cloud shows neither this \
                   key nor any key of this owner to the management credentials: they have no role for this owner, or the key has \
                   another owner or was deleted. Look up the key's owner in Confluent Cloud. If it is another one, correct \
-                  serviceAccountId. If it is this one, grant the management credentials' owner ResourceOwner on this service \
-                  account",
+                  serviceAccountId. If it is this one, grant the management credentials' owner, or the identity pool, \
+                  ResourceOwner on this service account",
         ..CASE
     },
     Case {
@@ -142,11 +142,9 @@ async fn self_rotation_of_a_resource_scoped_api_key_requires_an_admin_secret() {
     let message = with_placeholders(&world, &error.error_message);
     let expected = "the secret's own key is a resource-scoped API key (kafka), which cannot authenticate to the control plane of \
                     Confluent Cloud, and no admin secret is configured. Name an admin secret with a Cloud API key: in the \
-                    template parameter AdminSecretArn, or in adminSecretArn of the secret and in OtherAdminSecretArns";
+                    template parameter AdminSecretArn, or in adminSecretArn of the secret and in OtherAdminSecretArns. Or use an \
+                    identity pool (IdentityPoolId)";
     assert_eq!(error.error_type, "AdminSecretRequired");
     assert_eq!(message, expected);
-    assert_eq!(
-        world.count(|request| request.service != Service::SecretsManager),
-        0
-    );
+    assert_eq!(world.count(is_to_confluent), 0);
 }

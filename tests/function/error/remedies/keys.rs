@@ -48,6 +48,7 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "a pending key that is denied, whatever the secret",
+        mode: Mode::Admin,
         arrange: |world| {
             let pending = world.key("AWSPENDING");
             let is_probe_of_pending =

@@ -5,6 +5,7 @@
 mod confluent;
 mod credentials;
 mod endpoint;
+mod keyless;
 mod keys;
 mod permissions;
 mod rotation;
@@ -19,18 +20,20 @@ use super::*;
 #[derive(Clone, Copy)]
 struct Case {
     name: &'static str,
+    mode: Mode,
     arrange: fn(&mut World),
     step: &'static str,
     /// The error's name.
     error: &'static str,
-    /// The error's message. `CURRENT`, `PENDING` and `MANAGEMENT` are key IDs, `SECRET` and `ADMIN` are ARNs, `ID` is a
-    /// request ID, and one `[..]` matches what the operating system, a library or the simulator says.
+    /// The error's message. `CURRENT`, `PENDING` and `MANAGEMENT` are key IDs, `SECRET` and `ADMIN` are ARNs, `POOL` is
+    /// an identity pool, `ID` is a request ID, and one `[..]` matches what the operating system, a library or the simulator says.
     message: &'static str,
 }
 
 /// The defaults of a case: most faults are found in the first step.
 const CASE: Case = Case {
     name: "",
+    mode: Mode::Admin,
     arrange: |_| {},
     step: "createSecret",
     error: "",
@@ -41,7 +44,12 @@ const CASE: Case = Case {
 async fn assert_messages(cases: &[Case]) {
     let mut differences = Vec::new();
     for case in cases {
-        let mut world = World::new(Setting::default()).await;
+        let mode = case.mode;
+        let mut world = World::new(Setting {
+            mode,
+            ..Setting::default()
+        })
+        .await;
         run_steps_before(&world, case.step).await;
         (case.arrange)(&mut world);
 
@@ -92,6 +100,7 @@ fn with_placeholders(world: &World, message: &str) -> String {
         (&admin_key, "MANAGEMENT"),
         (&world.arn, "SECRET"),
         (&admin_secret, "ADMIN"),
+        (&world.identity_pool(), "POOL"),
     ] {
         if !id.is_empty() {
             replaced = replaced.replace(id, placeholder);

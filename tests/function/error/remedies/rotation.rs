@@ -22,6 +22,7 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "Lambda's default timeout in testSecret",
+        mode: Mode::Admin,
         arrange: |world| world.time_limit = Duration::from_secs(3),
         step: "testSecret",
         error: "TimeoutTooShort",

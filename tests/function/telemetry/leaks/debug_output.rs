@@ -2,7 +2,9 @@
 
 use confluent_key_rotation::confluent::{ApiKey, ApiKeyId, Client};
 use confluent_key_rotation::event::Event;
-use confluent_key_rotation::http::{AllowedHosts, Deadline, Http, Redacted, Request, Response};
+use confluent_key_rotation::http::{
+    AllowedHosts, Deadline, Http, Redacted, Request, Response, Target,
+};
 use confluent_key_rotation::rotation::Rotation;
 use confluent_key_rotation::secret::{self, SecretValue};
 use reqwest::{Method, StatusCode};
@@ -49,13 +51,11 @@ async fn an_error_with_its_causes_contains_no_secret() {
 fn request<'k>(world: &World, key: &'k ApiKey) -> Request<'k> {
     Request {
         method: Method::GET,
-        url: Url::parse(&format!(
-            "{}/org/v2/environments",
-            world.simulator.confluent_url()
-        ))
-        .unwrap(),
-        auth: key.basic_auth(),
-        media_type: "application/json",
+        target: Target::WithKey(
+            world.control_plane().join("/org/v2/environments").unwrap(),
+            key.basic_auth(),
+        ),
+        accept: "application/json",
         body: None,
     }
 }
@@ -85,7 +85,7 @@ async fn debug_output_of_a_type_with_a_secret_does_not_contain_it() {
     function.secrets_manager = aws_sdk_secretsmanager::Client::from_conf(sdk);
     let deadline = Deadline::after(AMPLE);
     let url = Url::parse("https://api.confluent.cloud").unwrap();
-    let allowed = AllowedHosts::new(url.clone(), Vec::new());
+    let allowed = AllowedHosts::new(url, Vec::new());
     let http = Http::new(function.http.clone(), allowed, function.http_limits);
     let rotation = Rotation {
         event: &event,
@@ -93,9 +93,11 @@ async fn debug_output_of_a_type_with_a_secret_does_not_contain_it() {
         secrets: &secret::Client::new(
             function.secrets_manager.clone(),
             deadline,
-            function.secret_limits,
+            function.sdk_limits,
+            function.read_after_write,
         ),
-        confluent: &Client::new(http.clone(), http, url, deadline),
+        confluent: &Client::new(http.clone(), http, deadline),
+        access_tokens: None,
         deadline,
         request_id: "request",
     };

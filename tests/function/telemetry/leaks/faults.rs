@@ -7,7 +7,7 @@ use super::*;
 #[tokio::test]
 async fn a_rotation_of_every_key_type_prints_no_secret() {
     for key_type in KEY_TYPES {
-        for mode in [Mode::Admin, Mode::SelfRotation] {
+        for mode in [Mode::Admin, Mode::SelfRotation, Mode::Keyless] {
             let world = World::new(Setting {
                 key_type,
                 mode,
@@ -18,8 +18,8 @@ async fn a_rotation_of_every_key_type_prints_no_secret() {
 
             let outcome = world.rotate_without_leak(&case).await;
 
-            // Only Cloud API keys can authenticate to the control plane.
-            let is_possible = mode == Mode::Admin || key_type == KeyType::Cloud;
+            // Of all keys, only Cloud API keys can authenticate to the control plane.
+            let is_possible = mode != Mode::SelfRotation || key_type == KeyType::Cloud;
             assert_eq!(
                 outcome == Outcome::Succeeded,
                 is_possible,
@@ -31,19 +31,25 @@ async fn a_rotation_of_every_key_type_prints_no_secret() {
 
 #[tokio::test]
 async fn a_rotation_with_a_fault_prints_no_secret() {
-    let undisturbed = World::new(Setting::default()).await;
-    assert_eq!(undisturbed.rotate().await, Outcome::Succeeded);
-    let requests = undisturbed.requests();
-    for (offset, fault) in Fault::ALL.into_iter().enumerate() {
-        // Every request has a fault, and every fault occurs in each step.
-        for nth in (offset % 5..requests.len()).step_by(5) {
-            let case = format!("{fault:?} at request {nth}, {}", requests[nth]);
-            let mut world = World::new(Setting::default()).await;
-            world.function.http_limits.request = Duration::from_millis(200);
-            world.simulator.fail(nth, fault);
+    for mode in [Mode::Admin, Mode::Keyless] {
+        let setting = Setting {
+            mode,
+            ..Setting::default()
+        };
+        let undisturbed = World::new(setting).await;
+        assert_eq!(undisturbed.rotate().await, Outcome::Succeeded);
+        let requests = undisturbed.requests();
+        for (offset, fault) in Fault::ALL.into_iter().enumerate() {
+            // Every request has a fault, and every fault occurs in each step.
+            for nth in (offset % 5..requests.len()).step_by(5) {
+                let case = format!("{fault:?} at request {nth}, {}", requests[nth]);
+                let mut world = World::new(setting).await;
+                world.function.http_limits.request = Duration::from_millis(200);
+                world.simulator.fail(nth, fault);
 
-            world.rotate_without_leak(&case).await;
-            world.rotate_without_leak(&case).await;
+                world.rotate_without_leak(&case).await;
+                world.rotate_without_leak(&case).await;
+            }
         }
     }
 }

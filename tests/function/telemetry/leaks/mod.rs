@@ -9,6 +9,7 @@ mod libraries;
 mod panics;
 mod responses;
 mod service_text;
+mod tokens;
 
 use std::io;
 use std::sync::{Arc, Mutex};

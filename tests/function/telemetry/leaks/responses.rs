@@ -14,12 +14,12 @@ fn basic_authorization((id, secret): &(String, String)) -> String {
     value.to_str().unwrap().to_owned()
 }
 
-fn url_encoded(string: &str) -> String {
+pub(super) fn url_encoded(string: &str) -> String {
     url::form_urlencoded::byte_serialize(string.as_bytes()).collect()
 }
 
 /// Returns responses with `secret` in each place where a client may look for an error message.
-fn echoes(status: u16, secret: &str) -> Vec<Response> {
+pub(super) fn echoes(status: u16, secret: &str) -> Vec<Response> {
     let cut_off = format!("{}{secret}", "x".repeat(380));
     let escaped = json!({"message": secret}).to_string().replace('/', "\\/");
     let json = |body: &Value| Response::json(status, body);

@@ -38,6 +38,7 @@ pub(super) fn respond(state: &mut State, request: &HttpRequest) -> Result<Respon
     };
     let mut outputs = String::new();
     for (key, value) in &stack.outputs {
+        let value = value.replace('&', "&amp;").replace('<', "&lt;");
         let output = format!("<OutputKey>{key}</OutputKey><OutputValue>{value}</OutputValue>");
         write!(outputs, "<member>{output}</member>").expect("a string accepts everything");
     }

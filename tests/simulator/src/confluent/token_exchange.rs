@@ -18,7 +18,7 @@ use crate::http::response::Response;
 use crate::state::State;
 
 /// Every part of an access token contains this string. It contains [`CANARY`](crate::CANARY).
-pub(crate) const ACCESS_TOKEN_MARK: &str = "CANARY-access-token-";
+pub(crate) const ACCESS_TOKEN_MARK: &str = "T7kz3CANARYm5Xr9b";
 
 const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
 

@@ -15,7 +15,7 @@ use crate::generate::{BASE64URL, characters, uuid};
 use crate::state::State;
 
 /// The signature of every web identity token begins with this string. It contains [`CANARY`](crate::CANARY).
-pub(crate) const SIGNATURE_PREFIX: &str = "CANARY-web-identity-token-";
+pub(crate) const SIGNATURE_PREFIX: &str = "J4vx9CANARYq2Zt8w";
 
 /// `SigningAlgorithm`.
 #[derive(Clone, Copy)]

@@ -1,0 +1,228 @@
+//! Access tokens of an identity pool, and the credentials of a request to the control plane.
+//!
+//! Confluent Cloud exchanges a JSON Web Token of a registered identity provider for an access token, which the control plane
+//! accepts instead of a Cloud API key.
+//!
+//! <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/identity-providers/oauth/access-rest-apis-sts.html>
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::Value;
+use url::form_urlencoded::Serializer;
+
+use super::client::{Client, Error, received};
+use super::wire::decode;
+use super::{ApiKey, ApiKeyId};
+use crate::http::{BearerToken, ControlPlaneUrl, Deadline, Redacted, Request, Target};
+
+/// The management credentials of one request.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// A Cloud API key, or a key that is to be checked.
+    Key(ApiKey),
+    /// An access token of an identity pool.
+    Token(AccessToken),
+}
+
+impl Credentials {
+    pub(super) fn target(&self, url: ControlPlaneUrl) -> Target<'_> {
+        match self {
+            Self::Key(key) => Target::WithKey(url.as_url().clone(), key.basic_auth()),
+            Self::Token(access_token) => Target::WithToken(url, &access_token.token),
+        }
+    }
+
+    /// Returns whether `text` contains the API secret or the token.
+    pub(super) fn are_in(&self, text: &str) -> bool {
+        match self {
+            Self::Key(key) => key.is_in(text),
+            Self::Token(access_token) => access_token.token.is_in(text),
+        }
+    }
+
+    /// Returns whom an error message names.
+    pub(super) fn principal(&self) -> Principal {
+        match self {
+            Self::Key(key) => Principal::Key(key.id.clone()),
+            Self::Token(access_token) => {
+                Principal::IdentityPool(access_token.identity_pool_id.as_str().into())
+            }
+        }
+    }
+}
+
+/// Whom Confluent Cloud authenticated, or rejected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// The key with this ID.
+    Key(ApiKeyId),
+    /// The identity pool with this ID. Boxed, because a larger error slows down every `Result`.
+    IdentityPool(Box<str>),
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(id) => write!(f, "key {id}"),
+            Self::IdentityPool(id) => write!(f, "identity pool {id}"),
+        }
+    }
+}
+
+/// An access token of an identity pool.
+#[derive(Clone, Debug)]
+pub struct AccessToken {
+    token: BearerToken,
+    /// The ID of the identity pool.
+    pub identity_pool_id: String,
+    /// The time for which Confluent Cloud accepts the token.
+    pub valid_for: Duration,
+    usable_until: Instant,
+}
+
+impl AccessToken {
+    /// Returns whether the token expires too soon for another request.
+    pub fn is_expiring(&self) -> bool {
+        Instant::now() >= self.usable_until
+    }
+
+    /// Returns whether the other token is the same one.
+    pub fn is(&self, other: &Self) -> bool {
+        self.token == other.token
+    }
+}
+
+/// The longest time for which an access token is valid, in seconds, and the one that a request without it gets.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#tag/OAuth-Tokens-(stsv1)>
+const MAX_SECONDS: u64 = 900;
+
+/// The time before its expiry at which a token is replaced.
+const MARGIN: Duration = Duration::from_mins(1);
+
+#[derive(Deserialize)]
+struct WireToken {
+    access_token: String,
+    token_type: String,
+    #[serde(default)]
+    expires_in: Value,
+}
+
+const EXCHANGE: &str = "exchange the web identity token";
+
+impl Client {
+    /// Exchanges a web identity token for an access token of the identity pool.
+    ///
+    /// <https://docs.confluent.io/cloud/current/api.html#operation/exchangeStsV1OauthToken>
+    pub async fn exchange(
+        &self,
+        web_identity_token: &Redacted,
+        identity_pool_id: &str,
+        deadline: Deadline,
+    ) -> Result<AccessToken, Error> {
+        const FORM: &str = "application/x-www-form-urlencoded";
+        let seconds = MAX_SECONDS.to_string();
+        let body = Serializer::new(String::new())
+            .append_pair(
+                "grant_type",
+                "urn:ietf:params:oauth:grant-type:token-exchange",
+            )
+            .append_pair("subject_token", web_identity_token.expose())
+            .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:jwt")
+            .append_pair(
+                "requested_token_type",
+                "urn:ietf:params:oauth:token-type:access_token",
+            )
+            .append_pair("identity_pool_id", identity_pool_id)
+            .append_pair("expires_in", &seconds)
+            .finish();
+        let url = self
+            .control_plane()
+            .at(&["sts", "v1", "oauth2", "token"], &[]);
+        let request = Request {
+            method: Method::POST,
+            target: Target::TokenExchange(url),
+            accept: "application/json",
+            body: Some((FORM, Redacted::new(body))),
+        };
+        // Without its signature, a token authenticates nobody.
+        let signature = web_identity_token.expose().rsplit('.').next();
+        let is_in = |text: &str| signature.is_some_and(|signature| text.contains(signature));
+        let principal = Principal::IdentityPool(identity_pool_id.into());
+        let sent = self.http.send(&request, deadline).await;
+        let received_at = Instant::now();
+        let response = received(EXCHANGE, principal, is_in, sent)?;
+        let response: WireToken = decode(EXCHANGE, &response)?;
+        let invalid = |problem: &str| Error::invalid_response(EXCHANGE, problem);
+        if !response.token_type.eq_ignore_ascii_case("Bearer") {
+            return Err(invalid("contains a token of another type than Bearer"));
+        }
+        let token = BearerToken::new(response.access_token);
+        let token = token.ok_or_else(|| invalid("contains no valid access token"))?;
+        let valid_for = valid_for(&response.expires_in);
+        Ok(AccessToken {
+            token,
+            identity_pool_id: identity_pool_id.to_owned(),
+            valid_for,
+            usable_until: received_at + usable_for(valid_for),
+        })
+    }
+}
+
+/// Returns the time for which a token is valid. If the response states none, a request with an expired token shows it.
+fn valid_for(expires_in: &Value) -> Duration {
+    let seconds = match expires_in {
+        Value::String(seconds) => seconds.trim().parse().ok(),
+        seconds => seconds.as_u64(),
+    };
+    let seconds = seconds.filter(|seconds| (1..=MAX_SECONDS).contains(seconds));
+    Duration::from_secs(seconds.unwrap_or(MAX_SECONDS))
+}
+
+/// Returns the time for which a token is used.
+fn usable_for(valid_for: Duration) -> Duration {
+    (valid_for / 2).max(valid_for.saturating_sub(MARGIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_replaced_a_minute_before_it_expires_or_after_half_its_life() {
+        for (expires_in, usable) in [
+            (json!(900), 840_000),
+            (json!(600), 540_000),
+            (json!("600"), 540_000),
+            (json!(121), 61_000),
+            (json!(120), 60_000),
+            (json!(60), 30_000),
+            (json!(1), 500),
+        ] {
+            let usable_for = usable_for(valid_for(&expires_in));
+
+            assert_eq!(usable_for.as_millis(), usable, "{expires_in}");
+        }
+    }
+
+    #[test]
+    fn a_token_without_a_plausible_lifetime_is_valid_for_the_requested_time() {
+        for expires_in in [
+            Value::Null,
+            json!(0),
+            json!(-1),
+            json!(901),
+            json!(u64::MAX),
+            json!(1.5),
+            json!("soon"),
+            json!({}),
+        ] {
+            assert_eq!(valid_for(&expires_in).as_secs(), 900, "{expires_in}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Checks of the tokens of keyless rotation. Before the identity pool exists, they show what its filter must contain.
+
+use super::report::{Finding, Outcome, Report};
+use crate::confluent::AccessToken;
+use crate::error::Error;
+use crate::http::Deadline;
+use crate::keys::access_token::{AccessTokens, Failure, Obtained};
+use crate::web_identity::Claims;
+
+/// Checks that AWS STS issues a web identity token, and that Confluent Cloud exchanges it. Returns `None` if not.
+pub(super) async fn check(
+    tokens: &AccessTokens<'_>,
+    deadline: Deadline,
+    report: &mut Report,
+) -> Option<()> {
+    let (claims, exchange) = match tokens.get(deadline).await {
+        Ok(Obtained { token, claims }) => {
+            let finding = Finding::ok(exchanged(&token, claims.as_ref()));
+            (claims, Ok(((), finding)))
+        }
+        Err(Failure::NotIssued(error)) => {
+            return report.add_result("web-identity-token", Err(error.into()));
+        }
+        Err(Failure::NotExchanged(claims, error)) => {
+            let finding = not_exchanged(claims.as_ref(), error);
+            (claims, Err(finding))
+        }
+    };
+    report.add("web-identity-token", issued(claims.as_ref()));
+    report.add_result("token-exchange", exchange)
+}
+
+fn issued(claims: Option<&Claims>) -> Finding {
+    match claims {
+        None => Finding::ok("AWS STS issues a token, whose claims could not be read"),
+        Some(claims) if claims.is_role() => {
+            Finding::ok(format!("AWS STS issues a token: {claims}"))
+        }
+        Some(claims) => {
+            let observed = format!("the subject is not the ARN of an IAM role: {claims}");
+            let remedy = "Run the function with a role: a filter for another subject may accept other principals";
+            Finding::warning(observed, remedy)
+        }
+    }
+}
+
+fn exchanged(token: &AccessToken, claims: Option<&Claims>) -> String {
+    let (pool, seconds) = (&token.identity_pool_id, token.valid_for.as_secs());
+    let valid = format!("{pool} issues access tokens that are valid for {seconds} s");
+    let filter = claims.map(|claims| {
+        let filter = claims.filter();
+        format!("; preflight cannot see the pool's filter: check that it is {filter}")
+    });
+    valid + &filter.unwrap_or_default()
+}
+
+/// Adds to the error what the identity provider and the pool must contain.
+fn not_exchanged(claims: Option<&Claims>, error: Error) -> Finding {
+    let finding = Finding::from(error);
+    let Some(claims) = claims.filter(|_| finding.outcome == Outcome::Failed) else {
+        return finding;
+    };
+    let (observed, filter) = (&finding.observed, claims.filter());
+    let issuer = claims.issuer.trim_end_matches('/');
+    Finding {
+        observed: format!(
+            "{observed}. Filter of the pool: {filter}. JWKS URI of the provider: {issuer}/.well-known/jwks.json"
+        ),
+        ..finding
+    }
+}
