@@ -14,7 +14,7 @@ use crate::event::Request;
 use crate::fleet::retire::{Retire, RetireReport};
 use crate::fleet::status::Status;
 use crate::http::{self, AllowedHosts, Backoff, Deadline, Http, SdkLimits, SharedBackoff};
-use crate::keys::access_token::AccessTokens;
+use crate::keys::access_tokens::AccessTokens;
 use crate::preflight::{Preflight, Report, Summary};
 use crate::rotation::Rotation;
 use crate::telemetry::Metrics;
@@ -45,7 +45,7 @@ pub struct Function {
     pub probe_http: reqwest::Client,
     /// The AWS SDK's client for Secrets Manager.
     pub secrets_manager: aws_sdk_secretsmanager::Client,
-    /// The AWS SDK's client for AWS STS, which only keyless rotation uses.
+    /// The AWS SDK's client for AWS STS, which only keyless mode uses.
     pub sts: aws_sdk_sts::Client,
     /// The time limits of requests to Confluent Cloud.
     pub http_limits: http::Limits,

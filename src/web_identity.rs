@@ -1,6 +1,7 @@
 //! The web identity token of the function's role, which AWS STS issues (IAM outbound identity federation).
 //!
-//! The token is a JSON Web Token (JWT) that is valid for five minutes. The function does not verify it: Confluent Cloud does.
+//! The token is a JSON Web Token (JWT) that is valid for five minutes. The function does not verify it: an identity pool of Confluent
+//! Cloud does, with a filter that [`Claims::filter`] writes.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_outbound.html>
 
@@ -14,10 +15,10 @@ use serde::Deserialize;
 use crate::config::{Aws, Keyless};
 use crate::http::{Deadline, Redacted, SdkFailure, SdkLimits, printable};
 
-/// The time for which a token is valid, in seconds. Confluent's own clients request it, too.
+/// `DurationSeconds` of the request. Confluent's own clients request the same.
 ///
 /// <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/identity-providers/oauth/clients/aws-iam-java-plugin.html>
-pub const SECONDS: i32 = 300;
+const DURATION_SECONDS: i32 = 300;
 
 /// Creates the AWS SDK's client for AWS STS, which outlives an invocation.
 pub fn sdk_client(aws: &Aws, http: &reqwest::Client) -> aws_sdk_sts::Client {
@@ -43,7 +44,7 @@ pub async fn web_identity_token(
         .get_web_identity_token()
         .audience(&keyless.audience)
         .signing_algorithm(keyless.signing_algorithm.to_string())
-        .duration_seconds(SECONDS)
+        .duration_seconds(DURATION_SECONDS)
         .customize()
         .config_override(settings);
     let response = request.send().await.map_err(|error| Error::new(&error))?;
@@ -58,7 +59,7 @@ pub async fn web_identity_token(
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages name the fields")]
 pub enum Error {
-    /// AWS STS returned an error, or a proxy did, without a code.
+    /// AWS STS or a proxy returned an error. A proxy's has no code.
     #[error(
         "AWS STS returned {}, {message}{}",
         .code.clone().unwrap_or_else(|| format!("HTTP {status} without a code")),
@@ -149,7 +150,7 @@ impl Claims {
         are_quotable.then_some(claims)
     }
 
-    /// Returns the filter of an identity pool that accepts this function and nobody else.
+    /// Returns the filter of an identity pool that accepts only this subject and audience.
     ///
     /// <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/identity-providers/oauth/identity-pools.html>
     pub fn filter(&self) -> String {

@@ -1,11 +1,11 @@
-//! The settings of keyless rotation: management credentials without a stored admin key.
+//! The settings of keyless mode: management credentials without a stored admin key.
 //!
 //! They apply to the whole function and never come from a secret: a principal that can write a secret must not choose the identity.
 
 use super::reader::{Reader, choice};
 use crate::http::is_loopback;
 
-/// The settings of keyless rotation.
+/// The settings of keyless mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keyless {
     /// `IDENTITY_POOL_ID`: the identity pool of Confluent Cloud whose permissions the function uses.
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_keyless_rotation_require_an_identity_pool() {
+    fn settings_of_keyless_mode_require_an_identity_pool() {
         for setting in [
             ("TOKEN_AUDIENCE", "a"),
             ("TOKEN_SIGNING_ALGORITHM", "ES384"),

@@ -1,11 +1,10 @@
-//! Access tokens of an identity pool, and the credentials of a request to the control plane.
+//! Access tokens of an identity pool.
 //!
 //! Confluent Cloud exchanges a JSON Web Token of a registered identity provider for an access token, which the control plane
 //! accepts instead of a Cloud API key.
 //!
 //! <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/identity-providers/oauth/access-rest-apis-sts.html>
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -13,72 +12,18 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
+use super::Principal;
 use super::client::{Client, Error, received};
 use super::wire::decode;
-use super::{ApiKey, ApiKeyId};
-use crate::http::{BearerToken, ControlPlaneUrl, Deadline, Redacted, Request, Target};
-
-/// The management credentials of one request.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    /// A Cloud API key, or a key that is to be checked.
-    Key(ApiKey),
-    /// An access token of an identity pool.
-    Token(AccessToken),
-}
-
-impl Credentials {
-    pub(super) fn target(&self, url: ControlPlaneUrl) -> Target<'_> {
-        match self {
-            Self::Key(key) => Target::WithKey(url.as_url().clone(), key.basic_auth()),
-            Self::Token(access_token) => Target::WithToken(url, &access_token.token),
-        }
-    }
-
-    /// Returns whether `text` contains the API secret or the token.
-    pub(super) fn are_in(&self, text: &str) -> bool {
-        match self {
-            Self::Key(key) => key.is_in(text),
-            Self::Token(access_token) => access_token.token.is_in(text),
-        }
-    }
-
-    /// Returns whom an error message names.
-    pub(super) fn principal(&self) -> Principal {
-        match self {
-            Self::Key(key) => Principal::Key(key.id.clone()),
-            Self::Token(access_token) => {
-                Principal::IdentityPool(access_token.identity_pool_id.as_str().into())
-            }
-        }
-    }
-}
-
-/// Whom Confluent Cloud authenticated, or rejected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Principal {
-    /// The key with this ID.
-    Key(ApiKeyId),
-    /// The identity pool with this ID. Boxed, because a larger error slows down every `Result`.
-    IdentityPool(Box<str>),
-}
-
-impl fmt::Display for Principal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Key(id) => write!(f, "key {id}"),
-            Self::IdentityPool(id) => write!(f, "identity pool {id}"),
-        }
-    }
-}
+use crate::http::{BearerToken, Deadline, Destination, Redacted, Request};
 
 /// An access token of an identity pool.
 #[derive(Clone, Debug)]
 pub struct AccessToken {
-    token: BearerToken,
+    pub(super) token: BearerToken,
     /// The ID of the identity pool.
     pub identity_pool_id: String,
-    /// The time for which Confluent Cloud accepts the token.
+    /// The time for which the token is valid, as the response states it, or else 15 minutes.
     pub valid_for: Duration,
     usable_until: Instant,
 }
@@ -95,13 +40,13 @@ impl AccessToken {
     }
 }
 
-/// The longest time for which an access token is valid, in seconds, and the one that a request without it gets.
+/// The maximum and the default of `expires_in`, in seconds.
 ///
 /// <https://docs.confluent.io/cloud/current/api.html#tag/OAuth-Tokens-(stsv1)>
 const MAX_SECONDS: u64 = 900;
 
-/// The time before its expiry at which a token is replaced.
-const MARGIN: Duration = Duration::from_mins(1);
+/// A token is replaced this long before it expires.
+const REFRESH_MARGIN: Duration = Duration::from_mins(1);
 
 #[derive(Deserialize)]
 struct WireToken {
@@ -144,11 +89,11 @@ impl Client {
             .at(&["sts", "v1", "oauth2", "token"], &[]);
         let request = Request {
             method: Method::POST,
-            target: Target::TokenExchange(url),
+            destination: Destination::TokenExchange(url),
             accept: "application/json",
             body: Some((FORM, Redacted::new(body))),
         };
-        // Without its signature, a token authenticates nobody.
+        // A token without its signature does not authenticate.
         let signature = web_identity_token.expose().rsplit('.').next();
         let is_in = |text: &str| signature.is_some_and(|signature| text.contains(signature));
         let principal = Principal::IdentityPool(identity_pool_id.into());
@@ -172,7 +117,8 @@ impl Client {
     }
 }
 
-/// Returns the time for which a token is valid. If the response states none, a request with an expired token shows it.
+/// Returns the time for which a token is valid. Without a plausible `expires_in`, assumes the maximum: if the token expires earlier,
+/// the control plane returns 401, and the token is replaced.
 fn valid_for(expires_in: &Value) -> Duration {
     let seconds = match expires_in {
         Value::String(seconds) => seconds.trim().parse().ok(),
@@ -184,7 +130,7 @@ fn valid_for(expires_in: &Value) -> Duration {
 
 /// Returns the time for which a token is used.
 fn usable_for(valid_for: Duration) -> Duration {
-    (valid_for / 2).max(valid_for.saturating_sub(MARGIN))
+    (valid_for / 2).max(valid_for.saturating_sub(REFRESH_MARGIN))
 }
 
 #[cfg(test)]

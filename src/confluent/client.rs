@@ -65,6 +65,7 @@ impl Error {
         match error {
             http::Error::Rejected(response) => {
                 let mut response = ErrorResponse::parse(&response, credentials_are_in);
+                // The message advises a Cloud API key, which is no remedy for an access token.
                 let is_key = matches!(principal, Principal::Key(_));
                 if response.kind == ErrorKind::ResourceScopedKey && !is_key {
                     response.kind = ErrorKind::Unauthenticated;
@@ -396,7 +397,7 @@ pub(super) fn received(
 fn request(method: Method, url: ControlPlaneUrl, credentials: &Credentials) -> Request<'_> {
     Request {
         method,
-        target: credentials.target(url),
+        destination: credentials.at(url),
         accept: JSON,
         body: None,
     }

@@ -40,7 +40,7 @@ pub enum ErrorKind {
     PaymentRequired,
     /// 429.
     RateLimited,
-    /// 5xx, or 408: the service failed or was too slow.
+    /// 5xx, or 408: another attempt may succeed.
     ServerError,
     /// Any other status.
     Other,

@@ -5,6 +5,7 @@
 mod access_token;
 mod api_key;
 mod client;
+mod credentials;
 mod endpoint;
 mod error_response;
 mod key_type;
@@ -13,9 +14,10 @@ mod probe;
 mod resource;
 mod wire;
 
-pub use access_token::{AccessToken, Credentials, Principal};
+pub use access_token::AccessToken;
 pub use api_key::{ApiKey, ApiKeyId, MAX_ID_LENGTH};
 pub use client::{ApiKeySpec, Client, Error, STORE_RESERVE};
+pub use credentials::{Credentials, Principal};
 pub use endpoint::{EndpointLookup, EndpointSource};
 pub use error_response::{ErrorKind, ErrorResponse};
 pub use key_type::{KEY_TYPES, KeyType, Quota, ResourceReference};

@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use url::Url;
 
 use super::{ApiKey, Client, ErrorResponse, Resource};
-use crate::http::{self, Deadline, Redacted, Request, Target, joined};
+use crate::http::{self, Deadline, Destination, Redacted, Request, joined};
 
 /// The endpoint that a probe is sent to, and what its request contains.
 #[derive(Clone, Debug)]
@@ -122,7 +122,7 @@ impl Client {
             } else {
                 Method::GET
             },
-            target: Target::WithKey((key_type.probe)(target), key.basic_auth()),
+            destination: Destination::WithKey((key_type.probe)(target), key.basic_auth()),
             accept: key_type
                 .probe_body
                 .map_or("application/json", |(media_type, _)| media_type),

@@ -94,7 +94,7 @@ pub enum Error {
     AdminSecretNotAllowed { place: &'static str },
     #[error("IAM outbound identity federation is turned off in the AWS account")]
     FederationDisabled { source: web_identity::Error },
-    #[error("the function's role is denied a web identity token")]
+    #[error("AWS denied the function's role a web identity token")]
     TokenDenied { source: web_identity::Error },
     #[error("AWS STS did not issue a web identity token")]
     TokenNotIssued { source: web_identity::Error },
@@ -105,7 +105,7 @@ pub enum Error {
     },
     #[error(transparent)]
     TokenNotExchanged { source: confluent::Error },
-    #[error("the response to the token exchange contains no usable access token")]
+    #[error("the response to the token exchange contains no valid access token")]
     TokenResponseInvalid { source: confluent::Error },
     #[error("the value of the admin secret {secret} is invalid")]
     InvalidAdminSecretValue {

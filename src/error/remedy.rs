@@ -268,9 +268,9 @@ const REMOVE_ADMIN_SECRET: &str = "Remove it there: the function's identity pool
     rotate it with another function";
 const ENABLE_FEDERATION: &str = "Turn it on, once per account: aws iam enable-outbound-web-identity-federation. Then register the issuer \
     that this prints as an identity provider in Confluent Cloud";
-const ALLOW_TOKEN: &str = "Allow sts:GetWebIdentityToken for TOKEN_AUDIENCE, TOKEN_SIGNING_ALGORITHM and 300 seconds: the template's \
-    role does. Check its permissions boundary, service control policies and the policy of the VPC endpoint \
-    for STS. IAM outbound identity federation may be turned off, too";
+const ALLOW_TOKEN: &str = "Allow sts:GetWebIdentityToken for TOKEN_AUDIENCE, TOKEN_SIGNING_ALGORITHM and 300 seconds: the role in the \
+    template has this permission. Check the role's permissions boundary, service control policies, and the policy of the VPC \
+    endpoint of AWS STS. IAM outbound identity federation may be turned off, too";
 const MATCH_POOL: &str = "Compare the identity provider's issuer and JWKS URI with this issuer, the filter of the identity pool \
     with this subject and audience, and IDENTITY_POOL_ID with the pool's ID. If they match, try \
     TOKEN_SIGNING_ALGORITHM=RS256";
@@ -285,10 +285,7 @@ const STS_NETWORK: &str = "If this persists, check the network path to AWS STS: 
 
 /// Returns the remedy of a denied request for a web identity token.
 fn for_token_denial(message: &str) -> &'static str {
-    let message = message.to_lowercase();
-    let mut policies = POLICIES.into_iter();
-    let denied_by = policies.find(|(policy, ..)| message.contains(policy));
-    denied_by.map_or(ALLOW_TOKEN, |(_, remedy, _)| remedy)
+    denying_policy(message).map_or(ALLOW_TOKEN, |(_, remedy, _)| remedy)
 }
 
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetWebIdentityToken.html#API_GetWebIdentityToken_Errors>
@@ -318,7 +315,10 @@ fn for_sts(error: &web_identity::Error) -> &'static str {
              turned on or off"
         }
         // The token would be valid for longer than the role's credentials, or these have expired.
-        _ => "Start a new rotation: Lambda renews the credentials of the function's role",
+        "SessionDurationEscalationException" | "ExpiredToken" | "ExpiredTokenException" => {
+            "Retry: Lambda renews the credentials of the function's role"
+        }
+        _ => "See https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html",
     }
 }
 
@@ -415,18 +415,24 @@ const POLICIES: [(&str, &str, &str); 8] = [
     ),
 ];
 
+/// Returns the row of [`POLICIES`] that an access denied message names.
+fn denying_policy(message: &str) -> Option<(&'static str, &'static str, &'static str)> {
+    let message = message.to_lowercase();
+    let mut policies = POLICIES.into_iter();
+    policies.find(|(policy, ..)| message.contains(policy))
+}
+
 /// Returns the remedy of an access denied error.
 fn for_denial(message: &str, is_admin_secret: bool) -> &'static str {
-    let (lowercase, is_about_kms) = (message.to_lowercase(), is_about_kms_key(message));
-    let mut policies = POLICIES.into_iter();
-    match policies.find(|(policy, ..)| lowercase.contains(policy)) {
+    let is_about_kms = is_about_kms_key(message);
+    match denying_policy(message) {
         Some((_, _, remedy)) if is_about_kms => remedy,
         // The message names one policy. If the secret is in another account, the role's policy may not allow the request either.
         Some(("resource-based policy", ..)) if is_admin_secret => ALLOW_OTHER_ACCOUNT,
         Some((_, remedy, _)) => remedy,
         None if is_about_kms => KMS_KEY,
         None if is_admin_secret => ALLOW_ADMIN_SECRET,
-        None if lowercase.contains("secretsmanager:listsecrets") => ALLOW_LIST,
+        None if message.contains("secretsmanager:ListSecrets") => ALLOW_LIST,
         None => ALLOW_SECRET,
     }
 }

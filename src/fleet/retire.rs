@@ -11,8 +11,8 @@ use crate::confluent::{self, ApiKey, ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::event::SecretSelection;
 use crate::http::Deadline;
-use crate::keys::access_token::AccessTokens;
-use crate::keys::credentials::{ControlPlane, Management};
+use crate::keys::access_tokens::AccessTokens;
+use crate::keys::credentials::{ControlPlane, ManagementCredentials};
 use crate::keys::deletion::{Deletion, Evidence};
 use crate::keys::policy::PreviousKeyPolicy;
 use crate::keys::verification::{self, Verification, Verifier};
@@ -242,7 +242,7 @@ impl Retire<'_> {
         let key = key.ok_or(Error::VersionWithoutKey { label })?;
         let resource = Resource::new(value.resource_id(), value.environment_id())?;
         let configured = self.config.admin_secret_arn.as_deref();
-        let management = Management::of(labels, &value, configured, self.access_tokens)?;
+        let management = ManagementCredentials::of(labels, &value, configured, self.access_tokens)?;
         let control_plane =
             ControlPlane::new(self.confluent, self.secrets, management, Some(&key)).await?;
         control_plane

@@ -20,7 +20,9 @@ pub(crate) use hosts::DOMAIN_NOT_ALLOWED;
 pub use hosts::{AllowedHosts, ControlPlaneUrl, is_loopback, url_at};
 pub use network::Network;
 pub use redacted::Redacted;
-pub use request::{BearerToken, Error, Http, Limits, RESPONSE_RESERVE, Request, Response, Target};
+pub use request::{
+    BearerToken, Destination, Error, Http, Limits, RESPONSE_RESERVE, Request, Response,
+};
 pub use retry::SharedBackoff;
 pub(crate) use sdk::SdkFailure;
 pub use sdk::{SdkHttpClient, SdkLimits};

@@ -54,7 +54,7 @@ pub struct Request<'a> {
     /// The HTTP method. It also decides whether the request may be retried.
     pub method: Method,
     /// The URL and the credentials.
-    pub target: Target<'a>,
+    pub destination: Destination<'a>,
     /// The media type of the expected response.
     pub accept: &'static str,
     /// The media type and the content of the body.
@@ -65,13 +65,13 @@ pub struct Request<'a> {
 /// token:
 ///
 /// ```compile_fail,E0308
-/// # use confluent_key_rotation::http::{BearerToken, Target};
+/// # use confluent_key_rotation::http::{BearerToken, Destination};
 /// # let token = BearerToken::new("token".to_owned()).unwrap();
 /// let cluster = url::Url::parse("https://pkc-1.confluent.cloud").unwrap();
-/// let target = Target::WithToken(cluster, &token);
+/// let target = Destination::WithToken(cluster, &token);
 /// ```
 #[derive(Clone, Debug)]
-pub enum Target<'a> {
+pub enum Destination<'a> {
     /// HTTP basic authentication with the ID and the secret of an API key, at a host that [`AllowedHosts`] allows.
     WithKey(Url, (&'a str, &'a Redacted)),
     /// An access token, at the control plane.
@@ -81,7 +81,7 @@ pub enum Target<'a> {
     TokenExchange(ControlPlaneUrl),
 }
 
-impl Target<'_> {
+impl Destination<'_> {
     fn url(&self) -> &Url {
         match self {
             Self::WithKey(url, _) => url,
@@ -90,7 +90,7 @@ impl Target<'_> {
     }
 }
 
-/// An access token. Only [`Http`] can read it, to send it to the control plane.
+/// The string of an access token. Only [`Http`] can read it, and only for a [`ControlPlaneUrl`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BearerToken(Redacted);
 
@@ -108,9 +108,9 @@ impl BearerToken {
 }
 
 impl Request<'_> {
-    /// Returns whether repeating the request has no further effect.
+    /// Returns whether a retry of the request has no further effect.
     fn is_idempotent(&self) -> bool {
-        self.method.is_idempotent() || matches!(self.target, Target::TokenExchange(_))
+        self.method.is_idempotent() || matches!(self.destination, Destination::TokenExchange(_))
     }
 }
 
@@ -274,7 +274,7 @@ impl Http {
             if !is_in_time || !is_wanted().await || deadline.remaining().is_zero() {
                 return Err(error);
             }
-            tracing::info!(%error, method = %request.method, path = request.target.url().path(), ?delay, "retrying a request");
+            tracing::info!(%error, method = %request.method, path = request.destination.url().path(), ?delay, "retrying a request");
             self.metrics.count(|counts| counts.retries += 1);
         }
     }
@@ -285,7 +285,7 @@ impl Http {
         request: &Request<'_>,
         deadline: Deadline,
     ) -> Result<Response, Error> {
-        let url = request.target.url();
+        let url = request.destination.url();
         self.allowed.check(url)?;
         let host = authority(url);
         let remaining = deadline.remaining();
@@ -293,10 +293,10 @@ impl Http {
             return Err(Error::DeadlineExceeded { host });
         }
         let builder = self.client.request(request.method.clone(), url.clone());
-        let builder = match request.target {
-            Target::WithKey(_, (id, secret)) => builder.basic_auth(id, Some(secret.expose())),
-            Target::WithToken(_, token) => builder.bearer_auth(token.0.expose()),
-            Target::TokenExchange(_) => builder,
+        let builder = match request.destination {
+            Destination::WithKey(_, (id, secret)) => builder.basic_auth(id, Some(secret.expose())),
+            Destination::WithToken(_, token) => builder.bearer_auth(token.0.expose()),
+            Destination::TokenExchange(_) => builder,
         };
         let mut builder = builder
             .header(ACCEPT, request.accept)

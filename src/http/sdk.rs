@@ -69,10 +69,11 @@ impl SdkLimits {
     }
 }
 
-/// What is kept of an SDK error: its `Debug` output contains the raw response, which may contain a secret.
+/// The parts of an SDK error that are kept. The error itself is not: its `Debug` output contains the raw response, which may contain
+/// a secret.
 #[derive(Debug)]
 pub(crate) enum SdkFailure {
-    /// The service returned an error, or a proxy did, without a code.
+    /// The service or a proxy returned an error. A proxy's has no code.
     Rejected {
         status: u16,
         code: Option<String>,
@@ -80,7 +81,7 @@ pub(crate) enum SdkFailure {
         message: Option<String>,
         request_id: Option<String>,
     },
-    /// No valid response arrived. The text says why.
+    /// No valid response arrived. The string says why.
     NoResponse(String),
 }
 

@@ -5,16 +5,16 @@
 
 use tokio::sync::Mutex;
 
-use super::access_token::AccessTokens;
+use super::access_tokens::AccessTokens;
 use crate::config::is_secret_arn;
 use crate::confluent::{self, ApiKey, ApiKeyId, ApiKeyMetadata, Credentials, ErrorKind, Resource};
 use crate::error::{Error, OwnKeyUse};
 use crate::secret::{self, SecretMetadata, SecretValue};
 use crate::telemetry::Metrics;
 
-/// The management credentials of a secret.
+/// Which management credentials a secret uses.
 #[derive(Debug)]
-pub enum Management<'a> {
+pub enum ManagementCredentials<'a> {
     /// The secret's own key, and why.
     OwnKey(OwnKeyUse),
     /// The key of another secret.
@@ -32,7 +32,7 @@ pub struct AdminSecret {
     pub source: &'static str,
 }
 
-impl<'a> Management<'a> {
+impl<'a> ManagementCredentials<'a> {
     /// Selects the function's identity pool, or else the admin secret that the rotation metadata, the secret value or the
     /// configuration names, or else the secret's own key.
     ///
@@ -130,14 +130,14 @@ impl<'a> ControlPlane<'a> {
     pub async fn new(
         client: &'a confluent::Client,
         secrets: &'a secret::Client,
-        management: Management<'a>,
+        management: ManagementCredentials<'a>,
         own_key: Option<&ApiKey>,
     ) -> Result<Self, Error> {
         let own_key = || own_key.cloned().ok_or(Error::InitialKeyRequiresAdminSecret);
         let source = match management {
-            Management::IdentityPool(tokens) => Source::IdentityPool(tokens),
-            Management::OwnKey(reason) => Source::OwnKey(Mutex::new(own_key()?), reason),
-            Management::AdminSecret(admin) => {
+            ManagementCredentials::IdentityPool(tokens) => Source::IdentityPool(tokens),
+            ManagementCredentials::OwnKey(reason) => Source::OwnKey(Mutex::new(own_key()?), reason),
+            ManagementCredentials::AdminSecret(admin) => {
                 let key = admin_key(secrets, &admin.arn).await?;
                 Source::AdminSecret(Mutex::new(key), admin.arn)
             }
@@ -289,7 +289,8 @@ impl<'a> ControlPlane<'a> {
     /// stops if it returns `false`.
     ///
     /// # Errors
-    /// Returns [`Error::KeyDeletionFailed`], or an error if the admin secret cannot be read.
+    /// Returns [`Error::KeyDeletionFailed`], or an error if the admin secret cannot be read or no access token can be
+    /// obtained.
     pub async fn delete(
         &self,
         owner: &str,

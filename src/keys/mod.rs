@@ -1,7 +1,7 @@
 //! The rules for keys that all jobs share: management credentials, verification, ownership,
 //! policy and deletion.
 
-pub mod access_token;
+pub mod access_tokens;
 pub mod credentials;
 pub mod deletion;
 mod labeled_values;

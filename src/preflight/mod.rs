@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::confluent::{self, ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::http::Deadline;
-use crate::keys::access_token::AccessTokens;
-use crate::keys::credentials::{ControlPlane, Management};
+use crate::keys::access_tokens::AccessTokens;
+use crate::keys::credentials::{ControlPlane, ManagementCredentials};
 use crate::keys::deletion::{Deletion, Evidence};
 use crate::keys::policy::PreviousKeyPolicy;
 use crate::secret::{self, CURRENT, PENDING, PREVIOUS, SecretMetadata, SecretValue};
@@ -62,9 +62,7 @@ impl Preflight<'_> {
     pub async fn run(&self, secret_id: &str, tested: Option<&str>) -> Report {
         let mut report = Report::new(secret_id, self.access_tokens.is_some());
         if let Some(tokens) = self.access_tokens
-            && tokens::check(tokens, self.deadline, &mut report)
-                .await
-                .is_none()
+            && !tokens::check(tokens, self.deadline, &mut report).await
         {
             return report.complete();
         }
@@ -209,16 +207,16 @@ impl Preflight<'_> {
         resource: &Resource,
     ) -> CheckResult<ControlPlane<'_>> {
         let configured = self.config.admin_secret_arn.as_deref();
-        let management = Management::of(labels, value, configured, self.access_tokens)?;
+        let management = ManagementCredentials::of(labels, value, configured, self.access_tokens)?;
         let finding = Finding::ok(match &management {
-            Management::AdminSecret(admin) => format!("the key of {} (from {})", admin.arn, admin.source),
-            Management::IdentityPool(tokens) => {
+            ManagementCredentials::AdminSecret(admin) => format!("the key of {} (from {})", admin.arn, admin.source),
+            ManagementCredentials::IdentityPool(tokens) => {
                 format!("access tokens of identity pool {}", tokens.identity_pool_id())
             }
-            Management::OwnKey(_) if resource.key_type.name == "global" => {
+            ManagementCredentials::OwnKey(_) if resource.key_type.name == "global" => {
                 "the secret's own key; Confluent does not document whether a Global API key can manage keys".to_owned()
             }
-            Management::OwnKey(_) => "the secret's own key".to_owned(),
+            ManagementCredentials::OwnKey(_) => "the secret's own key".to_owned(),
         });
         let own_key = value.api_key();
         let created = ControlPlane::new(self.confluent, self.secrets, management, own_key).await;

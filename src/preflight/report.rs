@@ -134,7 +134,7 @@ pub struct Report {
     pub verdict: Outcome,
     /// The checks that were run, in the order of [`TOKEN_CHECKS`] and [`CHECKS`].
     pub checks: Vec<Check>,
-    /// The rest of them.
+    /// The checks that were not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_run: Option<NotRun>,
     #[serde(skip)]

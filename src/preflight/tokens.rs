@@ -1,25 +1,26 @@
-//! Checks of the tokens of keyless rotation. Before the identity pool exists, they show what its filter must contain.
+//! Checks of the tokens in keyless mode. If the exchange fails, they show what the pool's filter must contain.
 
-use super::report::{Finding, Outcome, Report};
+use super::report::{Finding, Report};
 use crate::confluent::AccessToken;
 use crate::error::Error;
 use crate::http::Deadline;
-use crate::keys::access_token::{AccessTokens, Failure, Obtained};
+use crate::keys::access_tokens::{AccessTokens, Failure, Obtained};
 use crate::web_identity::Claims;
 
-/// Checks that AWS STS issues a web identity token, and that Confluent Cloud exchanges it. Returns `None` if not.
+/// Checks that AWS STS issues a web identity token, and that Confluent Cloud exchanges it. Returns whether both succeeded.
 pub(super) async fn check(
     tokens: &AccessTokens<'_>,
     deadline: Deadline,
     report: &mut Report,
-) -> Option<()> {
+) -> bool {
     let (claims, exchange) = match tokens.get(deadline).await {
         Ok(Obtained { token, claims }) => {
             let finding = Finding::ok(exchanged(&token, claims.as_ref()));
             (claims, Ok(((), finding)))
         }
         Err(Failure::NotIssued(error)) => {
-            return report.add_result("web-identity-token", Err(error.into()));
+            report.add_result::<()>("web-identity-token", Err(error.into()));
+            return false;
         }
         Err(Failure::NotExchanged(claims, error)) => {
             let finding = not_exchanged(claims.as_ref(), error);
@@ -27,7 +28,7 @@ pub(super) async fn check(
         }
     };
     report.add("web-identity-token", issued(claims.as_ref()));
-    report.add_result("token-exchange", exchange)
+    report.add_result("token-exchange", exchange).is_some()
 }
 
 fn issued(claims: Option<&Claims>) -> Finding {
@@ -56,8 +57,9 @@ fn exchanged(token: &AccessToken, claims: Option<&Claims>) -> String {
 
 /// Adds to the error what the identity provider and the pool must contain.
 fn not_exchanged(claims: Option<&Claims>, error: Error) -> Finding {
+    let is_rejected = matches!(error, Error::TokenExchangeRejected { .. });
     let finding = Finding::from(error);
-    let Some(claims) = claims.filter(|_| finding.outcome == Outcome::Failed) else {
+    let Some(claims) = claims.filter(|_| is_rejected) else {
         return finding;
     };
     let (observed, filter) = (&finding.observed, claims.filter());

@@ -15,8 +15,8 @@ use crate::confluent::{self, ApiKey, Resource};
 use crate::error::Error;
 use crate::event::{Event, Step};
 use crate::http::{Deadline, Redacted};
-use crate::keys::access_token::AccessTokens;
-use crate::keys::credentials::{ControlPlane, Management};
+use crate::keys::access_tokens::AccessTokens;
+use crate::keys::credentials::{ControlPlane, ManagementCredentials};
 use crate::keys::verification::Verifier;
 use crate::secret::{self, CURRENT, PENDING, SecretMetadata, SecretValue, SecretVersion};
 
@@ -166,7 +166,7 @@ impl Rotation<'_> {
         own_key: Option<&ApiKey>,
     ) -> Result<ControlPlane<'_>, Error> {
         let configured = self.config.admin_secret_arn.as_deref();
-        let management = Management::of(labels, value, configured, self.access_tokens)?;
+        let management = ManagementCredentials::of(labels, value, configured, self.access_tokens)?;
         tracing::Span::current().record("mode", management.mode());
         let created = ControlPlane::new(self.confluent, self.secrets, management, own_key).await;
         created.map_err(|error| error.with_other_keys(value))

@@ -23,7 +23,7 @@ const MODES: [Mode; 4] = [
 /// The steps of a rotation do the same under `keep-until-next-rotation` as under `delete-after`.
 const POLICIES: [OldKeyPolicy; 2] = [OldKeyPolicy::DeleteAfter, OldKeyPolicy::Delete];
 
-/// Every setting in which the management credentials have permission to manage keys, but keyless rotation of one key type only.
+/// Every setting in which the management credentials have permission to manage keys, but keyless mode with one key type only.
 pub(crate) fn possible_settings() -> impl Iterator<Item = Setting> {
     let all = KEY_TYPES.into_iter().flat_map(|key_type| {
         MODES.into_iter().flat_map(move |mode| {

@@ -20,7 +20,7 @@ use super::*;
 pub(crate) use lambda::Lambda;
 use lambda::Process;
 
-/// Every key type with an admin secret, every key type that can use self-rotation, and keyless rotation.
+/// Every key type with an admin secret, every key type that can use self-rotation, and keyless mode.
 const SETTINGS: [(KeyType, Mode); 10] = [
     (KeyType::Cloud, Mode::Admin),
     (KeyType::Kafka, Mode::Admin),

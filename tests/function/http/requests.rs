@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use confluent_key_rotation::http::{self, Error, Request, Target};
+use confluent_key_rotation::http::{self, Destination, Error, Request};
 use reqwest::{Method, StatusCode};
 use simulator::Fault;
 
@@ -14,7 +14,7 @@ const KEYS: &str = "/iam/v2/api-keys";
 pub(super) fn get<'k>(world: &World, key: &'k ApiKey) -> Request<'k> {
     Request {
         method: Method::GET,
-        target: at(world, "/org/v2/environments", key),
+        destination: at(world, "/org/v2/environments", key),
         accept: "application/json",
         body: None,
     }
@@ -25,20 +25,20 @@ fn post<'k>(world: &World, key: &'k ApiKey) -> Request<'k> {
     let body = json!({"spec": {"owner": {"id": OWNER}, "resource": {"id": "lkc-orders"}}});
     Request {
         method: Method::POST,
-        target: at(world, KEYS, key),
+        destination: at(world, KEYS, key),
         body: Some(("application/json", Redacted::new(body.to_string()))),
         ..get(world, key)
     }
 }
 
-fn at<'k>(world: &World, path: &str, key: &'k ApiKey) -> Target<'k> {
-    Target::WithKey(world.control_plane().join(path).unwrap(), key.basic_auth())
+fn at<'k>(world: &World, path: &str, key: &'k ApiKey) -> Destination<'k> {
+    Destination::WithKey(world.control_plane().join(path).unwrap(), key.basic_auth())
 }
 
 fn get_from(url: Url, key: &ApiKey) -> Request<'_> {
     Request {
         method: Method::GET,
-        target: Target::WithKey(url, key.basic_auth()),
+        destination: Destination::WithKey(url, key.basic_auth()),
         accept: "application/json",
         body: None,
     }
@@ -115,7 +115,7 @@ async fn a_delete_is_retried_after_every_fault() {
     world.always_answer(Response::empty(204));
     let delete = Request {
         method: Method::DELETE,
-        target: at(&world, "/iam/v2/api-keys/KEY", &key),
+        destination: at(&world, "/iam/v2/api-keys/KEY", &key),
         ..get(&world, &key)
     };
     for fault in survivable() {
@@ -435,7 +435,7 @@ async fn a_request_without_a_connection_was_not_sent() {
     let url = Url::parse(&world.simulator.unreachable_url()).unwrap();
     let host = format!("127.0.0.1:{}", url.port().unwrap());
     let request = Request {
-        target: Target::WithKey(url, key.basic_auth()),
+        destination: Destination::WithKey(url, key.basic_auth()),
         ..post(&world, &key)
     };
 

@@ -1,4 +1,4 @@
-//! Cases of the checks of the tokens of keyless rotation.
+//! Cases of the checks of the tokens in keyless mode.
 
 use confluent_key_rotation::preflight::TOKEN_CHECKS;
 use simulator::{Federation, ROLE_ARN, TOKEN_ISSUER};
@@ -34,7 +34,7 @@ fn stopped_at(report: &Report, name: &str, outcome: Checked) -> String {
 }
 
 #[tokio::test]
-async fn a_report_of_keyless_rotation_begins_with_the_tokens() {
+async fn a_report_in_keyless_mode_begins_with_the_tokens() {
     let world = World::new(KEYLESS).await;
 
     let report = world.preflight().await;

@@ -1,4 +1,4 @@
-//! Messages of keyless rotation: about the web identity token, the token exchange and the access token.
+//! Messages in keyless mode: about the web identity token, the token exchange and the access token.
 
 use simulator::{Authentication, Federation};
 
@@ -48,20 +48,20 @@ const CASES: &[Case] = &[
         name: "the role may not request a token",
         arrange: |world| world.simulator.state().controls.denies_web_identity_tokens = true,
         error: "TokenDenied",
-        message: "the function's role is denied a web identity token: AWS STS returned AccessDenied, User: \
+        message: "AWS denied the function's role a web identity token: AWS STS returned AccessDenied, User: \
                   arn:aws:sts::123456789012:assumed-role/confluent-key-rotation-FunctionRole-1ABCDEFGHIJKL/rotation is \
                   not authorized to perform: sts:GetWebIdentityToken on resource: arn:aws:sts::123456789012:self \
                   because no identity-based policy allows the sts:GetWebIdentityToken action (request ID ID). Allow \
-                  sts:GetWebIdentityToken for TOKEN_AUDIENCE, TOKEN_SIGNING_ALGORITHM and 300 seconds: the template's \
-                  role does. Check its permissions boundary, service control policies and the policy of the VPC \
-                  endpoint for STS. IAM outbound identity federation may be turned off, too",
+                  sts:GetWebIdentityToken for TOKEN_AUDIENCE, TOKEN_SIGNING_ALGORITHM and 300 seconds: the role in the \
+                  template has this permission. Check the role's permissions boundary, service control policies, and \
+                  the policy of the VPC endpoint of AWS STS. IAM outbound identity federation may be turned off, too",
         ..KEYLESS
     },
     Case {
         name: "a service control policy denies the token",
         arrange: |world| deny(world, "with an explicit deny in a service control policy"),
         error: "TokenDenied",
-        message: "the function's role is denied a web identity token: AWS STS returned AccessDenied, User: \
+        message: "AWS denied the function's role a web identity token: AWS STS returned AccessDenied, User: \
                   arn:aws:sts::123456789012:assumed-role/rotation/rotation is not authorized to perform: \
                   sts:GetWebIdentityToken on resource: arn:aws:sts::123456789012:self with an explicit deny in a \
                   service control policy (request ID ID). Change the service control policy to allow it",
@@ -76,7 +76,7 @@ const CASES: &[Case] = &[
             );
         },
         error: "TokenDenied",
-        message: "the function's role is denied a web identity token: AWS STS returned AccessDenied, User: \
+        message: "AWS denied the function's role a web identity token: AWS STS returned AccessDenied, User: \
                   arn:aws:sts::123456789012:assumed-role/rotation/rotation is not authorized to perform: \
                   sts:GetWebIdentityToken on resource: arn:aws:sts::123456789012:self because no permissions boundary \
                   allows the sts:GetWebIdentityToken action (request ID ID). Change the role's permissions boundary to \
@@ -92,7 +92,7 @@ const CASES: &[Case] = &[
             );
         },
         error: "TokenDenied",
-        message: "the function's role is denied a web identity token: AWS STS returned AccessDenied, User: \
+        message: "AWS denied the function's role a web identity token: AWS STS returned AccessDenied, User: \
                   arn:aws:sts::123456789012:assumed-role/rotation/rotation is not authorized to perform: \
                   sts:GetWebIdentityToken on resource: arn:aws:sts::123456789012:self because no VPC endpoint policy \
                   allows the sts:GetWebIdentityToken action (request ID ID). Change the VPC endpoint's policy to allow \
@@ -155,7 +155,7 @@ const CASES: &[Case] = &[
         error: "TokenNotIssued",
         message: "AWS STS did not issue a web identity token: AWS STS returned SessionDurationEscalationException, \
                   Requested token expiry time must be before the original session's expiry time. (request ID ID). \
-                  Start a new rotation: Lambda renews the credentials of the function's role",
+                  Retry: Lambda renews the credentials of the function's role",
         ..KEYLESS
     },
     Case {
@@ -287,7 +287,7 @@ const CASES: &[Case] = &[
             );
         },
         error: "TokenResponseInvalid",
-        message: "the response to the token exchange contains no usable access token: Confluent Cloud returned an \
+        message: "the response to the token exchange contains no valid access token: Confluent Cloud returned an \
                   invalid response to a request to exchange the web identity token: it cannot be parsed at line 1, \
                   column 23. If this persists, see https://status.confluent.cloud",
         ..KEYLESS
@@ -302,7 +302,7 @@ const CASES: &[Case] = &[
             );
         },
         error: "TokenResponseInvalid",
-        message: "the response to the token exchange contains no usable access token: a proxy or a firewall responded \
+        message: "the response to the token exchange contains no valid access token: a proxy or a firewall responded \
                   to a request from identity pool POOL to exchange the web identity token: HTTP 200, an HTML page \
                   (request ID ID). If this persists, check the proxy in HTTPS_PROXY, firewalls and CONFLUENT_API_URL",
         ..KEYLESS

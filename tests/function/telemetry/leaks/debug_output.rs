@@ -3,7 +3,7 @@
 use confluent_key_rotation::confluent::{ApiKey, ApiKeyId, Client};
 use confluent_key_rotation::event::Event;
 use confluent_key_rotation::http::{
-    AllowedHosts, Deadline, Http, Redacted, Request, Response, Target,
+    AllowedHosts, Deadline, Destination, Http, Redacted, Request, Response,
 };
 use confluent_key_rotation::rotation::Rotation;
 use confluent_key_rotation::secret::{self, SecretValue};
@@ -51,7 +51,7 @@ async fn an_error_with_its_causes_contains_no_secret() {
 fn request<'k>(world: &World, key: &'k ApiKey) -> Request<'k> {
     Request {
         method: Method::GET,
-        target: Target::WithKey(
+        destination: Destination::WithKey(
             world.control_plane().join("/org/v2/environments").unwrap(),
             key.basic_auth(),
         ),

@@ -1,4 +1,4 @@
-//! Responses that contain a token of keyless rotation. The signature of a web identity token is secret, its claims are not.
+//! Responses that contain a token in keyless mode. The signature of a web identity token is secret, its claims are not.
 
 use simulator::{Request, Response};
 

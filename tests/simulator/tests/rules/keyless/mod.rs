@@ -1,4 +1,4 @@
-//! Keyless rotation: web identity tokens, the token exchange, and access tokens.
+//! Keyless mode: web identity tokens, the token exchange, and access tokens.
 
 mod access_token;
 mod token_exchange;

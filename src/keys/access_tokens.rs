@@ -38,7 +38,7 @@ pub struct Obtained {
 pub enum Failure {
     /// AWS STS did not issue a web identity token.
     NotIssued(Error),
-    /// Confluent Cloud did not exchange the web identity token, whose claims were these.
+    /// Confluent Cloud did not exchange the web identity token. The claims are `None` if they could not be read.
     NotExchanged(Option<Claims>, Error),
 }
 
@@ -50,7 +50,7 @@ impl From<Failure> for Error {
     }
 }
 
-/// The time for which a web identity token is exchanged, retries included. It leaves a minute before the token expires.
+/// The time limit of a token exchange, retries included: a minute less than the web identity token is valid.
 const EXCHANGE_LIMIT: Duration = Duration::from_mins(4);
 
 impl<'a> AccessTokens<'a> {
