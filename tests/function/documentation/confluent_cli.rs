@@ -1,9 +1,9 @@
 //! Stand-ins for the commands of the Confluent CLI, which read and change the simulator's state.
 
 use regex_lite::Regex;
-use simulator::{IdentityPool, TOKEN_ISSUER};
+use simulator::{IdentityPool, TOKEN_ISSUER, ownership_tag};
 
-use super::deployment::{ADMIN, Deployment, OWNER};
+use super::deployment::{ADMIN, CLUSTER, Deployment, ENVIRONMENT, OWNER};
 use super::stand_ins::Call;
 use super::*;
 
@@ -22,13 +22,36 @@ pub(super) fn create_api_key(deployment: &Deployment, call: &Call) -> Result<Str
             return Err(format!("the resource {resource} does not exist"));
         }
     }
+    let description = call.option("--description").unwrap_or_default();
+    if description.starts_with("confluent-key-rotation") {
+        return Err("the description would be another secret's ownership tag".to_owned());
+    }
     if call.option("--output") != Some("json") && call.option("-o") != Some("json") {
         return Err("without --output json, the API secret is in a table".to_owned());
     }
     let resource = Some(resource).filter(|resource| *resource != "cloud");
     let environment = resource.map(|_| "env-abc123");
     let (id, secret) = deployment.simulator.add_key(owner, resource, environment);
+    set_description(&deployment.simulator, &id, description);
     Ok(json!({"api_key": id, "api_secret": secret}).to_string())
+}
+
+/// Adds keys of the owner for the same cluster, with the descriptions of another person's tutorial and of another deployment.
+pub(super) fn add_other_keys(simulator: &Simulator) -> Vec<String> {
+    let arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:confluent/orders-AbCdEf";
+    let tag = ownership_tag(arn, "00000000-0000-0000-0000-000000000000", "0a1b2c3d", "");
+    let add = |description: &str| {
+        let (id, _) = simulator.add_key(OWNER, Some(CLUSTER), Some(ENVIRONMENT));
+        set_description(simulator, &id, description);
+        id
+    };
+    vec![add("tutorial for confluent/orders"), add(&tag)]
+}
+
+fn set_description(simulator: &Simulator, id: &str, description: &str) {
+    let mut state = simulator.state();
+    let key = state.keys.get_mut(id).expect("the key exists");
+    description.clone_into(&mut key.description);
 }
 
 /// Without `--force`, the CLI prompts.
@@ -65,9 +88,11 @@ pub(super) fn list_api_keys(deployment: &Deployment, call: &Call) -> Result<Stri
     let state = deployment.simulator.state();
     let owner = call.option("--service-account");
     let resource = call.option("--resource");
+    let environment = call.option("--environment");
     let is_listed = |key: &&simulator::ApiKey| {
         (owner.is_none() || key.owner.as_deref() == owner)
             && resource.is_none_or(|resource| key.resource == resource)
+            && (environment.is_none() || key.environment.as_deref() == environment)
     };
     let keys = state.keys.values().filter(is_listed);
     Ok(keys.map(describe_key).collect::<Value>().to_string())

@@ -11,6 +11,7 @@ use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use simulator::{Federation, FunctionError, Overlap, ROLE_ARN, Replica, Stack, TOKEN_AUDIENCE};
 use tracing::subscriber::DefaultGuard;
 
+use super::confluent_cli::add_other_keys;
 use super::template::{FUNCTION, Parameters};
 use super::*;
 
@@ -87,6 +88,8 @@ impl Start {
 /// The AWS account and the Confluent Cloud organization of a page.
 pub(super) struct Deployment {
     pub(super) simulator: Simulator,
+    /// The owner's keys that belong to another application and to a secret of another deployment. No page deletes them.
+    pub(super) other_keys: Vec<String>,
     /// The parameters of the stack, except those with the template's default.
     parameters: Mutex<Parameters>,
     /// The function with these parameters.
@@ -112,8 +115,10 @@ impl Deployment {
         simulator.add_owner(OWNER, &[]);
         simulator.add_owner(OTHER_OWNER, &[]);
         simulator.add_owner(ADMIN, &[]);
+        let other_keys = add_other_keys(&simulator);
         let mut deployment = Self {
             simulator,
+            other_keys,
             parameters: Mutex::default(),
             function: Mutex::default(),
             deployments: AtomicU32::default(),
@@ -428,18 +433,16 @@ impl Deployment {
         self.simulator.delete_key_manually(id);
     }
 
-    /// Returns the IDs of the owner's keys.
+    /// Returns the IDs of the owner's keys, except [`Self::other_keys`].
     pub(super) fn keys(&self) -> Vec<String> {
         self.keys_of(OWNER)
     }
 
     pub(super) fn keys_of(&self, owner: &str) -> Vec<String> {
         let state = self.simulator.state();
-        state
-            .keys_of(owner)
-            .iter()
-            .map(|key| key.id.clone())
-            .collect()
+        let keys = state.keys_of(owner);
+        let ids = keys.iter().map(|key| key.id.clone());
+        ids.filter(|id| !self.other_keys.contains(id)).collect()
     }
 }
 

@@ -266,11 +266,20 @@ pub(super) fn has_admin_secret_again(deployment: &Deployment) {
     assert!(deployment.simulator.state().identity_pools.is_empty());
 }
 
-/// Neither a secret nor a key nor an identity pool remains.
+/// The keys of another application and of another deployment still exist.
+pub(super) fn other_keys_remain(deployment: &Deployment) {
+    let state = deployment.simulator.state();
+    for id in &deployment.other_keys {
+        assert!(state.keys.contains_key(id), "the page deleted {id}");
+    }
+}
+
+/// Neither a secret nor a key of the page nor an identity pool remains.
 pub(super) fn nothing_remains(deployment: &Deployment) {
     let state = deployment.simulator.state();
     assert!(state.secrets.is_empty(), "the secrets are deleted");
-    let keys: Vec<&String> = state.keys.keys().collect();
+    let is_of_page = |id: &&String| !deployment.other_keys.contains(id);
+    let keys: Vec<&String> = state.keys.keys().filter(is_of_page).collect();
     assert!(keys.is_empty(), "the keys are deleted: {keys:?}");
     assert!(state.identity_pools.is_empty(), "the pool is deleted");
 }
