@@ -76,6 +76,26 @@ pub enum Error {
     NoResponse { problem: String },
 }
 
+/// The codes with which the SDK retries a request because AWS throttled it or it took too long.
+///
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html>
+const THROTTLING: [&str; 14] = [
+    "BandwidthLimitExceeded",
+    "EC2ThrottledException",
+    "LimitExceededException",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "RequestTimeout",
+    "SlowDown",
+    "Throttling",
+    "ThrottledException",
+    "ThrottlingException",
+    "TooManyRequestsException",
+];
+
 impl Error {
     fn new(error: &SdkError<GetWebIdentityTokenError>) -> Self {
         match SdkFailure::new(error) {
@@ -106,8 +126,8 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Rejected { status, code, .. } => {
-                let is_throttled = |code: &str| code.starts_with("Throttl");
-                *status >= 500 || code.as_deref().is_some_and(is_throttled)
+                let is_throttled = |code| THROTTLING.iter().any(|known| known == code);
+                matches!(status, 408 | 429 | 500..) || code.as_ref().is_some_and(is_throttled)
             }
             Self::NoResponse { .. } => true,
         }

@@ -95,11 +95,12 @@ fn identity_pool_id(value: &str) -> Result<String, &'static str> {
 
 /// AWS STS accepts any string of this length. The filter of an identity pool quotes it.
 fn audience(value: &str) -> Result<String, &'static str> {
-    let is_allowed = |c: char| !c.is_control() && !c.is_whitespace() && !"\"\\".contains(c);
-    let is_audience = value.chars().count() <= 1000 && value.chars().all(is_allowed);
+    let is_allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"\\".contains(&byte);
+    let is_audience = value.len() <= 1000 && value.bytes().all(is_allowed);
     let audience = is_audience.then(|| value.to_owned());
-    audience
-        .ok_or("must have 1 to 1000 characters without whitespace, quotation marks and backslashes")
+    audience.ok_or(
+        "must have 1 to 1000 ASCII characters without spaces, quotation marks and backslashes",
+    )
 }
 
 #[cfg(test)]
@@ -148,6 +149,7 @@ mod tests {
             ("TOKEN_AUDIENCE", "a\"b"),
             ("TOKEN_AUDIENCE", "a b"),
             ("TOKEN_AUDIENCE", "a\\b"),
+            ("TOKEN_AUDIENCE", "https://exämple.com"),
             ("TOKEN_AUDIENCE", long.as_str()),
             ("TOKEN_SIGNING_ALGORITHM", "es384"),
             ("TOKEN_SIGNING_ALGORITHM", "HS256"),

@@ -122,7 +122,9 @@ impl Error {
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
             // A proxy may have forwarded the request before it responded.
-            Self::Rejected { response, .. } => !(400..500).contains(&response.status),
+            Self::Rejected { response, .. } => {
+                !(400..500).contains(&response.status) || response.follows_unknown_outcome
+            }
             Self::NoResponse { source, .. } => source.may_have_taken_effect(),
             Self::InvalidResponse { .. } => true,
         }

@@ -16,6 +16,8 @@ pub struct ErrorResponse {
     pub status: u16,
     /// What the error means for the rotation.
     pub kind: ErrorKind,
+    /// Whether an earlier attempt of the same request may have taken effect.
+    pub follows_unknown_outcome: bool,
     code: Option<String>,
     detail: Option<String>,
     request_id: Option<String>,
@@ -70,6 +72,7 @@ impl ErrorResponse {
         Self {
             status,
             kind: kind(status, code.as_deref(), message, is_page),
+            follows_unknown_outcome: response.follows_unknown_outcome,
             code: safe(code),
             detail: safe(detail),
             request_id: response.request_id.clone().filter(&is_safe),
@@ -142,7 +145,8 @@ fn kind(status: u16, code: Option<&str>, detail: Option<&str>, is_page: bool) ->
         // https://github.com/confluentinc/terraform-provider-confluent/issues/433
         401 if contains("Cluster API Key") => ErrorKind::ResourceScopedKey,
         401 => ErrorKind::Unauthenticated,
-        // Its body may be a page.
+        // Their bodies may be pages.
+        408 => ErrorKind::ServerError,
         429 => ErrorKind::RateLimited,
         // Confluent's API does not redirect, and only proxies send 407 and 511.
         // https://www.rfc-editor.org/rfc/rfc6585#section-6
@@ -157,7 +161,7 @@ fn kind(status: u16, code: Option<&str>, detail: Option<&str>, is_page: bool) ->
         402 => ErrorKind::PaymentRequired,
         403 => ErrorKind::Forbidden,
         404 => ErrorKind::NotFound,
-        408 | 500..=599 => ErrorKind::ServerError,
+        500..=599 => ErrorKind::ServerError,
         _ => ErrorKind::Other,
     }
 }

@@ -8,12 +8,13 @@ mod name;
 pub(crate) mod remedy;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lambda_runtime::Diagnostic;
 
 use crate::config::SECRET_ARN_FORM;
-use crate::confluent::{self, ApiKeyId, ApiKeyMetadata, ErrorKind, ProbeOutcome, UnknownResource};
+use crate::confluent::{self, ApiKeyId, ApiKeyMetadata, ProbeOutcome, UnknownResource};
 use crate::http::{self, joined, printable};
 use crate::secret::{self, CURRENT, SecretMetadata, SecretValue, value};
 use crate::web_identity;
@@ -105,6 +106,9 @@ pub enum Error {
     },
     #[error(transparent)]
     TokenNotExchanged { source: confluent::Error },
+    /// Several requests may wait for the same token.
+    #[error(transparent)]
+    TokenNotObtained(Arc<Self>),
     #[error("the response to the token exchange contains no valid access token")]
     TokenResponseInvalid { source: confluent::Error },
     #[error("the value of the admin secret {secret} is invalid")]
@@ -291,8 +295,6 @@ impl Error {
         let is_deleted = match &self {
             Self::CurrentKeyNotOfOwner { source, .. } => *source == KeyLookup::OtherKeys,
             Self::CurrentKeyNotAccepted { key, .. } => !is_listed(key),
-            // The key of `previous` listed the keys.
-            Self::Confluent(error) => error.kind() == Some(ErrorKind::Unauthenticated),
             _ => false,
         };
         let previous = previous.and_then(SecretValue::api_key);

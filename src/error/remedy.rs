@@ -20,6 +20,7 @@ impl Error {
             Self::AdminSecretRequired { reason, .. } => for_own_key(*reason),
             Self::InvalidAdminSecretArn => COPY_ARN,
             Self::AdminSecretNotAllowed { .. } => REMOVE_ADMIN_SECRET,
+            Self::TokenNotObtained(error) => error.remedy(),
             Self::FederationDisabled { .. } => ENABLE_FEDERATION,
             Self::TokenDenied { source } => for_token_denial(&source.to_string()),
             Self::TokenNotIssued { source } => for_sts(source),
@@ -309,7 +310,7 @@ fn for_sts(error: &web_identity::Error) -> &'static str {
         "ValidationError" | "InvalidParameterValue" => {
             "Correct TOKEN_AUDIENCE and TOKEN_SIGNING_ALGORITHM"
         }
-        code if code.starts_with("Throttl") => SPREAD_ROTATIONS,
+        code if code.contains("Throttl") => SPREAD_ROTATIONS,
         _ if error.is_transient() => {
             "If this persists, see https://health.aws.amazon.com. It may occur for seconds after outbound identity federation was \
              turned on or off"
@@ -325,6 +326,7 @@ fn for_sts(error: &web_identity::Error) -> &'static str {
 fn for_exchange(error: &confluent::Error) -> &'static str {
     match error.kind() {
         Some(ErrorKind::Blocked) => BLOCKED,
+        Some(ErrorKind::PaymentRequired) => PAYMENT_REQUIRED,
         _ => MATCH_POOL,
     }
 }

@@ -34,6 +34,15 @@ impl AllowedHosts {
         ControlPlaneUrl(self.control_plane.clone())
     }
 
+    /// Checks that a token may be sent to `url`: that it is a URL of this control plane.
+    pub(super) fn check_control_plane(&self, url: &ControlPlaneUrl) -> Result<(), Error> {
+        if url.0.origin() == self.control_plane.origin() {
+            return Ok(());
+        }
+        let (host, reason) = (authority(&url.0), "it is not the control plane");
+        Err(Error::HostNotAllowed { host, reason })
+    }
+
     /// Checks that credentials may be sent to `url`.
     pub fn check(&self, url: &Url) -> Result<(), Error> {
         let host = authority(url);

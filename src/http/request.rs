@@ -125,6 +125,8 @@ pub struct Response {
     pub body: Vec<u8>,
     /// The delay that a 429 response requests.
     pub retry_after: Option<Duration>,
+    /// Whether an earlier attempt of the same request, whose response was another one, may have taken effect.
+    pub follows_unknown_outcome: bool,
 }
 
 impl Response {
@@ -135,6 +137,7 @@ impl Response {
             request_id: request_id.map(|id| printable(&id)),
             body,
             retry_after: None,
+            follows_unknown_outcome: false,
         }
     }
 }
@@ -202,7 +205,9 @@ impl Error {
     /// Returns whether the request may have taken effect although it failed.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
-            Self::Rejected(response) => response.status.is_server_error(),
+            Self::Rejected(response) => {
+                response.status.is_server_error() || response.follows_unknown_outcome
+            }
             Self::OutcomeUnknown { .. } | Self::ResponseTooLong { .. } => true,
             Self::HostNotAllowed { .. } | Self::NotSent { .. } | Self::DeadlineExceeded { .. } => {
                 false
@@ -247,8 +252,15 @@ impl Http {
         is_wanted: impl AsyncFn() -> bool,
     ) -> Result<Response, Error> {
         let mut delays = self.limits.retries.delays();
+        let mut may_have_taken_effect = false;
         loop {
-            let outcome = self.send_once(request, deadline).await;
+            let mut outcome = self.send_once(request, deadline).await;
+            if let Err(Error::Rejected(response)) = &mut outcome {
+                response.follows_unknown_outcome = may_have_taken_effect;
+            }
+            let has_effect = !request.method.is_safe();
+            may_have_taken_effect |=
+                has_effect && outcome.as_ref().is_err_and(Error::may_have_taken_effect);
             let is_rate_limited = outcome.as_ref().is_err_and(Error::is_rate_limited);
             if !is_rate_limited && matches!(outcome, Ok(_) | Err(Error::Rejected(_))) {
                 self.backoff.on_other_response();
@@ -286,7 +298,12 @@ impl Http {
         deadline: Deadline,
     ) -> Result<Response, Error> {
         let url = request.destination.url();
-        self.allowed.check(url)?;
+        match &request.destination {
+            Destination::WithKey(url, _) => self.allowed.check(url)?,
+            Destination::WithToken(url, _) | Destination::TokenExchange(url) => {
+                self.allowed.check_control_plane(url)?;
+            }
+        }
         let host = authority(url);
         let remaining = deadline.remaining();
         if remaining.is_zero() {

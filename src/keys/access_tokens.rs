@@ -3,6 +3,8 @@
 //! AWS STS issues a web identity token for the function's role, and Confluent Cloud exchanges it for an access token. The access
 //! token is kept for one invocation, so that a change of the role or the pool applies to the next one.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -20,8 +22,10 @@ pub struct AccessTokens<'a> {
     sts: &'a aws_sdk_sts::Client,
     sts_limits: SdkLimits,
     confluent: &'a confluent::Client,
-    /// The current token. The lock is held while it is obtained, so that concurrent requests obtain one token.
-    current: Mutex<Option<Obtained>>,
+    /// The number of attempts to obtain a token.
+    attempts: AtomicUsize,
+    /// The result of the last attempt. The lock is held during an attempt, so that concurrent requests obtain one token.
+    last: Mutex<Option<Result<Obtained, Failure>>>,
 }
 
 /// An access token, and what the web identity token said.
@@ -34,19 +38,35 @@ pub struct Obtained {
 }
 
 /// Why no access token was obtained.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Failure {
     /// AWS STS did not issue a web identity token.
-    NotIssued(Error),
+    NotIssued(Arc<Error>),
     /// Confluent Cloud did not exchange the web identity token. The claims are `None` if they could not be read.
-    NotExchanged(Option<Claims>, Error),
+    NotExchanged(Option<Claims>, Arc<Error>),
+}
+
+impl Failure {
+    /// Returns the error.
+    pub fn error(&self) -> &Arc<Error> {
+        let (Self::NotIssued(error) | Self::NotExchanged(_, error)) = self;
+        error
+    }
+
+    /// Returns whether another attempt in the same invocation would fail, too.
+    fn is_permanent(&self) -> bool {
+        matches!(
+            **self.error(),
+            Error::FederationDisabled { .. }
+                | Error::TokenDenied { .. }
+                | Error::TokenExchangeRejected { .. }
+        )
+    }
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::NotIssued(error) | Failure::NotExchanged(_, error) => error,
-        }
+        Self::TokenNotObtained(Arc::clone(failure.error()))
     }
 }
 
@@ -66,7 +86,8 @@ impl<'a> AccessTokens<'a> {
             sts,
             sts_limits,
             confluent,
-            current: Mutex::default(),
+            attempts: AtomicUsize::default(),
+            last: Mutex::default(),
         }
     }
 
@@ -86,7 +107,8 @@ impl<'a> AccessTokens<'a> {
         rejected: &AccessToken,
         deadline: Deadline,
     ) -> Result<Obtained, Failure> {
-        self.get_if(|token| !token.is(rejected), deadline).await
+        let is_usable = |token: &AccessToken| !token.is(rejected) && !token.is_expiring();
+        self.get_if(is_usable, deadline).await
     }
 
     /// Returns the current token if it `is_usable`, or else obtains one.
@@ -95,15 +117,22 @@ impl<'a> AccessTokens<'a> {
         is_usable: impl Fn(&AccessToken) -> bool,
         deadline: Deadline,
     ) -> Result<Obtained, Failure> {
-        let mut current = self.current.lock().await;
-        if let Some(obtained) = &*current
-            && is_usable(&obtained.token)
-        {
-            return Ok(obtained.clone());
+        let attempts = self.attempts.load(Ordering::Relaxed);
+        let mut last = self.last.lock().await;
+        match &*last {
+            Some(Ok(obtained)) if is_usable(&obtained.token) => return Ok(obtained.clone()),
+            // Another request has just failed to obtain a token, while this one waited for the lock.
+            Some(Err(failure))
+                if failure.is_permanent() || self.attempts.load(Ordering::Relaxed) > attempts =>
+            {
+                return Err(failure.clone());
+            }
+            _ => {}
         }
-        let obtained = self.obtain(deadline).await?;
-        *current = Some(obtained.clone());
-        Ok(obtained)
+        let obtained = self.obtain(deadline).await;
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+        *last = Some(obtained.clone());
+        obtained
     }
 
     async fn obtain(&self, deadline: Deadline) -> Result<Obtained, Failure> {
@@ -119,7 +148,7 @@ impl<'a> AccessTokens<'a> {
             }
             Err(source) => {
                 let error = exchange_failed(claims.as_ref(), source);
-                Err(Failure::NotExchanged(claims, error))
+                Err(Failure::NotExchanged(claims, Arc::new(error)))
             }
         }
     }
@@ -127,7 +156,7 @@ impl<'a> AccessTokens<'a> {
     async fn web_identity_token(&self, deadline: Deadline) -> Result<Redacted, Failure> {
         let (keyless, limits) = (self.keyless, self.sts_limits);
         let issued = web_identity::web_identity_token(self.sts, keyless, deadline, limits).await;
-        issued.map_err(|error| Failure::NotIssued(error.into()))
+        issued.map_err(|error| Failure::NotIssued(Arc::new(error.into())))
     }
 }
 

@@ -255,9 +255,15 @@ impl<'a> ControlPlane<'a> {
             return error;
         }
         let key = Credentials::Key(key.clone());
-        match self.client.list(&key, owner).await {
-            Ok(keys) => error.with_previous_key(previous, &keys),
-            Err(_) => error,
+        let (Ok(keys), Credentials::Key(key)) = (self.client.list(&key, owner).await, &key) else {
+            return error;
+        };
+        if !keys.iter().any(|listed| listed.id == key.id.as_str()) {
+            return error;
+        }
+        Error::EarlierValueStored {
+            previous: key.id.to_string(),
+            source: Box::new(error),
         }
     }
 
@@ -337,10 +343,17 @@ impl<'a> ControlPlane<'a> {
         let outcome = request(self.client, &credentials).await;
         if let Err(error) = &outcome
             && error.kind() == Some(ErrorKind::Unauthenticated)
-            && let Some(newer) = self.newer_than(&credentials).await?
-            && is_wanted().await
         {
-            return Ok(request(self.client, &newer).await?);
+            let newer = match self.newer_than(&credentials).await {
+                // That an earlier attempt may have taken effect is more important than why there is no other attempt.
+                Err(_) if error.may_have_taken_effect() => None,
+                newer => newer?,
+            };
+            if let Some(newer) = newer
+                && is_wanted().await
+            {
+                return Ok(request(self.client, &newer).await?);
+            }
         }
         Ok(outcome?)
     }

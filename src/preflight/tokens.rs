@@ -19,11 +19,11 @@ pub(super) async fn check(
             (claims, Ok(((), finding)))
         }
         Err(Failure::NotIssued(error)) => {
-            report.add_result::<()>("web-identity-token", Err(error.into()));
+            report.add_result::<()>("web-identity-token", Err(Finding::of(&error)));
             return false;
         }
         Err(Failure::NotExchanged(claims, error)) => {
-            let finding = not_exchanged(claims.as_ref(), error);
+            let finding = not_exchanged(claims.as_ref(), &error);
             (claims, Err(finding))
         }
     };
@@ -56,9 +56,9 @@ fn exchanged(token: &AccessToken, claims: Option<&Claims>) -> String {
 }
 
 /// Adds to the error what the identity provider and the pool must contain.
-fn not_exchanged(claims: Option<&Claims>, error: Error) -> Finding {
+fn not_exchanged(claims: Option<&Claims>, error: &Error) -> Finding {
     let is_rejected = matches!(error, Error::TokenExchangeRejected { .. });
-    let finding = Finding::from(error);
+    let finding = Finding::of(error);
     let Some(claims) = claims.filter(|_| is_rejected) else {
         return finding;
     };

@@ -57,9 +57,10 @@ fn each_environment_variable_has_a_row() {
 }
 
 /// Errors with the name of their source, or of another error.
-const NAMED_LIKE_THEIR_SOURCE: [&str; 6] = [
+const NAMED_LIKE_THEIR_SOURCE: [&str; 7] = [
     "AdminSecretNotAllowed",
     "TokenNotExchanged",
+    "TokenNotObtained",
     "AdminSecretNotRead",
     "Confluent",
     "EarlierValueStored",

@@ -4,6 +4,7 @@ mod copied_secrets;
 mod creation_time;
 mod deletion;
 mod keyless;
+mod keyless_faults;
 mod management_credentials;
 mod minimum_age;
 mod ownership;
