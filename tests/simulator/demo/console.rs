@@ -81,6 +81,7 @@ impl Console {
             Service::SecretsManager => "Secrets Manager",
             Service::Sts => "AWS STS",
             Service::KafkaRest => "Kafka cluster",
+            Service::KafkaBroker => "Kafka broker",
             Service::SchemaRegistry => "Schema Registry",
             Service::KsqlDb => "ksqlDB cluster",
             Service::Flink => "Flink region",

@@ -67,6 +67,8 @@ impl Simulator {
             url,
             advertised_url: None,
             endpoints: Endpoints::default(),
+            brokers: Vec::new(),
+            bootstrap: None,
         };
         self.state().resources.insert(id.to_owned(), resource);
     }

@@ -53,6 +53,8 @@ pub struct Controls {
     pub deleted_key_response: DeletedKeyResponse,
     /// Whether Global API keys may call `iam/v2`. Confluent does not document this.
     pub global_keys_may_call_iam: bool,
+    /// The form of `kafka_bootstrap_endpoint`.
+    pub bootstrap_form: BootstrapForm,
     /// Permissions of an accepted key, by resource ID, including `cloud`, `tableflow` and `global`.
     pub permissions: BTreeMap<String, Permission>,
     /// Whether the resource ID of a Flink key is `<env>.<cloud>.<region>` in responses.
@@ -216,6 +218,20 @@ pub enum Endpoints {
         /// The URL of the private endpoint.
         private_url: String,
     },
+}
+
+/// The form in which the control plane returns the bootstrap endpoint of a Kafka cluster. Confluent documents no list.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#operation/getCmkV2Cluster>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BootstrapForm {
+    /// `SASL_SSL://<host>:<port>`.
+    #[default]
+    WithScheme,
+    /// `<host>:<port>`.
+    WithoutScheme,
+    /// `<host>:<port>,…`: the bootstrap listener, followed by the listed brokers.
+    List,
 }
 
 impl Controls {

@@ -32,10 +32,12 @@ pub enum Guarantee {
     AmbiguousStateKept,
     /// A pending value contains the new key wherever the value that it replaces contains its own, and is otherwise equal.
     CopiesReplaced,
-    /// A secret value may appear only in the header `Authorization` and in the body of `PutSecretValue`, an access token only
-    /// in the header, and the signature of a web identity token only in the form of the token exchange.
+    /// A secret value may appear only in the header `Authorization`, in the body of `PutSecretValue` and in the token of
+    /// `SaslAuthenticate`, an access token only in the header, and the signature of a web identity token only in the form of
+    /// the token exchange.
     SecretsNotLogged,
-    /// A key is sent only to its resource and to the control plane, and an access token only to the control plane.
+    /// A key is sent only to its resource, to the listed brokers of its cluster and to the control plane, and an access token
+    /// only to the control plane.
     CredentialDestination,
 }
 
@@ -165,7 +167,7 @@ fn body_has_leak(request: &HttpRequest) -> bool {
     }
 }
 
-fn contains(bytes: &[u8], text: &str) -> bool {
+pub(crate) fn contains(bytes: &[u8], text: &str) -> bool {
     bytes
         .windows(text.len())
         .any(|window| window == text.as_bytes())

@@ -1,4 +1,5 @@
-//! Simulates Confluent Cloud, AWS Secrets Manager, AWS STS and the AWS Lambda Runtime API over real HTTP on loopback.
+//! Simulates Confluent Cloud, AWS Secrets Manager, AWS STS and the AWS Lambda Runtime API over real HTTP on loopback, and the
+//! brokers of Kafka clusters over TCP.
 //!
 //! A [`Simulator`] keeps state and behaves as the services document. Each rule cites its source. The crate shares no
 //! code with the rotation function. A request that the documentation does not allow is a violation, and so is a broken
@@ -12,7 +13,7 @@
 //!
 //! [`rotation`] plays the other half of Secrets Manager: it invokes the function for each step.
 //!
-//! A user's requests have their own path: `account`.
+//! A frame to a Kafka broker has the same steps: `brokers`. A user's requests have their own path: `account`.
 
 #![expect(
     clippy::expect_used,
@@ -24,6 +25,7 @@
 
 mod account;
 mod arrange;
+mod brokers;
 mod confluent;
 mod controls;
 mod copies;
@@ -48,14 +50,15 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 pub use self::account::{Attributes, FunctionLog, Stack, USER_ACCESS_KEY_ID};
+pub use self::brokers::{Broker, BrokerBehavior, FUNCTION_CLIENT_ID};
 pub use self::confluent::api_key::{ApiKey, KeyType};
 pub use self::confluent::created_at::timestamp;
 pub use self::confluent::endpoints::Resource;
 pub use self::confluent::identity_pool::IdentityPool;
 pub use self::confluent::permissions::{Owner, Role};
 pub use self::controls::{
-    Controls, CreatedAt, DeletedKeyResponse, Endpoints, ExpiresIn, Federation, LastPage, Overlap,
-    Permission, Quota, QuotaResponse, RateLimit,
+    BootstrapForm, Controls, CreatedAt, DeletedKeyResponse, Endpoints, ExpiresIn, Federation,
+    LastPage, Overlap, Permission, Quota, QuotaResponse, RateLimit,
 };
 pub use self::generate::CANARY;
 pub use self::http::faults::{Fault, Hold};

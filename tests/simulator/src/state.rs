@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::account::Account;
+use crate::brokers::Attempts;
 use crate::confluent::api_key::ApiKey;
 use crate::confluent::created_at::START_OF_2026;
 use crate::confluent::endpoints::Resource;
@@ -37,7 +38,7 @@ pub struct State {
     pub deleted_keys: BTreeMap<String, ApiKey>,
     /// Secrets, by ARN.
     pub secrets: BTreeMap<String, Secret>,
-    /// All requests to Confluent, Secrets Manager and AWS STS, in order of arrival.
+    /// All requests to Confluent, Secrets Manager and AWS STS, and all frames to Kafka brokers, in order of arrival.
     pub requests: Vec<Request>,
     /// For each authentication attempt with the ID of an existing key and a wrong API secret, that ID and that secret.
     /// Confluent's audit log records each one as a failed login.
@@ -56,6 +57,7 @@ pub struct State {
     pub(crate) access_tokens: BTreeMap<String, AccessToken>,
     /// The keys that a version of a secret ever held.
     pub(crate) stored_keys: BTreeSet<String>,
+    pub(crate) broker_attempts: Attempts,
     pub(crate) cursors: BTreeMap<String, Cursor>,
     pub(crate) faults: Faults,
     pub(crate) replacements: Vec<Replacement>,
@@ -96,6 +98,7 @@ impl State {
             web_identity_tokens: BTreeMap::new(),
             access_tokens: BTreeMap::new(),
             stored_keys: BTreeSet::new(),
+            broker_attempts: Attempts::new(),
             cursors: BTreeMap::new(),
             faults: Faults::default(),
             replacements: Vec::new(),

@@ -212,7 +212,7 @@ impl State {
     }
 
     /// Returns the key with this ID and secret, counts the read, and records a wrong secret.
-    fn find_key(&mut self, id: &str, secret: &str) -> Option<&mut ApiKey> {
+    pub(crate) fn find_key(&mut self, id: &str, secret: &str) -> Option<&mut ApiKey> {
         self.count_read(id);
         if self.keys.get(id).is_some_and(|key| key.secret != secret) {
             self.wrong_secrets.push((id.to_owned(), secret.to_owned()));

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::api_key::KeyType;
 use super::single_page;
-use crate::controls::Endpoints;
+use crate::brokers::Broker;
+use crate::controls::{BootstrapForm, Endpoints};
 use crate::http::request::HttpRequest;
 use crate::http::response::Response;
 use crate::state::State;
@@ -22,6 +23,10 @@ pub struct Resource {
     pub advertised_url: Option<String>,
     /// The fields in which the control plane returns the URL.
     pub endpoints: Endpoints,
+    /// The brokers of a Kafka cluster. Add them with [`add_brokers`](crate::Simulator::add_brokers).
+    pub brokers: Vec<Broker>,
+    /// The host and port of the bootstrap listener, as the control plane returns them.
+    pub bootstrap: Option<String>,
 }
 
 /// Reads a cluster. `environment` is required, and a cluster is found only in its own environment.
@@ -51,8 +56,9 @@ pub(super) fn cluster(
         return Err(Response::confluent_forbidden());
     }
     let url = resource.advertised_url.as_ref().unwrap_or(&resource.url);
+    let form = state.controls.bootstrap_form;
     let (api_version, mut spec, mut status) = match key_type {
-        KeyType::Kafka => ("cmk/v2", kafka_endpoints(resource, url), json!({})),
+        KeyType::Kafka => ("cmk/v2", kafka_endpoints(resource, url, form), json!({})),
         KeyType::SchemaRegistry => ("srcm/v3", registry_endpoints(resource, url), json!({})),
         _ => ("ksqldbcm/v2", json!({}), json!({ "http_endpoint": url })),
     };
@@ -66,15 +72,19 @@ pub(super) fn cluster(
 /// Returns `spec.endpoints` by access point, or the deprecated `spec.http_endpoint`.
 ///
 /// <https://github.com/confluentinc/ccloud-sdk-go-v2> `cmk/v2/api/openapi.yaml`
-fn kafka_endpoints(resource: &Resource, url: &str) -> Value {
-    let access_point = |connection_type: &str, url: &str| {
+fn kafka_endpoints(resource: &Resource, url: &str, form: BootstrapForm) -> Value {
+    let elsewhere = "SASL_SSL://127.0.0.1:1";
+    let bootstrap = resource.bootstrap_endpoint(form);
+    let access_point = |connection_type: &str, http_endpoint: &str| {
+        // The brokers belong to the access point of the resource's URL.
+        let bootstrap = bootstrap.as_deref().filter(|_| http_endpoint == url);
         json!({
             "connection_type": connection_type,
-            "http_endpoint": url,
-            "kafka_bootstrap_endpoint": "SASL_SSL://lkc-00000.us-west-2.aws.confluent.cloud:9092",
+            "http_endpoint": http_endpoint,
+            "kafka_bootstrap_endpoint": bootstrap.unwrap_or(elsewhere),
         })
     };
-    let spec = match &resource.endpoints {
+    let mut spec = match &resource.endpoints {
         Endpoints::Public => {
             json!({ "http_endpoint": url, "endpoints": { "PUBLIC": access_point("PUBLIC", url) } })
         }
@@ -92,6 +102,10 @@ fn kafka_endpoints(resource: &Resource, url: &str) -> Value {
             },
         }),
     };
+    let is_deprecated_used = spec.get("http_endpoint").is_some();
+    if let Some(bootstrap) = bootstrap.filter(|_| is_deprecated_used) {
+        spec["kafka_bootstrap_endpoint"] = json!(bootstrap);
+    }
     with_region(spec)
 }
 

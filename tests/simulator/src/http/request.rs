@@ -18,6 +18,8 @@ pub enum Service {
     Sts,
     /// The REST endpoint of a Kafka cluster.
     KafkaRest,
+    /// A broker of a Kafka cluster, or the bootstrap listener.
+    KafkaBroker,
     /// A Schema Registry cluster.
     SchemaRegistry,
     /// A ksqlDB cluster.
@@ -32,7 +34,7 @@ pub enum Authentication {
     /// None, or a scheme that no service documents.
     #[default]
     None,
-    /// Basic authentication with this API key ID.
+    /// Basic authentication, or SASL/PLAIN, with this API key ID.
     Basic(String),
     /// An access token.
     Bearer,
@@ -44,24 +46,24 @@ pub enum Authentication {
 #[derive(Clone, Copy)]
 pub(crate) struct ConnectionNumber(pub(crate) usize);
 
-/// A request in the log. It has neither headers nor body, because they contain secrets.
+/// A request in the log, or a frame to a Kafka broker. It has neither headers nor body, because they contain secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The service.
     pub service: Service,
-    /// The method.
+    /// The method; empty for a frame.
     pub method: String,
-    /// The path and query.
+    /// The path and query or, for a frame, the node ID of the broker or `bootstrap`.
     pub target: String,
-    /// The operation of Secrets Manager, from `X-Amz-Target`, or of AWS STS, from `Action`.
+    /// The operation of Secrets Manager, from `X-Amz-Target`, of AWS STS, from `Action`, or of a Kafka broker.
     pub operation: Option<String>,
     /// The authentication.
     pub authentication: Authentication,
-    /// The API key ID from Basic authentication.
+    /// The API key ID from Basic authentication, or from the last `SaslAuthenticate` of the connection.
     pub key_id: Option<String>,
     /// The number of the connection at the service's listener, in the order in which they were accepted.
     pub connection: usize,
-    /// The status of the response; `None` if none was sent.
+    /// The status of the response or, for a frame, the error code, as `u16`; `None` if the service sent none.
     pub status: Option<u16>,
     /// The time at which the request arrived.
     pub received_at: SystemTime,

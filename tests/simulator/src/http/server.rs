@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, pending};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -28,10 +29,10 @@ use crate::{Shared, confluent, generate, secret, sts};
 pub(crate) type Reply = Option<Response>;
 
 /// Binds a loopback port and serves it. Aborting the task closes all its connections.
-pub(crate) fn listen<F, R>(handle: F) -> (String, AbortHandle)
+pub(crate) fn accept<F, R>(serve: F) -> (SocketAddr, AbortHandle)
 where
-    F: Fn(http::request::Parts, Bytes) -> R + Clone + Send + Sync + 'static,
-    R: Future<Output = Reply> + Send + 'static,
+    F: Fn(TcpStream, ConnectionNumber) -> R + Send + 'static,
+    R: Future<Output = ()> + Send + 'static,
 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
     listener
@@ -43,11 +44,23 @@ where
         let mut connections = JoinSet::new();
         let mut numbers = (0..).map(ConnectionNumber);
         while let (Ok((stream, _)), Some(number)) = (listener.accept().await, numbers.next()) {
-            connections.spawn(serve(stream, number, handle.clone()));
+            // Nagle's algorithm would delay small responses.
+            stream.set_nodelay(true).expect("the stream is TCP");
+            connections.spawn(serve(stream, number));
             while connections.try_join_next().is_some() {}
         }
     });
-    (format!("http://{address}"), task.abort_handle())
+    (address, task.abort_handle())
+}
+
+/// Serves HTTP on a loopback port, and returns its URL.
+pub(crate) fn listen<F, R>(handle: F) -> (String, AbortHandle)
+where
+    F: Fn(http::request::Parts, Bytes) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Reply> + Send + 'static,
+{
+    let (address, task) = accept(move |stream, number| serve(stream, number, handle.clone()));
+    (format!("http://{address}"), task)
 }
 
 async fn serve<F, R>(stream: TcpStream, number: ConnectionNumber, handle: F)
@@ -55,8 +68,6 @@ where
     F: Fn(http::request::Parts, Bytes) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Reply> + Send + 'static,
 {
-    // Nagle's algorithm would delay small responses.
-    stream.set_nodelay(true).expect("the stream is TCP");
     let reset = Arc::new(Notify::new());
     let service = service_fn(|request: http::Request<Incoming>| {
         let (handle, reset) = (handle.clone(), Arc::clone(&reset));
@@ -142,14 +153,14 @@ impl Drop for PanicReporter<'_> {
     clippy::disallowed_methods,
     reason = "the latency of a service is independent of the function's deadline"
 )]
-async fn delay(shared: &Shared) {
+pub(crate) async fn delay(shared: &Shared) {
     let latency = shared.state().controls.latency;
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
 }
 
-async fn wait_at(shared: &Shared, point: HoldPoint, index: usize) {
+pub(crate) async fn wait_at(shared: &Shared, point: HoldPoint, index: usize) {
     let hold = {
         let mut state = shared.state();
         let request = state.requests.get(index).cloned();

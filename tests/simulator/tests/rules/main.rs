@@ -1,4 +1,4 @@
-//! The simulator's rules, tested over HTTP with a minimal client.
+//! The simulator's rules, tested over HTTP, and for brokers over TCP, with minimal clients.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,6 +8,7 @@
 
 mod account;
 mod arrange;
+mod brokers;
 mod confluent;
 mod deletion;
 mod guarantees;
