@@ -43,6 +43,8 @@ pub struct Function {
     pub http: reqwest::Client,
     /// The HTTP client for probes, which does not reuse connections.
     pub probe_http: reqwest::Client,
+    /// The TLS settings of connections to brokers.
+    pub broker_tls: Arc<rustls::ClientConfig>,
     /// The AWS SDK's client for Secrets Manager.
     pub secrets_manager: aws_sdk_secretsmanager::Client,
     /// The AWS SDK's client for AWS STS, which only keyless mode uses.
@@ -113,7 +115,7 @@ impl Function {
             client: self.probe_http.clone(),
             ..http.clone()
         };
-        confluent::Client::new(http, probe_http, deadline)
+        confluent::Client::new(http, probe_http, Arc::clone(&self.broker_tls), deadline)
     }
 
     async fn run(

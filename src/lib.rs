@@ -30,7 +30,7 @@
 //! | [`error`] | error names, messages and remedies |
 //! | [`secret`] | a secret in Secrets Manager: staging labels, versions, the value; the list of all secrets |
 //! | [`web_identity`] | the web identity token of the function's role, from AWS STS |
-//! | [`confluent`] | API keys, key types, endpoints, probes, access tokens, error responses |
+//! | [`confluent`] | API keys, key types, endpoints, probes, brokers, access tokens, error responses |
 //! | [`config`] | environment variables, read once and validated |
 //! | [`http`] | requests, retries, allowed hosts, the client, the deadline |
 //! | [`telemetry`] | logs, metrics |

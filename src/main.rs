@@ -1,11 +1,12 @@
 //! The Lambda function: reads the configuration, creates the clients and waits for events.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use confluent_key_rotation::config::{Config, environment, read_log_level};
 use confluent_key_rotation::handler::Function;
 use confluent_key_rotation::http::{
-    self, SdkLimits, SharedBackoff, build_client, build_probe_client,
+    self, SdkLimits, SharedBackoff, build_client, build_probe_client, build_tls,
 };
 use confluent_key_rotation::telemetry::logging;
 use confluent_key_rotation::{secret, web_identity};
@@ -33,6 +34,7 @@ async fn start() -> Result<(), lambda_runtime::Error> {
         sts: web_identity::sdk_client(&config.aws, &http),
         http,
         probe_http: build_probe_client(&config.network)?,
+        broker_tls: Arc::new(build_tls(&config.network)?),
         http_limits: http::Limits::default(),
         backoff: SharedBackoff::default(),
         sdk_limits: SdkLimits::with_max_attempts(config.aws.max_attempts),

@@ -45,6 +45,18 @@ pub enum KeyVerification {
     ControlPlane,
 }
 
+/// Where Kafka keys are verified. Other key types have no brokers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KafkaVerification {
+    /// At the cluster's REST endpoint.
+    #[default]
+    Rest,
+    /// At the REST endpoint, and then at all brokers that are reachable.
+    BrokersBestEffort,
+    /// At all brokers. The REST endpoint may be unreachable.
+    Brokers,
+}
+
 /// Whether the current key is checked before a key is created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CurrentKeyCheck {
@@ -80,6 +92,8 @@ pub struct Config {
     pub old_key_hours: u16,
     /// `KEY_VERIFICATION`
     pub key_verification: KeyVerification,
+    /// `KAFKA_VERIFICATION`
+    pub kafka_verification: KafkaVerification,
     /// `CURRENT_KEY_CHECK`
     pub current_key_check: CurrentKeyCheck,
     /// `INITIAL_KEY`
@@ -122,6 +136,7 @@ impl Config {
             old_key_policy: old_key_policy.unwrap_or_default(),
             old_key_hours: old_key_hours.unwrap_or(DEFAULT_OLD_KEY_HOURS),
             key_verification: reader.choose("KEY_VERIFICATION", &KEY_VERIFICATIONS),
+            kafka_verification: kafka_verification(&mut reader),
             current_key_check: reader.choose("CURRENT_KEY_CHECK", &CURRENT_KEY_CHECKS),
             initial_key: reader.choose("INITIAL_KEY", &INITIAL_KEYS),
             probe_interval: interval.unwrap_or(DEFAULT_PROBE_INTERVAL),
@@ -154,6 +169,11 @@ const KEY_VERIFICATIONS: [(&str, KeyVerification); 3] = [
     ("required", KeyVerification::Required),
     ("best-effort", KeyVerification::BestEffort),
     ("control-plane", KeyVerification::ControlPlane),
+];
+const KAFKA_VERIFICATIONS: [(&str, KafkaVerification); 3] = [
+    ("rest", KafkaVerification::Rest),
+    ("brokers-best-effort", KafkaVerification::BrokersBestEffort),
+    ("brokers", KafkaVerification::Brokers),
 ];
 const CURRENT_KEY_CHECKS: [(&str, CurrentKeyCheck); 2] = [
     ("required", CurrentKeyCheck::Required),
@@ -205,6 +225,18 @@ pub fn old_key_hours(value: &str) -> Result<u16, String> {
         Ok(hours @ 1..=720) => Ok(hours),
         _ => Err("must be a number of hours from 1 to 720".to_owned()),
     }
+}
+
+/// Reads `KAFKA_VERIFICATION`, and checks that `KEY_VERIFICATION` allows it.
+fn kafka_verification<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> KafkaVerification {
+    const KAFKA: &str = "KAFKA_VERIFICATION";
+    let kafka = reader.choose(KAFKA, &KAFKA_VERIFICATIONS);
+    let is_without_probes = reader.value("KEY_VERIFICATION").as_deref() == Some("control-plane");
+    if is_without_probes && kafka != KafkaVerification::Rest {
+        let problem = "must be rest, or not set, with KEY_VERIFICATION=control-plane";
+        reader.report(KAFKA, problem);
+    }
+    kafka
 }
 
 fn interval(value: &str) -> Result<Duration, &'static str> {

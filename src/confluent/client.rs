@@ -5,6 +5,7 @@
 //!
 //! <https://docs.confluent.io/cloud/current/api.html#tag/API-Keys-(iamv2)>
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -25,6 +26,7 @@ use crate::telemetry::Metrics;
 pub struct Client {
     pub(crate) http: Http,
     pub(super) probe_http: Http,
+    pub(super) broker_tls: Arc<rustls::ClientConfig>,
     deadline: Deadline,
 }
 
@@ -186,11 +188,18 @@ const API_KEYS: [&str; 3] = ["iam", "v2", "api-keys"];
 const CREATE: &str = "create an API key";
 
 impl Client {
-    /// Creates a client that sends requests until `deadline`. It sends probes with `probe_http`, which must not reuse connections.
-    pub fn new(http: Http, probe_http: Http, deadline: Deadline) -> Self {
+    /// Creates a client that sends requests until `deadline`. It sends probes with `probe_http`, which must not reuse connections,
+    /// and connects to brokers with `broker_tls`.
+    pub fn new(
+        http: Http,
+        probe_http: Http,
+        broker_tls: Arc<rustls::ClientConfig>,
+        deadline: Deadline,
+    ) -> Self {
         Self {
             http,
             probe_http,
+            broker_tls,
             deadline,
         }
     }
@@ -318,20 +327,22 @@ impl Client {
         }
     }
 
-    /// Returns the endpoint of the resource with `id`.
+    /// Returns the endpoint of the resource with `id`, and the bootstrap endpoint of a Kafka cluster.
     pub async fn endpoint(
         &self,
         credentials: &Credentials,
         lookup: &EndpointLookup,
         id: &str,
         environment: &str,
-    ) -> Result<String, Error> {
+    ) -> Result<(String, Option<String>), Error> {
         const LOOK_UP: &str = "look up the resource's endpoint";
         let url = (lookup.url)(&self.control_plane(), id, environment);
         let response = self.get(LOOK_UP, credentials, url).await?;
         let response = decode_any(LOOK_UP, &response)?;
-        (lookup.endpoint)(&response)
-            .ok_or_else(|| Error::invalid_response(LOOK_UP, "contains no endpoint"))
+        let endpoint = (lookup.endpoint)(&response)
+            .ok_or_else(|| Error::invalid_response(LOOK_UP, "contains no endpoint"))?;
+        let bootstrap = lookup.bootstrap.and_then(|read| read(&response));
+        Ok((endpoint, bootstrap))
     }
 
     /// Returns the applied limit of the quota with `id`, or `None` if the response doesn't contain it.

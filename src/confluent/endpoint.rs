@@ -20,6 +20,8 @@ pub struct EndpointLookup {
     pub url: fn(&ControlPlaneUrl, &str, &str) -> ControlPlaneUrl,
     /// Reads the endpoint from the response.
     pub endpoint: fn(&Value) -> Option<String>,
+    /// Reads the bootstrap endpoint of the brokers from the response, if the resource has brokers.
+    pub bootstrap: Option<fn(&Value) -> Option<String>>,
     /// Whether a probe's request contains the organization's ID.
     pub needs_organization: bool,
 }
@@ -59,16 +61,30 @@ pub(super) fn cloud_and_region(id: &str) -> Option<(&str, &str)> {
 ///
 /// <https://docs.confluent.io/cloud/current/api.html#operation/getCmkV2Cluster>
 pub(super) fn kafka_endpoint(response: &Value) -> Option<String> {
+    kafka_endpoints(response).map(|(endpoint, _)| endpoint)
+}
+
+/// Returns the bootstrap endpoint of the access point whose endpoint [`kafka_endpoint`] returns.
+pub(super) fn bootstrap_endpoint(response: &Value) -> Option<String> {
+    kafka_endpoints(response)?.1
+}
+
+/// Returns the REST endpoint and the bootstrap endpoint of the same access point.
+fn kafka_endpoints(response: &Value) -> Option<(String, Option<String>)> {
+    let of = |point: &Value| {
+        let endpoint = string(point, "/http_endpoint")?;
+        Some((endpoint, string(point, "/kafka_bootstrap_endpoint")))
+    };
     // Every type except PUBLIC is private, and the private types have several spellings.
     let is_public = |point: &Value| string(point, "/connection_type").as_deref() == Some("PUBLIC");
     let of_access_point = |public: bool| {
         let points = response.pointer("/spec/endpoints")?.as_object()?.values();
         let mut points = points.filter(|point| is_public(point) == public);
-        points.find_map(|point| string(point, "/http_endpoint"))
+        points.find_map(of)
     };
     of_access_point(true)
         .or_else(|| of_access_point(false))
-        .or_else(|| string(response, "/spec/http_endpoint"))
+        .or_else(|| of(response.get("spec")?))
 }
 
 /// Returns the public endpoint, else a private one, else the deprecated private one.

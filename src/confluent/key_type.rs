@@ -8,8 +8,8 @@ use std::time::Duration;
 use url::Url;
 
 use super::endpoint::{
-    cloud_and_region, cluster_url, flink_endpoint, flink_region, kafka_endpoint, ksqldb_endpoint,
-    schema_registry_endpoint,
+    bootstrap_endpoint, cloud_and_region, cluster_url, flink_endpoint, flink_region,
+    kafka_endpoint, ksqldb_endpoint, schema_registry_endpoint,
 };
 use super::resource::split_environment;
 use super::{EndpointLookup, EndpointSource, ProbeTarget};
@@ -141,6 +141,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         endpoint: EndpointSource::Lookup(EndpointLookup {
             url: |base, id, environment| cluster_url(base, ["cmk", "v2"], id, environment),
             endpoint: kafka_endpoint,
+            bootstrap: Some(bootstrap_endpoint),
             needs_organization: false,
         }),
         // https://docs.confluent.io/cloud/current/api.html#operation/listKafkaTopics
@@ -160,6 +161,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         endpoint: EndpointSource::Lookup(EndpointLookup {
             url: |base, id, environment| cluster_url(base, ["srcm", "v3"], id, environment),
             endpoint: schema_registry_endpoint,
+            bootstrap: None,
             needs_organization: false,
         }),
         // https://docs.confluent.io/cloud/current/api.html#operation/list
@@ -176,6 +178,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         endpoint: EndpointSource::Lookup(EndpointLookup {
             url: |base, id, environment| cluster_url(base, ["ksqldbcm", "v2"], id, environment),
             endpoint: ksqldb_endpoint,
+            bootstrap: None,
             needs_organization: false,
         }),
         // The request is a `POST`, but it only lists.
@@ -196,6 +199,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         endpoint: EndpointSource::Lookup(EndpointLookup {
             url: flink_region,
             endpoint: flink_endpoint,
+            bootstrap: None,
             needs_organization: true,
         }),
         // https://docs.confluent.io/cloud/current/api.html#operation/listSqlv1Statements

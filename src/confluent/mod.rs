@@ -1,9 +1,10 @@
-//! Confluent Cloud: API keys, key types, endpoints, probes, access tokens and error responses.
+//! Confluent Cloud: API keys, key types, endpoints, probes, brokers, access tokens and error responses.
 //!
 //! The control plane creates, lists and deletes API keys. The data plane of a resource shows whether it accepts a key.
 
 mod access_token;
 mod api_key;
+pub mod broker;
 mod client;
 mod credentials;
 mod endpoint;

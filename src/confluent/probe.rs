@@ -7,6 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde::de::IgnoredAny;
 use url::Url;
 
+use super::broker::Bootstrap;
 use super::{ApiKey, Client, ErrorResponse, Resource};
 use crate::http::{self, Deadline, Destination, Redacted, Request, joined};
 
@@ -23,6 +24,8 @@ pub struct ProbeTarget<'a> {
     pub organization: String,
     /// Whether the secret value names the endpoint.
     pub is_from_secret: bool,
+    /// The bootstrap endpoint, if the resource is a Kafka cluster and its bootstrap endpoint is known.
+    pub bootstrap: Option<Bootstrap>,
 }
 
 /// How an error refers to the endpoint in the secret value.
@@ -39,6 +42,7 @@ impl<'a> ProbeTarget<'a> {
             environment: String::new(),
             organization: String::new(),
             is_from_secret: false,
+            bootstrap: None,
         }
     }
 
@@ -69,6 +73,10 @@ pub enum ProbeOutcome {
     Inconclusive(String),
     /// No response.
     Unreachable(String),
+    /// Error 58 of this broker: it does not accept the key, or not yet.
+    RejectedByBroker(String),
+    /// No connection to this broker, and why.
+    BrokerUnreachable(String, String),
 }
 
 impl ProbeOutcome {
@@ -76,7 +84,10 @@ impl ProbeOutcome {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::RateLimited(_) | Self::ServerError(_) | Self::Unreachable(_)
+            Self::RateLimited(_)
+                | Self::ServerError(_)
+                | Self::Unreachable(_)
+                | Self::BrokerUnreachable(..)
         )
     }
 
@@ -100,6 +111,12 @@ impl fmt::Display for ProbeOutcome {
                 write!(f, "inconclusive ({response})")
             }
             Self::Unreachable(cause) => write!(f, "without a response ({cause})"),
+            Self::RejectedByBroker(broker) => {
+                write!(f, "rejected by broker {broker} with error 58")
+            }
+            Self::BrokerUnreachable(broker, cause) => {
+                write!(f, "without a connection to broker {broker} ({cause})")
+            }
         }
     }
 }

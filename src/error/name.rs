@@ -9,7 +9,9 @@ impl Error {
     pub fn name(&self) -> &'static str {
         match self {
             Self::PendingKeyNotAccepted { outcome, .. } => match outcome {
-                ProbeOutcome::Unreachable(_) => "EndpointUnreachable",
+                ProbeOutcome::Unreachable(_) | ProbeOutcome::BrokerUnreachable(..) => {
+                    "EndpointUnreachable"
+                }
                 _ => "PendingKeyNotAccepted",
             },
             Self::Confluent(error) | Self::TokenNotExchanged { source: error } => {

@@ -102,9 +102,12 @@ const RESOURCE_IDS: &str =
 const CORRECT_SCOPE: &str = "Correct resourceId and environmentId, or apiKey and apiSecret";
 const PROPAGATION: &str =
     "If this persists, set the timeout to 15 minutes and check that the key still exists";
-const CORRECT_KEY: &str = "Correct apiKey and apiSecret, or store another key if it was deleted";
+pub(crate) const CORRECT_KEY: &str =
+    "Correct apiKey and apiSecret, or store another key if it was deleted";
 pub(crate) const CONNECT_TO_ENDPOINT: &str = "Connect the function to a network with a route to the endpoint and DNS for its host \
      name. If it has them, check security groups, firewalls and HTTPS_PROXY";
+pub(crate) const CONNECT_TO_BROKERS: &str = "Connect the function to a network with a route to each broker, TCP port 9092, and DNS for its host name. A proxy does \
+     not apply to it";
 const CHECK_FILTERS: &str = "If this persists, check for a firewall, a proxy (HTTPS_PROXY) and Confluent's IP filters, or correct \
      `endpoint` in the secret";
 const BLOCKED: &str = "Check the proxy in HTTPS_PROXY with its user and password, firewalls, Confluent Cloud's IP filters, and \
@@ -218,10 +221,11 @@ fn for_http(error: &http::Error) -> &'static str {
 }
 
 /// `rejected` is the remedy if the resource rejected the key.
-fn for_probe(outcome: &ProbeOutcome, rejected: &'static str) -> &'static str {
+pub(crate) fn for_probe(outcome: &ProbeOutcome, rejected: &'static str) -> &'static str {
     match outcome {
         ProbeOutcome::Unreachable(_) => CONNECT_TO_ENDPOINT,
-        ProbeOutcome::NotAccepted => rejected,
+        ProbeOutcome::BrokerUnreachable(..) => CONNECT_TO_BROKERS,
+        ProbeOutcome::NotAccepted | ProbeOutcome::RejectedByBroker(_) => rejected,
         ProbeOutcome::Accepted => PROPAGATION,
         ProbeOutcome::RateLimited(_) => SPREAD_ROTATIONS,
         ProbeOutcome::NotAuthorized

@@ -36,7 +36,11 @@ pub fn build_probe_client(network: &Network) -> Result<reqwest::Client, reqwest:
     builder(network)?.pool_max_idle_per_host(0).build()
 }
 
-fn builder(network: &Network) -> Result<reqwest::ClientBuilder, reqwest::Error> {
+/// Builds the TLS settings of all connections.
+///
+/// # Errors
+/// Returns a [`rustls::Error`] if the cryptographic provider does not support the protocol versions.
+pub fn build_tls(network: &Network) -> Result<ClientConfig, rustls::Error> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
@@ -44,10 +48,13 @@ fn builder(network: &Network) -> Result<reqwest::ClientBuilder, reqwest::Error> 
     // No default provider is installed in this process.
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(rustls::DEFAULT_VERSIONS)
-        .map(|builder| builder.with_root_certificates(roots).with_no_client_auth());
+        .with_protocol_versions(rustls::DEFAULT_VERSIONS)?;
+    Ok(tls.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn builder(network: &Network) -> Result<reqwest::ClientBuilder, reqwest::Error> {
     let builder = reqwest::Client::builder();
-    let mut builder = match tls {
+    let mut builder = match build_tls(network) {
         Ok(tls) => builder.tls_backend_preconfigured(tls),
         // reqwest reports the missing TLS backend.
         Err(_) => builder,

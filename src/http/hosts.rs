@@ -2,7 +2,7 @@
 
 use url::{Host, Url};
 
-use super::Error;
+use super::{Error, printable};
 
 /// The reason that `ALLOWED_ENDPOINT_DOMAINS` can resolve.
 pub(crate) const DOMAIN_NOT_ALLOWED: &str = "its domain is not in the list of allowed domains";
@@ -63,6 +63,33 @@ impl AllowedHosts {
         match url.host() {
             Some(Host::Domain(host)) if self.is_allowed_domain(host) => Ok(()),
             Some(Host::Domain(_)) => reject(DOMAIN_NOT_ALLOWED),
+            _ => reject("it is an IP address, not a host name"),
+        }
+    }
+
+    /// Checks that credentials may be sent to a broker, whose port must be `port`. Returns whether it is on a loopback address, where
+    /// the connection does not use TLS.
+    pub fn check_broker(&self, host: &str, broker_port: u16, port: u16) -> Result<bool, Error> {
+        let reject = |reason| {
+            let host = printable(host);
+            Err(Error::HostNotAllowed { host, reason })
+        };
+        let url = Url::parse(&format!("https://{host}:{broker_port}"));
+        // A host name that is more than a host name would be parsed as another part of the URL.
+        let url = url.ok().filter(|url| {
+            url.host_str()
+                .is_some_and(|parsed| parsed.eq_ignore_ascii_case(host))
+        });
+        let Some(url) = url else {
+            return reject("it is not a host name");
+        };
+        if is_loopback(&url) && is_loopback(&self.control_plane) {
+            return Ok(true);
+        }
+        match url.host() {
+            Some(Host::Domain(host)) if !self.is_allowed_domain(host) => reject(DOMAIN_NOT_ALLOWED),
+            Some(Host::Domain(_)) if broker_port == port => Ok(false),
+            Some(Host::Domain(_)) => reject("its port is not that of the bootstrap endpoint"),
             _ => reject("it is an IP address, not a host name"),
         }
     }

@@ -2,6 +2,7 @@
 //! policy and deletion.
 
 pub mod access_tokens;
+mod broker_verification;
 pub mod credentials;
 pub mod deletion;
 mod labeled_values;

@@ -2,7 +2,8 @@
 //!
 //! A resource rejects a key until the key has propagated, and a node of the service that the key has not reached yet may
 //! reject it later. The pending key is therefore verified after several consecutive accepted probes on separate connections.
-//! Until the deadline, a rejection means "not propagated yet". A key that the function cannot probe must reach a minimum age.
+//! Until the deadline, a rejection means "not propagated yet". A key that the function cannot probe must reach a minimum age. A Kafka
+//! key can also be verified at the brokers.
 //!
 //! <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/service-accounts/api-keys/troubleshoot.html>
 
@@ -11,7 +12,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use url::Url;
 
 use super::credentials::ControlPlane;
-use crate::config::{Config, KeyVerification};
+use crate::config::{Config, KafkaVerification, KeyVerification};
+use crate::confluent::broker::Bootstrap;
 use crate::confluent::{
     self, ApiKey, ApiKeyId, ApiKeyMetadata, ENDPOINT_FROM_CONFLUENT, ENDPOINT_FROM_SECRET,
     EndpointLookup, EndpointSource, ErrorKind, ProbeOutcome, ProbeTarget, Resource,
@@ -52,9 +54,10 @@ const READ_RETRIES: u32 = 5;
 /// Verifies keys as `KEY_VERIFICATION` requires.
 #[derive(Clone, Copy, Debug)]
 pub struct Verifier<'a> {
-    client: &'a confluent::Client,
+    pub(super) client: &'a confluent::Client,
     verification: KeyVerification,
-    interval: Duration,
+    pub(super) kafka: KafkaVerification,
+    pub(super) interval: Duration,
     propagation_wait: Option<Duration>,
 }
 
@@ -82,6 +85,7 @@ impl<'a> Verifier<'a> {
         Self {
             client,
             verification: config.key_verification,
+            kafka: config.kafka_verification,
             interval: config.probe_interval,
             propagation_wait: config.propagation_wait,
         }
@@ -127,6 +131,20 @@ impl<'a> Verifier<'a> {
             if probes < MAX_CURRENT_KEY_PROBES && deadline.wait(delay).await.is_ok() {
                 continue;
             }
+            if matches!(outcome, ProbeOutcome::Unreachable(_))
+                && self.kafka == KafkaVerification::Brokers
+                && let Some(bootstrap) = &target.bootstrap
+            {
+                let verified = self
+                    .verify_at_bootstrap(key, target, bootstrap, deadline)
+                    .await;
+                return match verified {
+                    Err(Error::EndpointUnreachable { .. }) if self.may_skip(&endpoint) => {
+                        Ok(Verification::Unreachable)
+                    }
+                    verified => verified,
+                };
+            }
             let key = key.id.to_string();
             return match outcome {
                 ProbeOutcome::Unreachable(_) if self.may_skip(&endpoint) => {
@@ -138,12 +156,29 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// Verifies the pending key with several consecutive accepted probes, until `deadline`.
+    /// Verifies the pending key, until `deadline`: with several consecutive accepted probes and then, if `KAFKA_VERIFICATION`
+    /// requires it, at the brokers.
     ///
     /// # Errors
     /// Returns [`Error::PendingKeyNotAccepted`] with the last outcome, [`Error::EndpointAcceptsAnyCredential`] if the endpoint
     /// does not reject a wrong secret, [`Error::TimeoutTooShort`] and [`Error::EndpointNotAllowed`].
     pub async fn verify_pending(
+        &self,
+        key: &ApiKey,
+        target: &ProbeTarget<'_>,
+        deadline: Deadline,
+    ) -> Result<Verification, Error> {
+        let probed = self.verify_with_probes(key, target, deadline).await?;
+        match self.brokers(target) {
+            Some(brokers) => {
+                self.verify_at_brokers(key, target, brokers, probed, deadline)
+                    .await
+            }
+            None => Ok(probed),
+        }
+    }
+
+    async fn verify_with_probes(
         &self,
         key: &ApiKey,
         target: &ProbeTarget<'_>,
@@ -175,7 +210,8 @@ impl<'a> Verifier<'a> {
                 tracing::info!(probes, seconds, "verified the pending key");
                 return Ok(Verification::Verified);
             }
-            if probes == MAX_UNREACHABLE_PROBES && self.may_skip(&endpoint) {
+            let may_skip = self.may_skip(&endpoint) || self.may_use_brokers(target, &endpoint);
+            if probes == MAX_UNREACHABLE_PROBES && may_skip {
                 return Ok(Verification::Unreachable);
             }
             // A probe that the deadline cut short shows nothing about the key.
@@ -216,12 +252,10 @@ impl<'a> Verifier<'a> {
         if endpoint.rejects_wrong_secret {
             return Ok(ProbeOutcome::Accepted);
         }
-        let secret = (0..SECRET_LENGTH).map(|_| fastrand::alphanumeric());
-        let wrong = ApiKey {
-            id: key.id.clone(),
-            secret: Redacted::new(secret.collect()),
-        };
-        match self.probe(&wrong, target, deadline).await? {
+        match self
+            .probe(&with_wrong_secret(key), target, deadline)
+            .await?
+        {
             ProbeOutcome::NotAccepted => {
                 endpoint.rejects_wrong_secret = true;
                 Ok(ProbeOutcome::Accepted)
@@ -233,6 +267,12 @@ impl<'a> Verifier<'a> {
             // It shows nothing, so the next probe compares again.
             outcome => Ok(outcome),
         }
+    }
+
+    /// Returns whether the brokers are sufficient because the endpoint is unreachable.
+    fn may_use_brokers(&self, target: &ProbeTarget<'_>, endpoint: &Endpoint) -> bool {
+        let requires_all = self.kafka == KafkaVerification::Brokers;
+        requires_all && target.bootstrap.is_some() && !endpoint.was_reached
     }
 
     /// Returns whether `KEY_VERIFICATION` allows to skip the verification because the endpoint is unreachable.
@@ -339,8 +379,13 @@ impl<'a> Verifier<'a> {
         } else {
             String::new()
         };
-        let endpoint = match value.endpoint() {
-            Some(endpoint) => base_url(ENDPOINT_FROM_SECRET, endpoint)?,
+        let (endpoint, bootstrap) = match value.endpoint() {
+            Some(endpoint) => {
+                let endpoint = base_url(ENDPOINT_FROM_SECRET, endpoint)?;
+                let host = endpoint.host_str().map(Bootstrap::at);
+                let bootstrap = host.filter(|_| lookup.bootstrap.is_some());
+                (endpoint, bootstrap)
+            }
             None => look_up(control_plane, lookup, &resource.id, &environment).await?,
         };
         Ok(ProbeTarget {
@@ -349,21 +394,36 @@ impl<'a> Verifier<'a> {
             environment,
             organization,
             is_from_secret: value.endpoint().is_some(),
+            bootstrap,
         })
     }
 }
 
-/// Returns the endpoint that the control plane returns for the resource with `id`.
+/// Returns the key with a random secret instead of its own.
+pub(super) fn with_wrong_secret(key: &ApiKey) -> ApiKey {
+    let secret = (0..SECRET_LENGTH).map(|_| fastrand::alphanumeric());
+    ApiKey {
+        id: key.id.clone(),
+        secret: Redacted::new(secret.collect()),
+    }
+}
+
+/// Returns the endpoint that the control plane returns for the resource with `id`, and the bootstrap endpoint of a Kafka cluster.
 async fn look_up(
     control_plane: &ControlPlane<'_>,
     lookup: &EndpointLookup,
     id: &str,
     environment: &str,
-) -> Result<Url, Error> {
+) -> Result<(Url, Option<Bootstrap>), Error> {
     let found =
         control_plane.send(async |client, key| client.endpoint(key, lookup, id, environment).await);
-    let endpoint = found.await.map_err(lookup_failed)?;
-    base_url(ENDPOINT_FROM_CONFLUENT, &endpoint)
+    let (endpoint, bootstrap) = found.await.map_err(lookup_failed)?;
+    // A cluster whose bootstrap endpoint is unknown has brokers, too.
+    let bootstrap = lookup.bootstrap.map(|_| {
+        let parse = Bootstrap::parse;
+        bootstrap.as_deref().map(parse).unwrap_or_default()
+    });
+    Ok((base_url(ENDPOINT_FROM_CONFLUENT, &endpoint)?, bootstrap))
 }
 
 /// Checks that Confluent lists the current key with the owner and resource of the secret value. Together with its verification,

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{CheckResult, Context, Finding, Report};
-use crate::confluent::{ApiKey, ApiKeyMetadata, ProbeTarget};
+use super::{CheckResult, Context, Finding, Outcome, Report};
+use crate::config::KafkaVerification;
+use crate::confluent::broker::Round;
+use crate::confluent::{ApiKey, ApiKeyMetadata, ProbeOutcome, ProbeTarget};
 use crate::error::Error;
-use crate::error::remedy::CONNECT_TO_ENDPOINT;
+use crate::error::remedy::{CONNECT_TO_ENDPOINT, CORRECT_KEY, for_probe};
 use crate::keys::verification::{Verification, Verifier};
 
 /// The longest verification, which rate-limited probes may need. An operator waits for the report.
@@ -18,21 +20,68 @@ impl Context<'_> {
         if !verifier.can_probe(self.resource) {
             return report.stop("KEY_VERIFICATION=control-plane skips them".to_owned());
         }
-        let target = self.target(&verifier, metadata).await;
-        let found = match (target, self.value.api_key()) {
-            (Ok(target), Some(key)) => self.verify(&verifier, key, &target).await,
-            (Ok(target), None) => {
-                let data_plane = Finding::not_verifiable("the secret contains no key to verify");
-                Ok((data_plane, Finding::ok(target.endpoint.as_str())))
+        let target = match self.target(&verifier, metadata).await {
+            Ok(target) => target,
+            Err(error) => {
+                let finding = match (error, self.value.api_key()) {
+                    (Error::OrganizationUnknown, None) => {
+                        Finding::not_verifiable("unknown until a key exists")
+                    }
+                    (error, _) => error.into(),
+                };
+                report.add_result::<()>("endpoint", Err(finding));
+                return;
             }
-            (Err(Error::OrganizationUnknown), None) => {
-                Err(Finding::not_verifiable("unknown until a key exists"))
-            }
-            (Err(error), _) => Err(error.into()),
         };
-        if let Some(data_plane) = report.add_result("endpoint", found) {
+        let Some(key) = self.value.api_key() else {
+            let unknown = || Finding::not_verifiable("the secret contains no key to verify");
+            report.add("endpoint", Finding::ok(target.endpoint.as_str()));
+            report.add("brokers", unknown());
+            report.add("data-plane", unknown());
+            return;
+        };
+        let found = self.verify(&verifier, key, &target).await;
+        let data_plane = report.add_result("endpoint", found);
+        report.add("brokers", self.check_brokers(key, &target).await);
+        if let Some(data_plane) = data_plane {
             report.add("data-plane", data_plane);
         }
+    }
+
+    /// Authenticates with the current key at the brokers of a Kafka cluster, even if `KAFKA_VERIFICATION` does not require it, so
+    /// that the operator sees whether it could.
+    async fn check_brokers(&self, key: &ApiKey, target: &ProbeTarget<'_>) -> Finding {
+        let Some(bootstrap) = &target.bootstrap else {
+            return Finding::ok("keys of this type are not verified at brokers");
+        };
+        let deadline = self.preflight.deadline.within(VERIFICATION_TIMEOUT);
+        let client = self.preflight.confluent;
+        let round = client.authenticate_at_brokers(key, bootstrap, deadline);
+        let round = match round.await {
+            Ok(round) => round,
+            Err(error) => Round::of(ProbeOutcome::Inconclusive(error.to_string())),
+        };
+        let all = round.outcomes.len() + round.omitted;
+        let observed = format!(
+            "{} of {all} brokers accept the current key",
+            round.accepted()
+        );
+        let Some(failed) = round.failed() else {
+            return Finding::ok(observed);
+        };
+        let others = round.outcomes.iter();
+        let others = others.filter(|outcome| **outcome != ProbeOutcome::Accepted);
+        let others: Vec<String> = others.map(ToString::to_string).collect();
+        let observed = format!("{observed}; {}", others.join("; "));
+        let is_unreachable = matches!(failed, ProbeOutcome::BrokerUnreachable(..));
+        let outcome = match (self.preflight.config.kafka_verification, is_unreachable) {
+            (KafkaVerification::Rest, true) => return Finding::not_verifiable(observed),
+            (KafkaVerification::Rest, false) | (KafkaVerification::BrokersBestEffort, true) => {
+                Outcome::Warning
+            }
+            _ => Outcome::Failed,
+        };
+        Finding::new(outcome, observed, Some(for_probe(failed, CORRECT_KEY)))
     }
 
     async fn target(

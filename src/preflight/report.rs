@@ -101,7 +101,7 @@ pub struct Check {
 pub const TOKEN_CHECKS: [&str; 2] = ["web-identity-token", "token-exchange"];
 
 /// The names of all other checks, in the order of the report.
-pub const CHECKS: [&str; 15] = [
+pub const CHECKS: [&str; 16] = [
     "secret",
     "rotation",
     "old-key-policy",
@@ -116,11 +116,13 @@ pub const CHECKS: [&str; 15] = [
     "quota",
     "orphaned-keys",
     "endpoint",
+    "brokers",
     "data-plane",
 ];
 
-/// The checks that may remain unknown: only a rotation shows the first, and none requires the permission to read quotas.
-const MAY_BE_UNKNOWN: [&str; 2] = ["create-permission", "quota"];
+/// The checks that may remain unknown: only a rotation shows the first, and none requires the permission to read quotas or, unless
+/// `KAFKA_VERIFICATION` says so, a connection to brokers.
+const MAY_BE_UNKNOWN: [&str; 3] = ["create-permission", "quota", "brokers"];
 
 /// The checks that were not run, and why.
 #[derive(Clone, Debug, Serialize)]

@@ -32,6 +32,8 @@ pub struct Counts {
     pub failed_deletions: u64,
     /// The time from the first probe of the pending key to its verification, in seconds.
     pub propagation_seconds: Option<f64>,
+    /// The brokers without a connection, if keys are verified at brokers.
+    pub unreachable_brokers: Option<u64>,
     /// The number of the owner's keys that use the quota of the key to create.
     pub owner_keys: Option<u64>,
     /// The state of the fleet.
@@ -90,6 +92,11 @@ fn line(counts: &Counts, function: &str, step: &str, error: Option<&str>) -> Val
         ("KeysKept", "Count", json!(counts.kept)),
         ("DeletionsFailed", "Count", json!(counts.failed_deletions)),
         ("PropagationSeconds", "Seconds", json!(propagation)),
+        (
+            "UnreachableBrokers",
+            "Count",
+            json!(counts.unreachable_brokers),
+        ),
         ("OwnerKeys", "Count", json!(counts.owner_keys)),
         ("SecretsManaged", "Count", fleet(|f| f.managed)),
         ("RotationsOverdue", "Count", fleet(|f| f.overdue)),
@@ -145,6 +152,7 @@ mod tests {
             kept: 5,
             failed_deletions: 1,
             propagation_seconds: Some(1.5),
+            unreachable_brokers: Some(7),
             owner_keys: Some(9),
             fleet: Some(FleetCounts::default()),
         };

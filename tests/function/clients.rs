@@ -67,7 +67,8 @@ impl World {
     pub(crate) fn confluent(&self) -> Client {
         let probe_http = self.http_with(&self.function.probe_http);
         let deadline = Deadline::after(AMPLE);
-        Client::new(self.http(), probe_http, deadline)
+        let tls = self.function.broker_tls.clone();
+        Client::new(self.http(), probe_http, tls, deadline)
     }
 
     /// Creates a key of this type that has propagated.

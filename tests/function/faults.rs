@@ -3,7 +3,7 @@
 //! Secrets Manager retries a failed rotation with the same token, or with a new one if `AWSPENDING` was removed. Both are
 //! tested. The tests assert on the final state, not on the requests.
 
-use simulator::Fault;
+use simulator::{Fault, Service};
 
 use super::*;
 
@@ -26,6 +26,14 @@ pub(crate) enum Recovery {
 pub(crate) async fn world(setting: Setting) -> World {
     let world = World::new(setting).await;
     world.simulator.state().controls.global_keys_may_call_iam = true;
+    world
+}
+
+/// The same world, whose keys are verified at two brokers.
+async fn world_with_brokers(setting: Setting) -> World {
+    let mut world = World::new(setting).await;
+    world.simulator.add_brokers("lkc-orders", 2);
+    world.set_variable("KAFKA_VERIFICATION", "brokers");
     world
 }
 
@@ -76,6 +84,7 @@ impl World {
 #[derive(Clone, Debug)]
 struct Case {
     setting: Setting,
+    has_brokers: bool,
     /// The faults and the index of their requests, counted from 0 over the rotation and its retries.
     faults: Vec<(usize, Fault)>,
     recovery: Recovery,
@@ -86,15 +95,20 @@ impl Case {
     fn name(&self) -> String {
         let Self {
             setting,
+            has_brokers,
             faults,
             recovery,
         } = self;
-        format!("{faults:?}; {recovery:?}; {setting:?}")
+        format!("{faults:?}; {recovery:?}; {setting:?}; brokers: {has_brokers}")
     }
 
     async fn run(&self) {
         let name = self.name();
-        let world = world(self.setting).await;
+        let world = if self.has_brokers {
+            world_with_brokers(self.setting).await
+        } else {
+            world(self.setting).await
+        };
         for (nth, fault) in &self.faults {
             world.simulator.fail(*nth, *fault);
         }
@@ -113,6 +127,7 @@ fn single_faults(setting: Setting) -> Vec<Case> {
         .flat_map(|fault| {
             [Recovery::SameToken, Recovery::NewToken].map(|recovery| Case {
                 setting,
+                has_brokers: false,
                 faults: vec![fault],
                 recovery,
             })
@@ -141,6 +156,7 @@ fn pairs_of_faults(setting: Setting) -> Vec<Case> {
         {
             cases.push(Case {
                 setting,
+                has_brokers: false,
                 faults: vec![(first, one), (second, other)],
                 recovery: Recovery::SameToken,
             });
@@ -181,6 +197,35 @@ fn a_rotation_recovers_from_every_fault_at_every_request() {
     run_all(&cases);
 
     println!("{} rotations recovered from a fault", cases.len());
+}
+
+/// Faults of the other requests are in the test above.
+#[test]
+fn a_rotation_recovers_from_every_fault_at_every_request_to_a_broker() {
+    let setting = Setting::default();
+    let requests = block_on(async {
+        let world = world_with_brokers(setting).await;
+        assert_eq!(world.rotate().await, Outcome::Succeeded);
+        let state = world.simulator.state();
+        let requests = state.requests.iter().enumerate();
+        let to_brokers = requests.filter(|(_, request)| request.service == Service::KafkaBroker);
+        to_brokers.map(|(nth, _)| nth).collect::<Vec<_>>()
+    });
+    // Two steps verify the key at the bootstrap endpoint and at two brokers.
+    assert_eq!(requests.len(), 2 * (3 + 2 + 2));
+    let faults = requests
+        .iter()
+        .flat_map(|nth| Fault::ALL.map(|fault| (*nth, fault)));
+    let cases = faults.flat_map(|fault| {
+        [Recovery::SameToken, Recovery::NewToken].map(|recovery| Case {
+            setting,
+            has_brokers: true,
+            faults: vec![fault],
+            recovery,
+        })
+    });
+
+    run_all(&cases.collect::<Vec<_>>());
 }
 
 #[test]

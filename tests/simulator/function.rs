@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use confluent_key_rotation::config::Config;
 use confluent_key_rotation::handler::Function;
-use confluent_key_rotation::http::{SdkLimits, build_client, build_probe_client};
+use confluent_key_rotation::http::{SdkLimits, build_client, build_probe_client, build_tls};
 use confluent_key_rotation::{http, secret, web_identity};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::Value;
@@ -26,6 +26,7 @@ pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Fun
     let http = build_client(&config.network).expect("the TLS settings are valid");
     let probe_http = build_probe_client(&config.network).expect("the TLS settings are valid");
     Function {
+        broker_tls: std::sync::Arc::new(build_tls(&config.network).expect("valid TLS settings")),
         secrets_manager: secret::sdk_client(&config.aws, &http),
         sts: web_identity::sdk_client(&config.aws, &http),
         config,

@@ -2,8 +2,9 @@
 
 import re
 
+import pytest
 import tomlkit
-from conftest import ROOT
+from conftest import ROOT, Stack
 
 # The parameter that sets each variable, and a value to test it with.
 PARAMETERS = {
@@ -16,6 +17,7 @@ PARAMETERS = {
     "INITIAL_KEY": ("InitialKey", "allow"),
     "HTTPS_PROXY": ("HttpsProxy", "http://proxy.example.com:3128"),
     "NO_PROXY": ("NoProxy", "vpce-1.example.com"),
+    "KAFKA_VERIFICATION": ("KafkaVerification", "brokers"),
     "KEY_VERIFICATION": ("KeyVerification", "best-effort"),
     "OLD_KEY_HOURS": ("OldKeyHours", "720"),
     "OLD_KEY_POLICY": ("OldKeyPolicy", "keep-until-next-rotation"),
@@ -90,6 +92,17 @@ def test_settings_of_the_token_are_variables_only_with_an_identity_pool(stack):
         "TOKEN_AUDIENCE": "https://confluent.cloud/oidc",
         "TOKEN_SIGNING_ALGORITHM": "ES384",
     }
+
+
+@pytest.mark.parametrize("kafka", ["brokers-best-effort", "brokers"])
+def test_keys_that_are_not_probed_are_not_verified_at_brokers(stack, kafka):
+    """The function does not start with such a configuration."""
+    with pytest.raises(AssertionError, match="KeyVerification control-plane requires KafkaVerification rest"):
+        Stack("template.yaml", KeyVerification="control-plane", KafkaVerification=kafka)
+    for verification in ("required", "best-effort"):
+        variables = variables_of(stack(KeyVerification=verification, KafkaVerification=kafka))
+        assert (variables["KEY_VERIFICATION"], variables["KAFKA_VERIFICATION"]) == (verification, kafka)
+    assert variables_of(stack(KeyVerification="control-plane"))["KAFKA_VERIFICATION"] == "rest"
 
 
 def test_the_template_sets_only_variables_that_the_function_reads(stack):

@@ -35,6 +35,7 @@ impl World {
         self.confluent()
             .endpoint(credentials, lookup, &resource.id, environment)
             .await
+            .map(|(endpoint, _)| endpoint)
     }
 
     /// Returns the endpoint of the key type's resource.
@@ -57,6 +58,7 @@ impl World {
             environment: ENVIRONMENT.to_owned(),
             organization: self.simulator.state().organization.clone(),
             is_from_secret: false,
+            bootstrap: None,
         };
         let confluent = self.confluent();
         let probe = confluent.probe(key, &target, Deadline::after(AMPLE));
@@ -288,6 +290,7 @@ async fn a_key_is_not_sent_to_a_host_that_is_not_allowed() {
         environment: String::new(),
         organization: String::new(),
         is_from_secret: false,
+        bootstrap: None,
     };
 
     let confluent = world.confluent();

@@ -1,6 +1,5 @@
 //! Runs the commands of a page in bash, with the AWS CLI, POSIX tools, jq, and [stand-ins](super::stand_ins) for all others.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -10,9 +9,6 @@ use std::time::Instant;
 use super::markdown::Block;
 use super::stand_ins::COMMANDS;
 use super::*;
-
-/// The packages that pip installs, including all dependencies.
-const REQUIREMENTS: &str = include_str!("requirements.txt");
 
 /// The time limit of a page. Each call of the AWS CLI takes about a second.
 const TIME_LIMIT: Duration = Duration::from_mins(10);
@@ -63,50 +59,10 @@ fn aws() -> Result<&'static Path, &'static str> {
         if let Some(tool) = tools.find(|tool| look_up(tool).is_none()) {
             return Err(format!("{tool} is not installed"));
         }
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let folder = target.parent().expect("the target folder").join("awscli");
-        let (aws, stamp) = (folder.join("bin/aws"), folder.join("requirements"));
-        // Written last, so that an interrupted installation is repeated.
-        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
-            return Ok(aws);
-        }
-        let requirements = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/function/documentation/requirements.txt");
-        let venv = ["-m", "venv", "--clear"];
-        run(Command::new("python3").args(venv).arg(&folder))?;
-        let install = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-input",
-            "--retries",
-            "1",
-            "--no-deps",
-            "--requirement",
-        ];
-        run(Command::new(folder.join("bin/python"))
-            .args(install)
-            .arg(requirements))?;
-        fs::write(stamp, REQUIREMENTS).unwrap();
-        Ok(aws)
+        let programs = python::install("awscli", "documentation/requirements.txt")?;
+        Ok(programs.join("aws"))
     });
     aws.as_deref().map_err(String::as_str)
-}
-
-/// Runs a command. Returns the command and its last line of output if it fails.
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command
-        .output()
-        .map_err(|error| format!("{command:?}: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let printed = [output.stdout, output.stderr].concat();
-    let printed = String::from_utf8_lossy(&printed);
-    let last = printed.lines().rfind(|line| !line.trim().is_empty());
-    Err(format!("{command:?}: {}", last.unwrap_or("it failed")))
 }
 
 /// The shell of one page, with its own folder.
@@ -129,11 +85,8 @@ impl Shell {
         let aws = match aws() {
             Ok(aws) => aws,
             Err(reason) => {
-                // Not println!, because the test passes, and the output of a passed test is not printed.
-                let line = format!(
-                    "SKIPPED the commands of a page, which require Python 3, venv, pip, PyPI, jq and OpenSSL: {reason}\n"
-                );
-                let _ = std::io::stderr().write_all(line.as_bytes());
+                let test = "the commands of a page, which require Python 3, venv, pip, PyPI, jq and OpenSSL";
+                python::skip(test, reason);
                 return None;
             }
         };

@@ -6,7 +6,6 @@
 //! <https://docs.getmoto.org/en/latest/docs/services/secretsmanager.html>
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::OnceLock;
@@ -16,9 +15,6 @@ use confluent_key_rotation::http;
 
 use super::*;
 
-/// The packages that pip installs, including all dependencies.
-const REQUIREMENTS: &str = include_str!("requirements.txt");
-
 /// The time in which moto starts to listen. It imports many modules.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -26,46 +22,10 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 fn moto_server() -> Result<&'static Path, &'static str> {
     static SERVER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let folder = target.parent().expect("the target folder").join("moto");
-        let (server, stamp) = (folder.join("bin/moto_server"), folder.join("requirements"));
-        // Written last, so that an interrupted installation is repeated.
-        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
-            return Ok(server);
-        }
-        let requirements = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/function/end_to_end/requirements.txt");
-        run(Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&folder))?;
-        run(Command::new(folder.join("bin/python"))
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-            ])
-            .args(["--no-input", "--retries", "1", "--no-deps", "--requirement"])
-            .arg(requirements))?;
-        fs::write(stamp, REQUIREMENTS).unwrap();
-        Ok(server)
+        let programs = python::install("moto", "end_to_end/requirements.txt")?;
+        Ok(programs.join("moto_server"))
     });
     server.as_deref().map_err(String::as_str)
-}
-
-/// Runs a command. Returns the command and its last line of output if it fails.
-fn run(command: &mut Command) -> Result<(), String> {
-    match command.output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => {
-            let printed = [output.stdout, output.stderr].concat();
-            let printed = String::from_utf8_lossy(&printed);
-            let last = printed.lines().rfind(|line| !line.trim().is_empty());
-            Err(format!("{command:?}: {}", last.unwrap_or("it failed")))
-        }
-        Err(error) => Err(format!("{command:?}: {error}")),
-    }
 }
 
 /// A running moto server. Dropping it kills the process.
@@ -92,11 +52,8 @@ impl Moto {
         let server = match moto_server() {
             Ok(server) => server,
             Err(reason) => {
-                // Not println!, because the test passes, and the output of a passed test is not printed.
-                let line = format!(
-                    "SKIPPED the test against moto, which requires Python 3, venv, pip and PyPI: {reason}\n"
-                );
-                let _ = std::io::stderr().write_all(line.as_bytes());
+                let test = "the test against moto, which requires Python 3, venv, pip and PyPI";
+                python::skip(test, reason);
                 return None;
             }
         };

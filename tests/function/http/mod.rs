@@ -2,7 +2,7 @@
 
 mod generated;
 mod hosts;
-mod network;
+pub(crate) mod network;
 mod requests;
 
 use super::*;

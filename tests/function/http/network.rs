@@ -15,17 +15,17 @@ const CONFLUENT: &str = "api.confluent.cloud";
 const SECRETS_MANAGER: &str = "secretsmanager.us-east-1.amazonaws.com";
 
 /// A file of certificates, which is removed on drop.
-struct Bundle(PathBuf);
+pub(crate) struct Bundle(PathBuf);
 
 impl Bundle {
-    fn of(authority: &CertificateAuthority) -> Self {
+    pub(crate) fn of(authority: &CertificateAuthority) -> Self {
         let name = format!("authority-{}.pem", fastrand::u64(..));
         let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::write(&path, format!("# A comment.\n{}", authority.pem)).unwrap();
         Self(path)
     }
 
-    fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }
@@ -36,7 +36,7 @@ impl Drop for Bundle {
     }
 }
 
-fn network(variables: &[(&str, &str)]) -> http::Network {
+pub(crate) fn network(variables: &[(&str, &str)]) -> http::Network {
     let config = Config::read(|name| {
         let mut variables = variables.iter().chain(&LAMBDA_VARIABLES);
         let (_, value) = variables.find(|(known, _)| *known == name)?;

@@ -71,6 +71,36 @@ pub(super) const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        name: "brokers that accept the key",
+        check: "brokers",
+        observed: "2 of 2 brokers accept the current key",
+        arrange: |world| world.simulator.add_brokers("lkc-orders", 2),
+        ..CASE
+    },
+    Case {
+        name: "brokers without a connection that are not required",
+        check: "brokers",
+        outcome: NotVerifiable,
+        observed: "without a connection to broker 127.0.0.1:1",
+        ..CASE
+    },
+    Case {
+        name: "brokers without a connection with best effort",
+        check: "brokers",
+        outcome: Warning,
+        observed: "without a connection to broker 127.0.0.1:1",
+        arrange: |world| world.set_variable("KAFKA_VERIFICATION", "brokers-best-effort"),
+        ..CASE
+    },
+    Case {
+        name: "brokers without a connection",
+        check: "brokers",
+        outcome: Failed,
+        observed: "without a connection to broker 127.0.0.1:1",
+        arrange: |world| world.set_variable("KAFKA_VERIFICATION", "brokers"),
+        ..CASE
+    },
+    Case {
         name: "an accepted key",
         check: "data-plane",
         observed: "the resource accepts the current key",

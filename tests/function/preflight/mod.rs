@@ -85,7 +85,7 @@ async fn every_check_reports_what_it_observed_and_what_to_do() {
         let requires_action = matches!(case.outcome, Warning | Failed);
         let has_remedy = finding.remedy.is_some();
         assert!(has_remedy || !requires_action, "{name}: {report:#?}");
-        let may_be_unknown = ["create-permission", "quota"].contains(&case.check);
+        let may_be_unknown = ["create-permission", "quota", "brokers"].contains(&case.check);
         if requires_action || !may_be_unknown {
             assert!(report.verdict >= case.outcome, "{name}: {report:#?}");
         }
@@ -130,7 +130,7 @@ const STOPPED: [Stopped; 5] = [
     (
         |world| world.set_advertised_url(&world.simulator.unreachable_url()),
         Failed,
-        14,
+        15,
         "they require `endpoint`",
     ),
     (
@@ -189,6 +189,7 @@ fn every_check_has_a_case_for_each_of_its_outcomes() {
             }
             "secret" | "control-plane-access" => &[Fine, Failed, Unknown],
             "create-permission" => &[NotVerifiable],
+            "brokers" => &[Fine, NotVerifiable, Warning, Failed],
             _ => &[Fine, NotVerifiable, Unknown, Warning, Failed],
         };
         for outcome in outcomes {

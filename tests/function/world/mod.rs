@@ -3,11 +3,14 @@
 mod steps;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use confluent_key_rotation::config::{Config, InitialKey, OldKeyPolicy};
 use confluent_key_rotation::handler::{Function, Response};
-use confluent_key_rotation::http::{self, Backoff, SdkLimits, build_client, build_probe_client};
+use confluent_key_rotation::http::{
+    self, Backoff, SdkLimits, build_client, build_probe_client, build_tls,
+};
 use confluent_key_rotation::preflight::Report;
 use confluent_key_rotation::{secret, web_identity};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
@@ -359,6 +362,7 @@ pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Fun
         retries: 5,
     };
     Function {
+        broker_tls: Arc::new(build_tls(&config.network).unwrap()),
         secrets_manager: secret::sdk_client(&config.aws, &http),
         sts: web_identity::sdk_client(&config.aws, &http),
         config,

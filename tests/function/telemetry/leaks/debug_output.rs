@@ -96,7 +96,7 @@ async fn debug_output_of_a_type_with_a_secret_does_not_contain_it() {
             function.sdk_limits,
             function.read_after_write,
         ),
-        confluent: &Client::new(http.clone(), http, deadline),
+        confluent: &Client::new(http.clone(), http, function.broker_tls.clone(), deadline),
         access_tokens: None,
         deadline,
         request_id: "request",

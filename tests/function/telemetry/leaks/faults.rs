@@ -103,3 +103,30 @@ async fn a_failed_rotation_prints_no_secret() {
         assert_ne!(outcome, Outcome::Succeeded, "{case}");
     }
 }
+
+async fn world_with_brokers() -> World {
+    let mut world = World::new(Setting::default()).await;
+    world.simulator.add_brokers("lkc-orders", 2);
+    world.set_variable("KAFKA_VERIFICATION", "brokers");
+    world
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_verified_at_brokers_prints_no_secret() {
+    let undisturbed = world_with_brokers().await;
+    assert_eq!(undisturbed.rotate().await, Outcome::Succeeded);
+    let is_to_broker = |request: &simulator::Request| request.service == Service::KafkaBroker;
+    let requests = undisturbed.simulator.state().requests.clone();
+    let first = requests.iter().position(is_to_broker).unwrap();
+    for fault in Fault::ALL {
+        // The requests of one round.
+        for nth in first..first + 7 {
+            let world = world_with_brokers().await;
+            world.simulator.fail(nth, fault);
+
+            world
+                .rotate_without_leak(&format!("{fault:?}, {nth}"))
+                .await;
+        }
+    }
+}
