@@ -1,7 +1,7 @@
 //! The HTTP clients: one that all services share, and one for probes. Both use the same TLS stack and settings.
 //!
-//! Requests to Confluent Cloud use them directly. The AWS SDK uses the shared one as its [`HttpClient`]. They don't follow
-//! redirects, because a redirect would send credentials to another host.
+//! Requests to Confluent Cloud use them directly. The AWS SDK uses the shared one, as
+//! [`SdkHttpClient`](super::SdkHttpClient). They don't follow redirects, because a redirect would send credentials to another host.
 
 use std::time::Duration;
 
