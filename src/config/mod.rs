@@ -51,9 +51,9 @@ pub enum KafkaVerification {
     /// At the cluster's REST endpoint.
     #[default]
     Rest,
-    /// At the REST endpoint, and then at all brokers that are reachable.
+    /// At the REST endpoint, and then at all reachable brokers.
     BrokersBestEffort,
-    /// At all brokers. The REST endpoint may be unreachable.
+    /// At the REST endpoint, unless it is unreachable, and then at all brokers.
     Brokers,
 }
 
@@ -129,14 +129,15 @@ impl Config {
         let domains = reader.parse("ALLOWED_ENDPOINT_DOMAINS", domains);
         let old_key_policy = reader.parse("OLD_KEY_POLICY", old_key_policy);
         let old_key_hours = reader.parse("OLD_KEY_HOURS", old_key_hours);
+        let key_verification = reader.choose("KEY_VERIFICATION", &KEY_VERIFICATIONS);
         let config = Self {
             confluent_url: url.unwrap_or(default_url),
             admin_secret_arn: reader.parse("ADMIN_SECRET_ARN", secret_arn),
             keyless: keyless::read(&mut reader),
             old_key_policy: old_key_policy.unwrap_or_default(),
             old_key_hours: old_key_hours.unwrap_or(DEFAULT_OLD_KEY_HOURS),
-            key_verification: reader.choose("KEY_VERIFICATION", &KEY_VERIFICATIONS),
-            kafka_verification: kafka_verification(&mut reader),
+            key_verification,
+            kafka_verification: kafka_verification(&mut reader, key_verification),
             current_key_check: reader.choose("CURRENT_KEY_CHECK", &CURRENT_KEY_CHECKS),
             initial_key: reader.choose("INITIAL_KEY", &INITIAL_KEYS),
             probe_interval: interval.unwrap_or(DEFAULT_PROBE_INTERVAL),
@@ -227,12 +228,14 @@ pub fn old_key_hours(value: &str) -> Result<u16, String> {
     }
 }
 
-/// Reads `KAFKA_VERIFICATION`, and checks that `KEY_VERIFICATION` allows it.
-fn kafka_verification<F: Fn(&str) -> Option<String>>(reader: &mut Reader<F>) -> KafkaVerification {
+/// Reads `KAFKA_VERIFICATION`, which must be `rest` if keys are not probed.
+fn kafka_verification<F: Fn(&str) -> Option<String>>(
+    reader: &mut Reader<F>,
+    key_verification: KeyVerification,
+) -> KafkaVerification {
     const KAFKA: &str = "KAFKA_VERIFICATION";
     let kafka = reader.choose(KAFKA, &KAFKA_VERIFICATIONS);
-    let is_without_probes = reader.value("KEY_VERIFICATION").as_deref() == Some("control-plane");
-    if is_without_probes && kafka != KafkaVerification::Rest {
+    if key_verification == KeyVerification::ControlPlane && kafka != KafkaVerification::Rest {
         let problem = "must be rest, or not set, with KEY_VERIFICATION=control-plane";
         reader.report(KAFKA, problem);
     }

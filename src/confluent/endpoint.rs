@@ -73,7 +73,9 @@ pub(super) fn bootstrap_endpoint(response: &Value) -> Option<String> {
 fn kafka_endpoints(response: &Value) -> Option<(String, Option<String>)> {
     let of = |point: &Value| {
         let endpoint = string(point, "/http_endpoint")?;
-        Some((endpoint, string(point, "/kafka_bootstrap_endpoint")))
+        let bootstrap = string(point, "/kafka_bootstrap_endpoint");
+        let deprecated = || string(response, "/spec/kafka_bootstrap_endpoint");
+        Some((endpoint, bootstrap.or_else(deprecated)))
     };
     // Every type except PUBLIC is private, and the private types have several spellings.
     let is_public = |point: &Value| string(point, "/connection_type").as_deref() == Some("PUBLIC");

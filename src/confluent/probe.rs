@@ -24,7 +24,7 @@ pub struct ProbeTarget<'a> {
     pub organization: String,
     /// Whether the secret value names the endpoint.
     pub is_from_secret: bool,
-    /// The bootstrap endpoint, if the resource is a Kafka cluster and its bootstrap endpoint is known.
+    /// The bootstrap endpoint of a Kafka cluster, empty if it is unknown. `None` if the resource has no brokers.
     pub bootstrap: Option<Bootstrap>,
 }
 
@@ -75,6 +75,8 @@ pub enum ProbeOutcome {
     Unreachable(String),
     /// Error 58 of this broker: it does not accept the key, or not yet.
     RejectedByBroker(String),
+    /// Another response of this broker, or none, and why.
+    BrokerInconclusive(String, String),
     /// No connection to this broker, and why.
     BrokerUnreachable(String, String),
 }
@@ -84,10 +86,7 @@ impl ProbeOutcome {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::RateLimited(_)
-                | Self::ServerError(_)
-                | Self::Unreachable(_)
-                | Self::BrokerUnreachable(..)
+            Self::RateLimited(_) | Self::ServerError(_) | Self::Unreachable(_)
         )
     }
 
@@ -113,6 +112,9 @@ impl fmt::Display for ProbeOutcome {
             Self::Unreachable(cause) => write!(f, "without a response ({cause})"),
             Self::RejectedByBroker(broker) => {
                 write!(f, "rejected by broker {broker} with error 58")
+            }
+            Self::BrokerInconclusive(broker, cause) => {
+                write!(f, "inconclusive (broker {broker}: {cause})")
             }
             Self::BrokerUnreachable(broker, cause) => {
                 write!(f, "without a connection to broker {broker} ({cause})")

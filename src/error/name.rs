@@ -8,6 +8,10 @@ impl Error {
     /// Returns the stable name, which Lambda reports as `errorType`. It is the variant's name, except for the variants below.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::CurrentKeyNotAccepted {
+                outcome: ProbeOutcome::BrokerUnreachable(..),
+                ..
+            } => "EndpointUnreachable",
             Self::PendingKeyNotAccepted { outcome, .. } => match outcome {
                 ProbeOutcome::Unreachable(_) | ProbeOutcome::BrokerUnreachable(..) => {
                     "EndpointUnreachable"

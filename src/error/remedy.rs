@@ -100,14 +100,16 @@ const STORE_VALUE: &str = "Store a value with apiKey, apiSecret and serviceAccou
 const RESOURCE_IDS: &str =
     "Use lkc-…, lsrc-…, lksqlc-…, aws.us-west-2 (Flink), Tableflow or Global, or omit it (Cloud)";
 const CORRECT_SCOPE: &str = "Correct resourceId and environmentId, or apiKey and apiSecret";
-const PROPAGATION: &str =
+pub(crate) const PROPAGATION: &str =
     "If this persists, set the timeout to 15 minutes and check that the key still exists";
 pub(crate) const CORRECT_KEY: &str =
     "Correct apiKey and apiSecret, or store another key if it was deleted";
 pub(crate) const CONNECT_TO_ENDPOINT: &str = "Connect the function to a network with a route to the endpoint and DNS for its host \
      name. If it has them, check security groups, firewalls and HTTPS_PROXY";
-pub(crate) const CONNECT_TO_BROKERS: &str = "Connect the function to a network with a route to each broker, TCP port 9092, and DNS for its host name. A proxy does \
-     not apply to it";
+const CONNECT_TO_BROKERS: &str = "Connect the function to a network with a route to each broker on TCP port 9092 and DNS for its host name. If it has \
+     them, check security groups and firewalls. HTTPS_PROXY does not apply";
+const CHECK_BROKERS: &str = "If this persists, check for a firewall in front of the brokers. If the message says that the broker's domain is not \
+     allowed and it is your own, add it to ALLOWED_ENDPOINT_DOMAINS";
 const CHECK_FILTERS: &str = "If this persists, check for a firewall, a proxy (HTTPS_PROXY) and Confluent's IP filters, or correct \
      `endpoint` in the secret";
 const BLOCKED: &str = "Check the proxy in HTTPS_PROXY with its user and password, firewalls, Confluent Cloud's IP filters, and \
@@ -225,6 +227,7 @@ pub(crate) fn for_probe(outcome: &ProbeOutcome, rejected: &'static str) -> &'sta
     match outcome {
         ProbeOutcome::Unreachable(_) => CONNECT_TO_ENDPOINT,
         ProbeOutcome::BrokerUnreachable(..) => CONNECT_TO_BROKERS,
+        ProbeOutcome::BrokerInconclusive(..) => CHECK_BROKERS,
         ProbeOutcome::NotAccepted | ProbeOutcome::RejectedByBroker(_) => rejected,
         ProbeOutcome::Accepted => PROPAGATION,
         ProbeOutcome::RateLimited(_) => SPREAD_ROTATIONS,

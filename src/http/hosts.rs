@@ -7,6 +7,11 @@ use super::{Error, printable};
 /// The reason that `ALLOWED_ENDPOINT_DOMAINS` can resolve.
 pub(crate) const DOMAIN_NOT_ALLOWED: &str = "its domain is not in the list of allowed domains";
 
+/// The port of the brokers of a Kafka cluster.
+///
+/// <https://docs.confluent.io/cloud/current/networking/overview.html>
+pub const BROKER_PORT: u16 = 9092;
+
 /// The hosts that credentials may be sent to.
 #[derive(Clone, Debug)]
 pub struct AllowedHosts {
@@ -67,14 +72,14 @@ impl AllowedHosts {
         }
     }
 
-    /// Checks that credentials may be sent to a broker, whose port must be `port`. Returns whether it is on a loopback address, where
-    /// the connection does not use TLS.
-    pub fn check_broker(&self, host: &str, broker_port: u16, port: u16) -> Result<bool, Error> {
+    /// Checks that credentials may be sent to a broker. Returns whether it is on a loopback address, where the connection does not use
+    /// TLS.
+    pub fn check_broker(&self, host: &str, port: u16) -> Result<bool, Error> {
         let reject = |reason| {
             let host = printable(host);
             Err(Error::HostNotAllowed { host, reason })
         };
-        let url = Url::parse(&format!("https://{host}:{broker_port}"));
+        let url = Url::parse(&format!("https://{host}:{port}"));
         // A host name that is more than a host name would be parsed as another part of the URL.
         let url = url.ok().filter(|url| {
             url.host_str()
@@ -88,8 +93,8 @@ impl AllowedHosts {
         }
         match url.host() {
             Some(Host::Domain(host)) if !self.is_allowed_domain(host) => reject(DOMAIN_NOT_ALLOWED),
-            Some(Host::Domain(_)) if broker_port == port => Ok(false),
-            Some(Host::Domain(_)) => reject("its port is not that of the bootstrap endpoint"),
+            Some(Host::Domain(_)) if port == BROKER_PORT => Ok(false),
+            Some(Host::Domain(_)) => reject("its port is not 9092"),
             _ => reject("it is an IP address, not a host name"),
         }
     }

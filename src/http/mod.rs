@@ -17,7 +17,7 @@ mod service_text;
 pub use client::{MAX_BODY_BYTES, build_client, build_probe_client, build_tls};
 pub use deadline::{Backoff, Deadline, DeadlineExceeded, at_least};
 pub(crate) use hosts::DOMAIN_NOT_ALLOWED;
-pub use hosts::{AllowedHosts, ControlPlaneUrl, is_loopback, url_at};
+pub use hosts::{AllowedHosts, BROKER_PORT, ControlPlaneUrl, is_loopback, url_at};
 pub use network::Network;
 pub use redacted::Redacted;
 pub use request::{

@@ -1,21 +1,19 @@
 //! Verification at the brokers of a Kafka cluster, where its clients authenticate.
 //!
-//! A round is one authentication attempt at each broker. The brokers are listed anew in each round, because they change.
+//! A round is one authentication attempt at each broker. Each round lists the brokers again, because they change.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::verification::{Verification, Verifier, with_wrong_secret};
+use super::verification::{MAX_CURRENT_KEY_PROBES, Verification, Verifier, with_wrong_secret};
 use crate::config::KafkaVerification;
-use crate::confluent::broker::{Bootstrap, Round};
+use crate::confluent::broker::{Address, Bootstrap, Round};
 use crate::confluent::{ApiKey, ProbeOutcome, ProbeTarget};
 use crate::error::Error;
-use crate::http::{self, Deadline};
+use crate::http::{self, Deadline, RESPONSE_RESERVE};
 
 /// The number of rounds after which `brokers-best-effort` tolerates unreachable brokers.
 const MAX_UNREACHABLE_ROUNDS: u32 = 3;
-
-/// The number of attempts to authenticate with the current key. The key propagated long ago.
-const MAX_CURRENT_KEY_ATTEMPTS: u32 = 3;
 
 impl Verifier<'_> {
     /// Returns the bootstrap endpoint if `KAFKA_VERIFICATION` requires brokers, and the target has brokers.
@@ -26,8 +24,8 @@ impl Verifier<'_> {
 
     /// Verifies the pending key at all brokers, until `deadline`. `probed` is the result of the probes.
     ///
-    /// One round in which all brokers accept the key is sufficient, or two consecutive ones if a broker rejected it before: then,
-    /// the key reaches the brokers at different times.
+    /// One round in which all brokers accept the key is sufficient, or two consecutive ones if a broker rejected it before, because
+    /// a key propagates to each broker separately.
     ///
     /// # Errors
     /// Returns [`Error::PendingKeyNotAccepted`] with the last outcome, [`Error::EndpointAcceptsAnyCredential`] and
@@ -40,8 +38,14 @@ impl Verifier<'_> {
         probed: Verification,
         deadline: Deadline,
     ) -> Result<Verification, Error> {
+        if deadline.remaining().is_zero() {
+            let purpose = "verify the pending key at the brokers";
+            return Err(Error::TimeoutTooShort { purpose });
+        }
         let started = Instant::now();
-        let (mut interval, mut rounds) = (self.interval, 0);
+        let mut not_accepted = BTreeSet::new();
+        let mut previous = None;
+        let (mut interval, mut rounds, mut attempts) = (self.interval, 0, 0);
         let (mut accepted, mut unreachable, mut was_rejected) = (0, 0, false);
         loop {
             let round = self
@@ -49,61 +53,100 @@ impl Verifier<'_> {
                 .authenticate_at_brokers(key, bootstrap, deadline);
             let round = round.await.map_err(|source| not_allowed(target, source))?;
             rounds += 1;
-            let failed = round.failed();
-            tracing::debug!(rounds, ?failed, "completed a round of the brokers");
-            was_rejected |= matches!(failed, Some(ProbeOutcome::RejectedByBroker(_)));
-            let is_unreachable = matches!(failed, Some(ProbeOutcome::BrokerUnreachable(..)));
-            unreachable += u32::from(is_unreachable);
+            attempts += round.attempts();
+            // An attempt that the deadline cut short shows nothing about the key.
+            let last = previous.filter(|_| deadline.remaining().is_zero());
+            let failed = round.failed().cloned().unwrap_or(ProbeOutcome::Accepted);
+            let mut last = last.unwrap_or(failed);
+            tracing::debug!(rounds, probe_outcome = ?last, "completed a round of the brokers");
+            was_rejected |= matches!(last, ProbeOutcome::RejectedByBroker(_));
+            let is_unreachable = matches!(last, ProbeOutcome::BrokerUnreachable(..));
+            unreachable = if is_unreachable { unreachable + 1 } else { 0 };
+            record(&mut not_accepted, &round);
             let is_tolerated = self.kafka == KafkaVerification::BrokersBestEffort
-                && is_unreachable
-                && unreachable >= MAX_UNREACHABLE_ROUNDS;
-            accepted = if failed.is_none() || is_tolerated {
+                && unreachable >= MAX_UNREACHABLE_ROUNDS
+                && may_tolerate(&round, &not_accepted);
+            accepted = if last == ProbeOutcome::Accepted || is_tolerated {
                 accepted + 1
             } else {
                 0
             };
-            let mut last = failed.cloned().unwrap_or(ProbeOutcome::Accepted);
             if accepted > u32::from(was_rejected) {
-                if round.accepted() > 0 {
-                    last = self
-                        .reject_wrong_secret(key, target, bootstrap, deadline)
-                        .await?;
+                let checked = if round.accepted() > 0 {
+                    self.check_wrong_secret(key, target, bootstrap, deadline)
+                        .await?
+                } else {
+                    ProbeOutcome::Accepted
+                };
+                if checked == ProbeOutcome::Accepted {
+                    return Ok(self.report(&round, rounds, attempts, probed));
                 }
-                if is_tolerated || last == ProbeOutcome::Accepted {
-                    return Ok(self.report(&round, rounds, probed));
-                }
+                last = checked;
             }
             if deadline.wait(interval).await.is_err() {
                 return Err(Error::PendingKeyNotAccepted {
                     key: key.id.to_string(),
                     outcome: last,
                     elapsed: started.elapsed(),
-                    probes: rounds,
+                    probes: attempts,
                 });
             }
             interval = self.next_interval(interval);
+            previous = Some(last);
         }
     }
 
-    /// Reports the brokers without a connection. Returns the result of the verification.
-    fn report(&self, round: &Round, rounds: u32, probed: Verification) -> Verification {
+    /// Runs one round. If a broker accepted the key, the bootstrap endpoint must reject a wrong secret if the secret value names the
+    /// endpoint.
+    ///
+    /// # Errors
+    /// Returns [`Error::EndpointAcceptsAnyCredential`] and [`Error::EndpointNotAllowed`].
+    pub(crate) async fn round_with_wrong_secret(
+        &self,
+        key: &ApiKey,
+        target: &ProbeTarget<'_>,
+        bootstrap: &Bootstrap,
+        deadline: Deadline,
+    ) -> Result<Round, Error> {
+        let round = self
+            .client
+            .authenticate_at_brokers(key, bootstrap, deadline);
+        let round = round.await.map_err(|source| not_allowed(target, source))?;
+        if round.accepted() > 0 {
+            self.check_wrong_secret(key, target, bootstrap, deadline)
+                .await?;
+        }
+        Ok(round)
+    }
+
+    /// Reports the unreachable brokers. Returns the result of the verification.
+    fn report(
+        &self,
+        round: &Round,
+        rounds: u32,
+        attempts: u32,
+        probed: Verification,
+    ) -> Verification {
         let (brokers, omitted) = (round.accepted(), round.omitted);
-        let unreachable = round.unreachable();
+        let unreachable: Vec<String> = round.unreachable().map(ToString::to_string).collect();
         let count = unreachable.len() as u64;
         self.client
             .metrics()
             .count(|counts| counts.unreachable_brokers = Some(count));
         if !unreachable.is_empty() {
             let unreachable = unreachable.join(", ");
-            tracing::warn!(unreachable, "did not verify the pending key at all brokers");
-        }
-        if brokers == 0 {
+            tracing::warn!(
+                unreachable,
+                "did not verify the pending key at the unreachable brokers"
+            );
+            // The others do not replace what the probes could not show.
             return probed;
         }
         tracing::info!(
             brokers,
             omitted,
-            probes = rounds,
+            rounds,
+            probes = attempts,
             "verified the pending key at the brokers"
         );
         Verification::Verified
@@ -113,8 +156,8 @@ impl Verifier<'_> {
     /// the secret value possesses the current key.
     ///
     /// # Errors
-    /// Returns [`Error::CurrentKeyNotAccepted`] with the last outcome, [`Error::EndpointUnreachable`],
-    /// [`Error::EndpointAcceptsAnyCredential`] and [`Error::EndpointNotAllowed`].
+    /// Returns [`Error::CurrentKeyNotAccepted`] with the last outcome, [`Error::EndpointAcceptsAnyCredential`] and
+    /// [`Error::EndpointNotAllowed`].
     pub(super) async fn verify_at_bootstrap(
         &self,
         key: &ApiKey,
@@ -128,36 +171,28 @@ impl Verifier<'_> {
             let outcome = self
                 .client
                 .authenticate_at_bootstrap(key, bootstrap, deadline);
-            let outcome = outcome
+            let mut outcome = outcome
                 .await
                 .map_err(|source| not_allowed(target, source))?;
-            let outcome = match outcome {
-                ProbeOutcome::Accepted => {
-                    self.reject_wrong_secret(key, target, bootstrap, deadline)
-                        .await?
-                }
-                outcome => outcome,
-            };
+            if outcome == ProbeOutcome::Accepted {
+                outcome = self
+                    .check_wrong_secret(key, target, bootstrap, deadline)
+                    .await?;
+            }
             if outcome == ProbeOutcome::Accepted {
                 return Ok(Verification::Verified);
             }
-            if attempts < MAX_CURRENT_KEY_ATTEMPTS && deadline.wait(self.interval).await.is_ok() {
-                continue;
+            let deadline = deadline.with_reserve(RESPONSE_RESERVE);
+            if attempts == MAX_CURRENT_KEY_PROBES || deadline.wait(self.interval).await.is_err() {
+                let key = key.id.to_string();
+                return Err(Error::CurrentKeyNotAccepted { key, outcome });
             }
-            let key = key.id.to_string();
-            return Err(match outcome {
-                ProbeOutcome::BrokerUnreachable(broker, cause) => {
-                    let cause = format!("broker {broker}: {cause}");
-                    Error::EndpointUnreachable { key, cause }
-                }
-                outcome => Error::CurrentKeyNotAccepted { key, outcome },
-            });
         }
     }
 
     /// Checks that the bootstrap endpoint rejects a wrong secret for the same ID, if the secret value names the endpoint. Returns
     /// [`ProbeOutcome::Accepted`] if so.
-    async fn reject_wrong_secret(
+    async fn check_wrong_secret(
         &self,
         key: &ApiKey,
         target: &ProbeTarget<'_>,
@@ -182,6 +217,39 @@ impl Verifier<'_> {
             }
             inconclusive => Ok(inconclusive),
         }
+    }
+}
+
+/// Records the brokers whose last response was not an acceptance.
+fn record(not_accepted: &mut BTreeSet<Address>, round: &Round) {
+    if round.has_brokers {
+        let brokers = round.outcomes.iter().map(|(broker, _)| broker);
+        // Without those that are no longer listed, and the bootstrap endpoint, which has accepted the key.
+        let listed: BTreeSet<&Address> = brokers.collect();
+        not_accepted.retain(|broker| listed.contains(broker));
+    }
+    for (broker, outcome) in &round.outcomes {
+        match outcome {
+            ProbeOutcome::BrokerUnreachable(..) => {}
+            ProbeOutcome::Accepted => {
+                not_accepted.remove(broker);
+            }
+            _ => {
+                not_accepted.insert(broker.clone());
+            }
+        }
+    }
+}
+
+/// Returns whether the unreachable brokers may be tolerated: none that was reached before rejected the key or did not respond as
+/// expected.
+fn may_tolerate(round: &Round, not_accepted: &BTreeSet<Address>) -> bool {
+    if round.has_brokers {
+        round
+            .unreachable()
+            .all(|broker| !not_accepted.contains(broker))
+    } else {
+        not_accepted.is_empty()
     }
 }
 

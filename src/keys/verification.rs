@@ -36,7 +36,7 @@ const MAX_UNREACHABLE_PROBES: u32 = 3;
 
 /// The number of probes, rate-limited ones excluded, after which the verification of the current key fails. The key propagated
 /// long ago.
-const MAX_CURRENT_KEY_PROBES: u32 = 3;
+pub(super) const MAX_CURRENT_KEY_PROBES: u32 = 3;
 
 /// The length of a wrong secret, which is an API secret's, in characters.
 ///
@@ -66,7 +66,7 @@ pub struct Verifier<'a> {
 pub enum Verification {
     /// The resource accepts the key.
     Verified,
-    /// The endpoint is unreachable, and `KEY_VERIFICATION=best-effort` allows that.
+    /// The endpoint is unreachable, which `KEY_VERIFICATION=best-effort` or `KAFKA_VERIFICATION=brokers` allows.
     Unreachable,
 }
 
@@ -101,9 +101,12 @@ impl<'a> Verifier<'a> {
     /// secret value possesses the key: otherwise, a value that names another application's key could be used to obtain another
     /// key for the same owner.
     ///
+    /// With `KAFKA_VERIFICATION=brokers`, the bootstrap endpoint takes the place of an unreachable REST endpoint.
+    ///
     /// # Errors
     /// Returns [`Error::CurrentKeyNotAccepted`] with the last outcome, [`Error::EndpointUnreachable`] unless best effort is
-    /// sufficient, and [`Error::EndpointAcceptsAnyCredential`] if the endpoint does not reject a wrong secret.
+    /// sufficient, [`Error::EndpointNotAllowed`], and [`Error::EndpointAcceptsAnyCredential`] if the endpoint does not reject a
+    /// wrong secret.
     pub async fn verify_once(
         &self,
         key: &ApiKey,
@@ -131,19 +134,12 @@ impl<'a> Verifier<'a> {
             if probes < MAX_CURRENT_KEY_PROBES && deadline.wait(delay).await.is_ok() {
                 continue;
             }
-            if matches!(outcome, ProbeOutcome::Unreachable(_))
-                && self.kafka == KafkaVerification::Brokers
+            if self.may_use_brokers(target, &endpoint)
                 && let Some(bootstrap) = &target.bootstrap
             {
-                let verified = self
+                return self
                     .verify_at_bootstrap(key, target, bootstrap, deadline)
                     .await;
-                return match verified {
-                    Err(Error::EndpointUnreachable { .. }) if self.may_skip(&endpoint) => {
-                        Ok(Verification::Unreachable)
-                    }
-                    verified => verified,
-                };
             }
             let key = key.id.to_string();
             return match outcome {

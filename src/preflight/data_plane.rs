@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{CheckResult, Context, Finding, Outcome, Report};
-use crate::config::KafkaVerification;
+use crate::config::{CurrentKeyCheck, KafkaVerification};
 use crate::confluent::broker::Round;
 use crate::confluent::{ApiKey, ApiKeyMetadata, ProbeOutcome, ProbeTarget};
 use crate::error::Error;
-use crate::error::remedy::{CONNECT_TO_ENDPOINT, CORRECT_KEY, for_probe};
+use crate::error::remedy::{CONNECT_TO_ENDPOINT, CORRECT_KEY, PROPAGATION, for_probe};
 use crate::keys::verification::{Verification, Verifier};
 
 /// The longest verification, which rate-limited probes may need. An operator waits for the report.
@@ -42,7 +42,7 @@ impl Context<'_> {
         };
         let found = self.verify(&verifier, key, &target).await;
         let data_plane = report.add_result("endpoint", found);
-        report.add("brokers", self.check_brokers(key, &target).await);
+        report.add("brokers", self.check_brokers(&verifier, key, &target).await);
         if let Some(data_plane) = data_plane {
             report.add("data-plane", data_plane);
         }
@@ -50,38 +50,64 @@ impl Context<'_> {
 
     /// Authenticates with the current key at the brokers of a Kafka cluster, even if `KAFKA_VERIFICATION` does not require it, so
     /// that the operator sees whether it could.
-    async fn check_brokers(&self, key: &ApiKey, target: &ProbeTarget<'_>) -> Finding {
+    async fn check_brokers(
+        &self,
+        verifier: &Verifier<'_>,
+        key: &ApiKey,
+        target: &ProbeTarget<'_>,
+    ) -> Finding {
         let Some(bootstrap) = &target.bootstrap else {
             return Finding::ok("keys of this type are not verified at brokers");
         };
         let deadline = self.preflight.deadline.within(VERIFICATION_TIMEOUT);
-        let client = self.preflight.confluent;
-        let round = client.authenticate_at_brokers(key, bootstrap, deadline);
-        let round = match round.await {
-            Ok(round) => round,
-            Err(error) => Round::of(ProbeOutcome::Inconclusive(error.to_string())),
+        let round = verifier
+            .round_with_wrong_secret(key, target, bootstrap, deadline)
+            .await;
+        let is_required = self.preflight.config.kafka_verification != KafkaVerification::Rest;
+        let finding = match round {
+            Ok(round) => self.brokers_finding(&round),
+            Err(error) => error.into(),
         };
-        let all = round.outcomes.len() + round.omitted;
-        let observed = format!(
-            "{} of {all} brokers accept the current key",
-            round.accepted()
-        );
+        // No rotation requires the brokers.
+        if !is_required && finding.outcome != Outcome::Ok {
+            return Finding::not_verifiable(finding.observed);
+        }
+        finding
+    }
+
+    fn brokers_finding(&self, round: &Round) -> Finding {
+        let observed = if round.has_brokers {
+            let (accepted, all) = (round.accepted(), round.outcomes.len() + round.omitted);
+            format!("{accepted} of {all} brokers accept the current key")
+        } else {
+            "the brokers are unknown".to_owned()
+        };
         let Some(failed) = round.failed() else {
             return Finding::ok(observed);
         };
-        let others = round.outcomes.iter();
+        let others = round.outcomes.iter().map(|(_, outcome)| outcome);
         let others = others.filter(|outcome| **outcome != ProbeOutcome::Accepted);
         let others: Vec<String> = others.map(ToString::to_string).collect();
         let observed = format!("{observed}; {}", others.join("; "));
-        let is_unreachable = matches!(failed, ProbeOutcome::BrokerUnreachable(..));
-        let outcome = match (self.preflight.config.kafka_verification, is_unreachable) {
-            (KafkaVerification::Rest, true) => return Finding::not_verifiable(observed),
-            (KafkaVerification::Rest, false) | (KafkaVerification::BrokersBestEffort, true) => {
-                Outcome::Warning
+        let config = self.preflight.config;
+        let is_tolerated = match failed {
+            ProbeOutcome::BrokerUnreachable(..) => {
+                config.kafka_verification == KafkaVerification::BrokersBestEffort
             }
-            _ => Outcome::Failed,
+            // A rotation does not check the current key.
+            ProbeOutcome::RejectedByBroker(_) => config.current_key_check == CurrentKeyCheck::Off,
+            _ => false,
         };
-        Finding::new(outcome, observed, Some(for_probe(failed, CORRECT_KEY)))
+        let outcome = if is_tolerated {
+            Outcome::Warning
+        } else {
+            Outcome::Failed
+        };
+        let rejected = match round.accepted() {
+            0 => CORRECT_KEY,
+            _ => PROPAGATION,
+        };
+        Finding::new(outcome, observed, Some(for_probe(failed, rejected)))
     }
 
     async fn target(
@@ -122,7 +148,7 @@ impl Context<'_> {
                 let warning = |observed| Finding::warning(observed, CONNECT_TO_ENDPOINT);
                 Ok((warning(observed.to_owned()), warning(endpoint)))
             }
-            Err(error @ Error::EndpointUnreachable { .. }) => Err(error.into()),
+            Err(error) if error.name() == "EndpointUnreachable" => Err(error.into()),
             Err(error) => Ok((self.current_key_error(error).await, endpoint)),
         }
     }

@@ -107,7 +107,7 @@ impl Rotation<'_> {
             probed.await,
             Ok(Verification::Unreachable)
                 | Err(Error::CurrentKeyNotAccepted {
-                    outcome: ProbeOutcome::NotAccepted,
+                    outcome: ProbeOutcome::NotAccepted | ProbeOutcome::RejectedByBroker(_),
                     ..
                 })
         ))
@@ -125,7 +125,7 @@ impl Rotation<'_> {
             error,
             Error::PendingKeyNotListed { .. }
                 | Error::PendingKeyNotAccepted {
-                    outcome: ProbeOutcome::NotAccepted,
+                    outcome: ProbeOutcome::NotAccepted | ProbeOutcome::RejectedByBroker(_),
                     ..
                 }
         );

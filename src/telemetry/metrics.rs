@@ -32,7 +32,7 @@ pub struct Counts {
     pub failed_deletions: u64,
     /// The time from the first probe of the pending key to its verification, in seconds.
     pub propagation_seconds: Option<f64>,
-    /// The brokers without a connection, if keys are verified at brokers.
+    /// The number of unreachable brokers, or `None` if the key was not verified at brokers.
     pub unreachable_brokers: Option<u64>,
     /// The number of the owner's keys that use the quota of the key to create.
     pub owner_keys: Option<u64>,

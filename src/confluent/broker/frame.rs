@@ -1,6 +1,6 @@
 //! The frames of the Kafka protocol that authenticate with SASL/PLAIN and list the brokers.
 //!
-//! Only versions without variable-length integers are used. Every broker since Kafka 1.0 supports them, and so does Kafka 4.
+//! Uses only non-flexible versions, which Kafka supports since 2.2.
 //!
 //! <https://kafka.apache.org/protocol.html>
 
@@ -29,7 +29,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Returns the API key and the version of the protocol.
+    /// Returns `request_api_key` and `request_api_version`.
     fn api(self) -> (i16, i16) {
         match self {
             // Version 0 would send the token without a frame.
@@ -48,9 +48,9 @@ impl Operation {
 
 /// Encodes a request with its length. `SaslAuthenticate` contains the API secret, so the result must not be printed.
 pub fn request(operation: Operation, key: &ApiKey) -> Vec<u8> {
-    let (api_key, version) = operation.api();
+    let (request_api_key, version) = operation.api();
     let mut frame = Vec::new();
-    frame.extend(api_key.to_be_bytes());
+    frame.extend(request_api_key.to_be_bytes());
     frame.extend(version.to_be_bytes());
     frame.extend(operation.correlation_id().to_be_bytes());
     string(&mut frame, CLIENT_ID);
@@ -83,13 +83,13 @@ fn length(bytes: usize) -> i32 {
     i32::try_from(bytes).unwrap_or(i32::MAX)
 }
 
-/// Returns the length of a response, of which the first four bytes are given, or `None` if it is implausible.
+/// Decodes the length of a response from its first four bytes. Returns `None` if it is less than 4 or more than [`MAX_FRAME_BYTES`].
 pub fn response_length(prefix: [u8; 4]) -> Option<usize> {
     let length = usize::try_from(i32::from_be_bytes(prefix)).ok()?;
     (4..=MAX_FRAME_BYTES).contains(&length).then_some(length)
 }
 
-/// Why a response could not be decoded.
+/// The response is not valid for its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -104,10 +104,10 @@ pub fn error_code(operation: Operation, response: &[u8]) -> Result<i16, Malforme
             }
         }
         Operation::SaslAuthenticate => {
-            reader.nullable_string()?;
+            let _error_message = reader.nullable_string()?;
             let length = usize::try_from(reader.i32()?).map_err(|_| Malformed)?;
-            reader.take(length)?;
-            reader.take(8)?;
+            let _auth_bytes = reader.take(length)?;
+            let _session_lifetime_ms = reader.take(8)?;
         }
         Operation::Metadata => return Err(Malformed),
     }
@@ -127,17 +127,17 @@ pub struct Address {
 /// Decodes the response to `Metadata`, without its length. Returns the brokers without duplicates.
 pub fn brokers(response: &[u8]) -> Result<Vec<Address>, Malformed> {
     let mut reader = Reader::new(Operation::Metadata, response)?;
-    reader.i32()?;
+    let _throttle_time_ms = reader.i32()?;
     let mut brokers = Vec::new();
     for _ in 0..reader.count()? {
-        reader.i32()?;
+        let _node_id = reader.i32()?;
         let host = reader.string()?.to_owned();
         let port = u16::try_from(reader.i32()?).map_err(|_| Malformed)?;
-        reader.nullable_string()?;
+        let _rack = reader.nullable_string()?;
         brokers.push(Address { host, port });
     }
-    reader.nullable_string()?;
-    reader.i32()?;
+    let _cluster_id = reader.nullable_string()?;
+    let _controller_id = reader.i32()?;
     // No topic was requested.
     if reader.count()? != 0 {
         return Err(Malformed);

@@ -1,7 +1,7 @@
 //! The brokers of a Kafka cluster, at which clients authenticate with SASL/PLAIN.
 //!
-//! The frames are written by hand: with a crate for the protocol, the program would be 35 KiB larger and contain eight more crates.
-//! A connection is direct, because an HTTP proxy does not forward it.
+//! This module encodes the frames itself: a crate for the protocol would add 35 KiB and eight crates to the program. Connections are
+//! direct: `HTTPS_PROXY` does not apply to them.
 //!
 //! <https://docs.confluent.io/cloud/current/networking/overview.html>
 
@@ -21,15 +21,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::{ApiKey, Client, ProbeOutcome};
-use crate::http::{self, Deadline, printable};
+use crate::http::{self, BROKER_PORT, Deadline, printable};
 use frame::{Malformed, Operation, SASL_AUTHENTICATION_FAILED};
 
 pub use frame::Address;
-
-/// The port of the brokers.
-///
-/// <https://docs.confluent.io/cloud/current/networking/overview.html>
-const PORT: u16 = 9092;
 
 /// The longest time until a connection is established, and the longest TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,8 +40,8 @@ pub const MAX_BROKERS: usize = 100;
 pub struct Bootstrap(Vec<Address>);
 
 impl Bootstrap {
-    /// Parses a bootstrap endpoint as the control plane returns it: pairs of host and port, separated by commas, each of which may
-    /// begin with `SASL_SSL://`. Returns an empty one if it has another form.
+    /// Parses `HOST:PORT`, with or without a scheme such as `SASL_SSL://`. Also accepts a list separated by commas, which Confluent
+    /// Cloud has not been observed to return. Returns an empty endpoint if it is invalid.
     ///
     /// <https://docs.confluent.io/cloud/current/api.html#operation/getCmkV2Cluster>
     pub fn parse(endpoint: &str) -> Self {
@@ -63,10 +58,14 @@ impl Bootstrap {
         Self(addresses.unwrap_or_default())
     }
 
-    /// Returns the bootstrap endpoint of a cluster whose REST endpoint has this host. In Confluent Cloud, the hosts are equal.
+    /// Returns the bootstrap endpoint of a cluster whose REST endpoint has this host. Assumes that the hosts are equal, as in the
+    /// examples of Confluent's API.
     pub fn at(host: &str) -> Self {
         let host = host.to_owned();
-        Self(vec![Address { host, port: PORT }])
+        Self(vec![Address {
+            host,
+            port: BROKER_PORT,
+        }])
     }
 }
 
@@ -81,47 +80,55 @@ impl fmt::Display for Address {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Round {
     /// The outcome at each broker, or only at the bootstrap endpoint if it did not accept the key and return the brokers.
-    pub outcomes: Vec<ProbeOutcome>,
+    pub outcomes: Vec<(Address, ProbeOutcome)>,
+    /// Whether the outcomes are those of brokers.
+    pub has_brokers: bool,
     /// The number of brokers at which no attempt was made, because the cluster has more than [`MAX_BROKERS`].
     pub omitted: usize,
 }
 
 impl Round {
     /// Creates the round of a cluster whose brokers are unknown.
-    pub(crate) fn of(outcome: ProbeOutcome) -> Self {
+    fn of(bootstrap: Address, outcome: ProbeOutcome) -> Self {
         Self {
-            outcomes: vec![outcome],
+            outcomes: vec![(bootstrap, outcome)],
+            has_brokers: false,
             omitted: 0,
         }
     }
 
-    /// Returns the number of brokers that accepted the key.
-    pub fn accepted(&self) -> usize {
-        let accepted = |outcome: &&ProbeOutcome| **outcome == ProbeOutcome::Accepted;
-        self.outcomes.iter().filter(accepted).count()
+    /// Returns the number of authentication attempts, the one at the bootstrap endpoint included.
+    pub fn attempts(&self) -> u32 {
+        let at_bootstrap = u32::from(self.has_brokers);
+        at_bootstrap + u32::try_from(self.outcomes.len()).unwrap_or(u32::MAX)
     }
 
-    /// Returns the outcome that says most about the key, if not all brokers accepted it: a rejection, or else a response, or else
-    /// a missing connection.
+    /// Returns the number of brokers that accepted the key.
+    pub fn accepted(&self) -> usize {
+        let outcomes = self.outcomes.iter();
+        let accepted = outcomes.filter(|(_, outcome)| *outcome == ProbeOutcome::Accepted);
+        accepted.count()
+    }
+
+    /// Returns the most significant outcome other than `Accepted`: a rejection, else an inconclusive outcome, else an unreachable
+    /// broker. Returns `None` if all brokers accepted the key.
     pub fn failed(&self) -> Option<&ProbeOutcome> {
         let severity = |outcome: &&ProbeOutcome| match outcome {
             ProbeOutcome::RejectedByBroker(_) => 2,
             ProbeOutcome::BrokerUnreachable(..) => 0,
             _ => 1,
         };
-        let failed = self.outcomes.iter();
+        let failed = self.outcomes.iter().map(|(_, outcome)| outcome);
         let failed = failed.filter(|outcome| **outcome != ProbeOutcome::Accepted);
         failed.max_by_key(severity)
     }
 
-    /// Returns the brokers without a connection.
-    pub fn unreachable(&self) -> Vec<&str> {
+    /// Returns the unreachable brokers.
+    pub fn unreachable(&self) -> impl Iterator<Item = &Address> {
         let outcomes = self.outcomes.iter();
-        let brokers = outcomes.filter_map(|outcome| match outcome {
-            ProbeOutcome::BrokerUnreachable(broker, _) => Some(broker.as_str()),
-            _ => None,
-        });
-        brokers.collect()
+        let unreachable =
+            outcomes.filter(|(_, outcome)| matches!(outcome, ProbeOutcome::BrokerUnreachable(..)));
+        unreachable.map(|(broker, _)| broker)
     }
 }
 
@@ -140,27 +147,35 @@ impl Client {
         bootstrap: &Bootstrap,
         deadline: Deadline,
     ) -> Result<Round, http::Error> {
-        let attempted = self.attempt_at_bootstrap(key, bootstrap, true, deadline);
-        let (port, attempt) = attempted.await?;
+        let attempt = self.attempt_at_bootstrap(key, bootstrap, true, deadline);
+        let (address, attempt) = attempt.await?;
         let mut brokers = match attempt {
             Ok(brokers) => brokers,
-            Err(outcome) => return Ok(Round::of(outcome)),
+            Err(outcome) => return Ok(Round::of(address, outcome)),
         };
         if brokers.is_empty() {
-            return Ok(Round::of(inconclusive("the metadata names no broker")));
+            let problem = "the metadata names no broker".to_owned();
+            return Ok(Round::of(address, ProbeOutcome::Inconclusive(problem)));
         }
         let omitted = brokers.len().saturating_sub(MAX_BROKERS);
         brokers.truncate(MAX_BROKERS);
-        let attempts = brokers.iter().map(async |broker| {
-            match self.attempt(key, broker, port, false, deadline).await {
+        let attempts = brokers.into_iter().map(async |broker| {
+            let outcome = match self.attempt(key, &broker, false, deadline).await {
                 Ok(Ok(_)) => ProbeOutcome::Accepted,
                 Ok(Err(outcome)) => outcome,
-                Err(error) => ProbeOutcome::Inconclusive(error.to_string()),
-            }
+                Err(error) => {
+                    ProbeOutcome::BrokerInconclusive(broker.to_string(), error.to_string())
+                }
+            };
+            (broker, outcome)
         });
         let outcomes = stream::iter(attempts).buffered(MAX_CONNECTIONS);
         let outcomes = outcomes.collect().await;
-        Ok(Round { outcomes, omitted })
+        Ok(Round {
+            outcomes,
+            has_brokers: true,
+            omitted,
+        })
     }
 
     /// Authenticates once with `key` at the bootstrap endpoint.
@@ -173,27 +188,27 @@ impl Client {
         bootstrap: &Bootstrap,
         deadline: Deadline,
     ) -> Result<ProbeOutcome, http::Error> {
-        let attempted = self.attempt_at_bootstrap(key, bootstrap, false, deadline);
-        let (_, attempt) = attempted.await?;
+        let attempt = self.attempt_at_bootstrap(key, bootstrap, false, deadline);
+        let (_, attempt) = attempt.await?;
         Ok(attempt.err().unwrap_or(ProbeOutcome::Accepted))
     }
 
-    /// Attempts each address of the bootstrap endpoint until one is reachable. Returns its port, too.
+    /// Attempts each address of the bootstrap endpoint until one is reachable. Returns it with the outcome.
     async fn attempt_at_bootstrap(
         &self,
         key: &ApiKey,
         bootstrap: &Bootstrap,
         requests_metadata: bool,
         deadline: Deadline,
-    ) -> Result<(u16, Attempt), http::Error> {
-        let unknown = inconclusive("Confluent Cloud returned no valid bootstrap endpoint");
-        let mut last = (PORT, Err(unknown));
+    ) -> Result<(Address, Attempt), http::Error> {
+        let problem = "Confluent Cloud returned no valid bootstrap endpoint".to_owned();
+        let (host, port) = ("unknown".to_owned(), BROKER_PORT);
+        let unknown = Err(ProbeOutcome::Inconclusive(problem));
+        let mut last = (Address { host, port }, unknown);
         for address in &bootstrap.0 {
-            let attempt = self.attempt(key, address, PORT, requests_metadata, deadline);
-            let attempt = attempt.await?;
-            let is_unreachable = matches!(attempt, Err(ProbeOutcome::BrokerUnreachable(..)));
-            last = (address.port, attempt);
-            if !is_unreachable {
+            let attempt = self.attempt(key, address, requests_metadata, deadline);
+            last = (address.clone(), attempt.await?);
+            if !matches!(last.1, Err(ProbeOutcome::BrokerUnreachable(..))) {
                 break;
             }
         }
@@ -205,13 +220,12 @@ impl Client {
         &self,
         key: &ApiKey,
         broker: &Address,
-        port: u16,
         requests_metadata: bool,
         deadline: Deadline,
     ) -> Result<Attempt, http::Error> {
         let hosts = &self.http.allowed;
-        let is_plain = hosts.check_broker(&broker.host, broker.port, port)?;
-        let limit = self.http.limits.request.min(deadline.remaining());
+        let is_plain = hosts.check_broker(&broker.host, broker.port)?;
+        let limit = self.http.limits.request;
         let attempt = async {
             let address = (broker.host.as_str(), broker.port);
             let connected = within(CONNECT_TIMEOUT.min(limit), TcpStream::connect(address)).await;
@@ -223,7 +237,9 @@ impl Client {
             let stream = self.tls(stream, &broker.host, limit).await;
             authenticate(stream.map_err(unreachable)?, key, requests_metadata, limit).await
         };
-        Ok(attempt.await.map_err(|outcome| at(broker, outcome)))
+        let attempted = timeout(deadline.remaining(), attempt).await;
+        let attempted = attempted.unwrap_or_else(|_| Err(inconclusive("timed out")));
+        Ok(attempted.map_err(|outcome| at(broker, outcome)))
     }
 
     /// Performs the TLS handshake with the broker `host`. Confluent Cloud routes a connection by the name that it contains.
@@ -286,7 +302,7 @@ fn at(broker: &Address, outcome: ProbeOutcome) -> ProbeOutcome {
     match outcome {
         ProbeOutcome::NotAccepted => ProbeOutcome::RejectedByBroker(broker.to_string()),
         ProbeOutcome::Inconclusive(problem) => {
-            ProbeOutcome::Inconclusive(format!("broker {broker}: {problem}"))
+            ProbeOutcome::BrokerInconclusive(broker.to_string(), problem)
         }
         outcome => outcome,
     }
@@ -327,6 +343,6 @@ async fn within<T>(
     match timeout(limit, work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(printable(&error.to_string())),
-        Err(_) => Err("it took too long".to_owned()),
+        Err(_) => Err(format!("timed out after {limit:?}")),
     }
 }

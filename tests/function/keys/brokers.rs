@@ -8,7 +8,7 @@ use confluent_key_rotation::confluent::broker;
 use confluent_key_rotation::preflight::Outcome as Checked;
 use lambda_runtime::Diagnostic;
 use simulator::tls::CertificateAuthority;
-use simulator::{Broker, BrokerBehavior, Endpoints, Request, Response, Service};
+use simulator::{Broker, BrokerBehavior, Endpoints, Fault, Request, Response, Service};
 use tokio::net::TcpStream;
 
 use super::*;
@@ -124,7 +124,7 @@ fn accepted_after_rejection(world: &World, node: &str) -> usize {
 
 /// Brokers learn of a key at different times, and may reject it again.
 #[tokio::test]
-async fn a_broker_that_does_not_know_the_key_yet_delays_the_promotion() {
+async fn a_broker_that_the_key_has_not_reached_delays_the_promotion() {
     for propagation in [
         vec![false],
         vec![false, false, false],
@@ -304,7 +304,7 @@ async fn a_key_is_sent_to_no_broker_outside_the_allowed_domains() {
 }
 
 #[tokio::test]
-async fn the_brokers_are_listed_anew_in_each_round() {
+async fn each_round_lists_the_brokers_again() {
     let world = world_with_brokers("brokers").await;
     world.change_broker(0, |broker| broker.propagation = vec![false]);
     world.change_broker(2, |broker| broker.is_listed = false);
@@ -392,23 +392,23 @@ async fn an_unreachable_rest_endpoint_fails_a_rotation_unless_all_brokers_are_re
 
 #[tokio::test]
 async fn a_current_key_that_the_brokers_reject_is_not_replaced() {
-    for verification in ["brokers"] {
-        let world = world_with_brokers(verification).await;
-        world.make_rest_unreachable();
-        world.set_current_key_guarantee(simulator::CurrentKeyGuarantee::Off);
-        world.change_value(|value| value["apiSecret"] = json!("cflt".repeat(16)));
-        let keys = world.all_keys();
+    let world = world_with_brokers("brokers").await;
+    world.make_rest_unreachable();
+    world.set_current_key_guarantee(simulator::CurrentKeyGuarantee::Off);
+    world.change_value(|value| value["apiSecret"] = json!("cflt".repeat(16)));
+    let keys = world.all_keys();
 
-        let error = world.step_error("createSecret", verification).await;
+    let error = world
+        .step_error("createSecret", "rejected by the brokers")
+        .await;
 
-        assert_eq!(error.error_type, "CurrentKeyNotAccepted", "{error:?}");
-        assert!(error.error_message.contains("with error 58"), "{error:?}");
-        assert_eq!(world.all_keys(), keys);
-    }
+    assert_eq!(error.error_type, "CurrentKeyNotAccepted", "{error:?}");
+    assert!(error.error_message.contains("with error 58"), "{error:?}");
+    assert_eq!(world.all_keys(), keys);
 }
 
 #[tokio::test]
-async fn with_nothing_reachable_best_effort_of_key_verification_still_applies() {
+async fn an_unreachable_cluster_is_tolerated_if_both_settings_are_best_effort() {
     let mut world = World::new(Setting::default()).await;
     world.make_rest_unreachable();
     world.function = function(
@@ -441,10 +441,16 @@ async fn other_key_types_ignore_the_setting() {
     }
 }
 
+/// Returns a loopback address that nobody else uses, so that its port 9092 is free.
+pub(super) fn loopback_host() -> String {
+    let part = || fastrand::u8(1..255);
+    format!("127.{}.{}.{}", part(), part(), part())
+}
+
 /// Starts a server on port 9092 of another loopback address that accepts any credentials.
-fn start_credulous_broker() -> String {
-    const HOST: &str = "127.0.0.92";
-    let listener = TcpListener::bind((HOST, 9092)).unwrap();
+fn start_broker_that_accepts_any_key() -> String {
+    let host = loopback_host();
+    let listener = TcpListener::bind((host.as_str(), 9092)).unwrap();
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
             let mut frame = [0; 1024];
@@ -456,13 +462,13 @@ fn start_credulous_broker() -> String {
             let _ = stream.write_all(&[&accepted[..], &[0; 12]].concat());
         }
     });
-    format!("https://{HOST}")
+    format!("https://{host}")
 }
 
 /// Otherwise, a writer who does not possess the key could name a server of their own.
 #[tokio::test]
 async fn brokers_of_an_endpoint_in_the_secret_must_reject_a_wrong_secret() {
-    let endpoint = start_credulous_broker();
+    let endpoint = start_broker_that_accepts_any_key();
     let world = world_with_brokers("brokers").await;
     let keys = world.all_keys();
     world.change_value(|value| value["endpoint"] = json!(endpoint));
@@ -495,7 +501,7 @@ async fn a_preflight_reports_the_brokers_whatever_the_setting() {
         world.set_behavior(1, BrokerBehavior::ClosesWithoutResponse("SaslAuthenticate"));
     };
     let none = |_: &World| {};
-    let cases: [BrokersCase; 10] = [
+    let cases: [BrokersCase; 11] = [
         ("rest", none, Checked::Ok, "3 of 3 brokers"),
         ("brokers", none, Checked::Ok, "3 of 3 brokers"),
         (
@@ -511,7 +517,8 @@ async fn a_preflight_reports_the_brokers_whatever_the_setting() {
             "127.0.0.1:1",
         ),
         ("brokers", unreachable, Checked::Failed, "127.0.0.1:1"),
-        ("rest", rejecting, Checked::Warning, "with error 58"),
+        ("rest", rejecting, Checked::NotVerifiable, "with error 58"),
+        ("rest", closing, Checked::NotVerifiable, "inconclusive"),
         (
             "brokers-best-effort",
             rejecting,
@@ -593,7 +600,7 @@ async fn retire_verifies_the_current_key_at_the_bootstrap_endpoint_if_rest_is_un
 }
 
 #[tokio::test]
-async fn no_bootstrap_endpoint_is_not_taken_for_no_brokers() {
+async fn a_cluster_without_a_bootstrap_endpoint_is_not_verified() {
     let world = world_with_brokers("brokers").await;
     let is_cluster = |request: &Request| request.name().contains("/cmk/v2/clusters/");
     let url = world.simulator.state().resources[CLUSTER].url.clone();
@@ -680,4 +687,49 @@ async fn the_number_of_brokers_is_bounded() {
 
     assert_eq!(round.outcomes.len(), broker::MAX_BROKERS);
     assert_eq!(round.omitted, 150 - broker::MAX_BROKERS);
+}
+
+/// `KEY_VERIFICATION=best-effort` does not weaken `brokers`: a key that could not be verified later is not created.
+#[tokio::test]
+async fn brokers_are_required_even_with_best_effort() {
+    let mut world = World::new(Setting::default()).await;
+    world.make_rest_unreachable();
+    world.function = function(
+        &world.simulator,
+        &[
+            ("OLD_KEY_POLICY", "delete"),
+            ("KEY_VERIFICATION", "best-effort"),
+            ("KAFKA_VERIFICATION", "brokers"),
+        ],
+    );
+    let keys = world.all_keys();
+
+    let error = world.step_error("createSecret", "no connection").await;
+
+    assert_eq!(error.error_type, "EndpointUnreachable", "{error:?}");
+    assert!(error.error_message.contains("9092"), "{error:?}");
+    assert_eq!(world.all_keys(), keys);
+    assert_eq!(world.preflight().await.verdict, Checked::Failed);
+}
+
+/// A REST endpoint that responds decides, even if it does not respond later.
+#[tokio::test]
+async fn brokers_do_not_replace_a_rest_endpoint_that_rejected_the_current_key() {
+    let undisturbed = world_with_brokers("brokers").await;
+    undisturbed.run_steps(&["createSecret"]).await;
+    let is_rest = |request: &Request| request.service == Service::KafkaRest;
+    let requests = undisturbed.simulator.state().requests.clone();
+    let first = requests.iter().position(is_rest).unwrap();
+    let world = world_with_brokers("brokers").await;
+    world
+        .simulator
+        .respond_with(1, is_rest, Response::empty(401));
+    for nth in 1..3 {
+        world.simulator.fail(first + nth, Fault::ResetBefore);
+    }
+
+    let error = world.step_error("createSecret", "rejected by REST").await;
+
+    assert_eq!(error.error_type, "EndpointUnreachable", "{error:?}");
+    assert_eq!(world.count(is_to_broker), 0);
 }

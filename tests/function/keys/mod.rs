@@ -1,5 +1,6 @@
 //! The rules for keys that all jobs share.
 
+mod broker_faults;
 mod brokers;
 mod copied_secrets;
 mod creation_time;
