@@ -10,6 +10,7 @@
 mod checks;
 mod frame;
 mod operations;
+mod responses;
 mod server;
 
 use std::collections::BTreeMap;

@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use super::frame::Frame;
-use super::operations::{Reply, Session, error_reply};
+use super::operations::Session;
+use super::responses::{Reply, error_reply};
 use crate::Shared;
 use crate::http::faults::{Effect, Fault, HoldPoint};
 use crate::http::request::Service;
