@@ -54,7 +54,7 @@ pub(super) enum Body {
     /// The token; `None` if it is malformed.
     SaslAuthenticate(Option<Token>),
     Metadata {
-        /// The number of topics; `None` for all.
+        /// The number of topics; `None` for all. In version 0, no topics mean all, too.
         topics: Option<usize>,
         creates_topics: bool,
     },
@@ -124,7 +124,7 @@ impl Frame {
     }
 }
 
-/// `MetadataRequest.json`. In version 0, no topic means all.
+/// `MetadataRequest.json`.
 fn metadata(reader: &mut Reader<'_>, version: i16) -> Option<Body> {
     let count = reader.int32()?;
     for _ in 0..count {
@@ -136,7 +136,7 @@ fn metadata(reader: &mut Reader<'_>, version: i16) -> Option<Body> {
         reader.take(2)?;
     }
     Some(Body::Metadata {
-        topics: topics.filter(|count| version > 0 || *count > 0),
+        topics,
         creates_topics,
     })
 }

@@ -7,10 +7,12 @@ mod protocol;
 mod violations;
 
 use std::io;
+use std::time::Duration;
 
 use simulator::{Broker, FUNCTION_CLIENT_ID, Resource};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::{CLUSTER, World};
 
@@ -52,9 +54,14 @@ impl Client {
 
     /// Returns the body of the next response.
     async fn receive(&mut self) -> io::Result<Vec<u8>> {
-        let length = self.stream.read_u32().await?;
-        let mut frame = vec![0; usize::try_from(length).unwrap()];
-        self.stream.read_exact(&mut frame).await?;
+        let stream = &mut self.stream;
+        let read = async {
+            let length = stream.read_u32().await?;
+            let mut frame = vec![0; usize::try_from(length).unwrap()];
+            stream.read_exact(&mut frame).await?;
+            io::Result::Ok(frame)
+        };
+        let mut frame = timeout(TIMEOUT, read).await??;
         assert_eq!(frame[..4], CORRELATION_ID.to_be_bytes());
         Ok(frame.split_off(4))
     }
@@ -73,7 +80,7 @@ impl Client {
     /// Returns the bytes that the broker sends until it closes the connection.
     async fn rest(&mut self) -> io::Result<Vec<u8>> {
         let mut rest = Vec::new();
-        self.stream.read_to_end(&mut rest).await?;
+        timeout(TIMEOUT, self.stream.read_to_end(&mut rest)).await??;
         Ok(rest)
     }
 
@@ -83,6 +90,9 @@ impl Client {
 }
 
 const CORRELATION_ID: i32 = 7;
+
+/// Time after which a test fails because the broker neither responds nor closes the connection.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn request(client_id: &str, (api_key, version): (i16, i16), body: &[u8]) -> Vec<u8> {
     let mut frame = [api_key.to_be_bytes(), version.to_be_bytes()].concat();

@@ -292,6 +292,11 @@ async fn the_function_sends_a_key_only_to_brokers_that_the_metadata_lists() {
         .await;
     world.authenticate_at(1, &world.key).await;
     world.assert_no_violations("another client, the bootstrap listener, a listed broker");
+    let mut client = Client::connect(&world.bootstrap()).await;
+    client.call(API_VERSIONS, &[]).await.unwrap();
+    world.change_broker(1, |broker| broker.is_listed = false);
+    client.authenticate(&world.key).await;
+    world.assert_no_violations("the control plane returns the bootstrap listener");
 
     world.authenticate_at(0, &world.key).await;
 
@@ -341,8 +346,26 @@ async fn a_key_outside_of_the_token_is_a_violation_that_does_not_contain_the_sec
 async fn a_secret_in_place_of_the_key_id_is_a_violation() {
     let world = World::with_brokers(1).await;
     let (id, secret) = world.key.clone();
+    world.change_broker(0, |broker| broker.is_listed = false);
+
     world.authenticate_at(0, &(secret, id)).await;
-    world.assert_violation(NOT_LOGGED);
+
+    let violations = world.violations();
+    assert_eq!(violations.len(), 1, "{violations:?}");
+    assert!(violations[0].contains(NOT_LOGGED), "{violations:?}");
+    assert!(!violations[0].contains(CANARY), "{violations:?}");
+}
+
+/// Tests issue such API secrets with [`simulator::Controls::issued_secret`].
+#[tokio::test]
+async fn an_api_secret_that_any_frame_contains_is_no_violation() {
+    let world = World::with_brokers(1).await;
+    for secret in ["", "PLAIN"] {
+        world.simulator.state().controls.issued_secret = Some(secret.to_owned());
+        world.create().await;
+        world.authenticate_at(0, &world.key).await;
+        world.assert_no_violations(secret);
+    }
 }
 
 #[tokio::test]
