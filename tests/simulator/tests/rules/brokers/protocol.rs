@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use simulator::{Authentication, FUNCTION_CLIENT_ID, Service, Simulator};
 use tokio::io::AsyncReadExt as _;
+use tokio::time::timeout;
 
 use super::{
     API_VERSIONS, Client, METADATA, NO_TOPICS, PLAIN, SASL_AUTHENTICATE, SASL_HANDSHAKE,
@@ -203,7 +204,7 @@ async fn no_broker_accepts_a_new_key_before_the_propagation_delay() {
     let new = world.create().await;
 
     assert_eq!(world.authenticate_at(0, &new).await, 58);
-    tokio::time::timeout(DELAY, std::future::pending::<()>())
+    timeout(DELAY, std::future::pending::<()>())
         .await
         .unwrap_err();
     assert_eq!(world.authenticate_at(0, &new).await, 0);
@@ -267,15 +268,17 @@ async fn another_mechanism_is_rejected_with_a_list() {
 
 #[tokio::test]
 async fn a_frame_may_arrive_in_parts() {
+    const PAUSE: Duration = Duration::from_millis(5);
     let world = World::with_brokers(1).await;
     let mut client = Client::connect(&world.broker_address(0)).await;
     client.call(SASL_HANDSHAKE, PLAIN).await.unwrap();
     let body = token(&world.key);
     let frame = super::request(FUNCTION_CLIENT_ID, SASL_AUTHENTICATE, &body);
 
-    for part in frame.chunks(3) {
+    for part in frame.chunks(frame.len() / 4) {
         client.write(part).await;
-        tokio::task::yield_now().await;
+        // The broker reads the part before the next one arrives.
+        let _ = timeout(PAUSE, std::future::pending::<()>()).await;
     }
 
     assert_eq!(error_code(&client.receive().await.unwrap()), 0);
