@@ -147,6 +147,27 @@ fn each_preflight_check_has_a_row_in_the_order_of_the_report() {
     assert_eq!(rows(page, "## Checks"), checks);
 }
 
+#[test]
+fn each_tutorial_states_the_number_of_preflight_checks() {
+    let keyless = TOKEN_CHECKS.len() + CHECKS.len();
+    for (tutorial, checks) in [
+        ("docs/tutorial.md", CHECKS.len()),
+        ("docs/tutorial-keyless.md", keyless),
+    ] {
+        let (_, page) = pages()
+            .into_iter()
+            .find(|(name, _)| name == tutorial)
+            .unwrap();
+
+        let stated = page.split_once("one line for each of the ").unwrap().1;
+
+        assert!(
+            stated.starts_with(&format!("{checks} checks")),
+            "{tutorial}: {stated:.20}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn each_metric_and_each_dimension_has_a_row() {
     let metrics = Metrics::default();
