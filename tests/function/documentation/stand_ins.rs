@@ -37,13 +37,14 @@ pub(super) const COMMANDS: [&str; 12] = [
 type StandIn = fn(&Deployment, &Call) -> Result<String, String>;
 
 /// The commands that are not run, by their first words. The longest that matches applies.
-const STAND_INS: [(&str, StandIn); 55] = [
+const STAND_INS: [(&str, StandIn); 56] = [
     ("aws cloudformation delete-stack", delete_stack),
     ("aws cloudformation deploy", deploy),
     (
         "aws cloudformation describe-stack-resource",
         describe_stack_resource,
     ),
+    ("aws cloudformation list-stacks", list_stacks),
     ("aws cloudformation wait", wait_for_stack),
     ("aws cloudtrail", nothing),
     ("aws cloudwatch", nothing),
@@ -302,6 +303,21 @@ fn sleep(deployment: &Deployment, _: &Call) -> Result<String, String> {
     let is_useful = deployment.wait_for_jobs();
     let output = is_useful.then(String::new);
     output.ok_or_else(|| "the block waits for something that does not happen".to_owned())
+}
+
+/// <https://docs.aws.amazon.com/cli/latest/reference/cloudformation/list-stacks.html>
+fn list_stacks(deployment: &Deployment, call: &Call) -> Result<String, String> {
+    let query = format!(
+        "StackSummaries[?StackName==`{STACK}` && StackStatus!=`DELETE_COMPLETE`].StackName"
+    );
+    if call.option("--query") != Some(&query) {
+        return Err(format!(
+            "the stand-in has an output only for --query {query}"
+        ));
+    }
+    let is_deployed = deployment.simulator.has_stack();
+    let output = is_deployed.then(|| format!("{STACK}\n"));
+    Ok(output.unwrap_or_default())
 }
 
 /// <https://docs.aws.amazon.com/cli/latest/reference/cloudformation/wait/>
