@@ -43,35 +43,22 @@ impl Verifier<'_> {
             return Err(Error::TimeoutTooShort { purpose });
         }
         let started = Instant::now();
-        let mut not_accepted = BTreeSet::new();
-        let mut previous = None;
-        let (mut interval, mut rounds, mut attempts) = (self.interval, 0, 0);
-        let (mut accepted, mut unreachable, mut was_rejected) = (0, 0, false);
+        let mut progress = Progress::default();
+        let (mut interval, mut previous, mut attempts) = (self.interval, None, 0);
         loop {
             let round = self
                 .client
                 .authenticate_at_brokers(key, bootstrap, deadline);
             let round = round.await.map_err(|source| not_allowed(target, source))?;
-            rounds += 1;
             attempts += round.attempts();
             // An attempt that the deadline cut short shows nothing about the key.
             let last = previous.filter(|_| deadline.remaining().is_zero());
             let failed = round.failed().cloned().unwrap_or(ProbeOutcome::Accepted);
             let mut last = last.unwrap_or(failed);
+            let is_sufficient = progress.record(&round, &last, self.kafka);
+            let rounds = progress.rounds;
             tracing::debug!(rounds, probe_outcome = ?last, "completed a round of the brokers");
-            was_rejected |= matches!(last, ProbeOutcome::RejectedByBroker(_));
-            let is_unreachable = matches!(last, ProbeOutcome::BrokerUnreachable(..));
-            unreachable = if is_unreachable { unreachable + 1 } else { 0 };
-            record(&mut not_accepted, &round);
-            let is_tolerated = self.kafka == KafkaVerification::BrokersBestEffort
-                && unreachable >= MAX_UNREACHABLE_ROUNDS
-                && may_tolerate(&round, &not_accepted);
-            accepted = if last == ProbeOutcome::Accepted || is_tolerated {
-                accepted + 1
-            } else {
-                0
-            };
-            if accepted > u32::from(was_rejected) {
+            if is_sufficient {
                 let checked = if round.accepted() > 0 {
                     self.check_wrong_secret(key, target, bootstrap, deadline)
                         .await?
@@ -220,36 +207,68 @@ impl Verifier<'_> {
     }
 }
 
-/// Records the brokers whose last response was not an acceptance.
-fn record(not_accepted: &mut BTreeSet<Address>, round: &Round) {
-    if round.has_brokers {
-        let brokers = round.outcomes.iter().map(|(broker, _)| broker);
-        // Without those that are no longer listed, and the bootstrap endpoint, which has accepted the key.
-        let listed: BTreeSet<&Address> = brokers.collect();
-        not_accepted.retain(|broker| listed.contains(broker));
+/// What the rounds of one verification have shown.
+#[derive(Default)]
+struct Progress {
+    rounds: u32,
+    /// The number of consecutive rounds that count as accepted.
+    accepted: u32,
+    /// The number of consecutive rounds in which only connections were missing.
+    unreachable: u32,
+    /// Whether a broker has rejected the key.
+    was_rejected: bool,
+    /// The brokers whose last response was not an acceptance.
+    not_accepted: BTreeSet<Address>,
+}
+
+impl Progress {
+    /// Records a round, of which `last` is the most significant outcome. Returns whether the key is verified.
+    fn record(&mut self, round: &Round, last: &ProbeOutcome, kafka: KafkaVerification) -> bool {
+        self.rounds += 1;
+        self.record_brokers(round);
+        self.was_rejected |= matches!(last, ProbeOutcome::RejectedByBroker(_));
+        self.unreachable = match last {
+            ProbeOutcome::BrokerUnreachable(..) => self.unreachable + 1,
+            _ => 0,
+        };
+        let is_tolerated = kafka == KafkaVerification::BrokersBestEffort
+            && self.unreachable >= MAX_UNREACHABLE_ROUNDS
+            && self.may_tolerate(round);
+        self.accepted = if *last == ProbeOutcome::Accepted || is_tolerated {
+            self.accepted + 1
+        } else {
+            0
+        };
+        self.accepted > u32::from(self.was_rejected)
     }
-    for (broker, outcome) in &round.outcomes {
-        match outcome {
-            ProbeOutcome::BrokerUnreachable(..) => {}
-            ProbeOutcome::Accepted => {
-                not_accepted.remove(broker);
-            }
-            _ => {
-                not_accepted.insert(broker.clone());
+
+    fn record_brokers(&mut self, round: &Round) {
+        if round.has_brokers {
+            // Without those that are no longer listed, and the bootstrap endpoint, which has accepted the key.
+            let listed: BTreeSet<&Address> = round.outcomes.iter().map(|(b, _)| b).collect();
+            self.not_accepted.retain(|broker| listed.contains(broker));
+        }
+        for (broker, outcome) in &round.outcomes {
+            match outcome {
+                ProbeOutcome::BrokerUnreachable(..) => {}
+                ProbeOutcome::Accepted => {
+                    self.not_accepted.remove(broker);
+                }
+                _ => {
+                    self.not_accepted.insert(broker.clone());
+                }
             }
         }
     }
-}
 
-/// Returns whether the unreachable brokers may be tolerated: none that was reached before rejected the key or did not respond as
-/// expected.
-fn may_tolerate(round: &Round, not_accepted: &BTreeSet<Address>) -> bool {
-    if round.has_brokers {
-        round
-            .unreachable()
-            .all(|broker| !not_accepted.contains(broker))
-    } else {
-        not_accepted.is_empty()
+    /// Returns whether the unreachable brokers may be tolerated: none of them rejected the key or responded in another way when it
+    /// was last reached. If the brokers are unknown, this applies to all.
+    fn may_tolerate(&self, round: &Round) -> bool {
+        if !round.has_brokers {
+            return self.not_accepted.is_empty();
+        }
+        let mut unreachable = round.unreachable();
+        unreachable.all(|broker| !self.not_accepted.contains(broker))
     }
 }
 
