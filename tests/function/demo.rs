@@ -280,7 +280,7 @@ fn the_demo_prints_a_preflight_as_a_table() {
     assert!(printed.ends_with("verdict: ok\n"), "{printed}");
     assert_eq!(own_status, Some(1), "{own}");
     assert!(own.contains("\u{2192} Name an admin secret"), "{own}");
-    let not_run = "\nnot run        control-plane-access, current-key, create-permission, quota, orphaned-keys, endpoint, \
+    let not_run = "\nnot run        control-plane-access, current-key, create-permission, quota, orphaned-keys, endpoint, brokers, \
                    data-plane: they require `management-credentials`\n\nverdict: failed\n";
     assert!(own.ends_with(not_run), "{own}");
 }
