@@ -52,13 +52,7 @@ impl Simulator {
             resource.environments.push(environment.to_owned());
             return;
         }
-        let shared = &self.running.shared;
-        let (url, task) = server::spawn(shared, service, Some(id.to_owned()));
-        self.running
-            .tasks
-            .lock()
-            .expect("no task panics while it holds the lock")
-            .push(task);
+        let url = self.serve_resource(id, service);
         let key_type = KeyType::of(Some(id)).unwrap_or_else(|| panic!("{id} is not a resource ID"));
         let environments = vec![environment.to_owned()];
         let resource = Resource {
@@ -71,6 +65,39 @@ impl Simulator {
             bootstrap: None,
         };
         self.state().resources.insert(id.to_owned(), resource);
+    }
+
+    /// Serves the data plane of a resource. Returns its URL.
+    fn serve_resource(&self, id: &str, service: Service) -> String {
+        let shared = &self.running.shared;
+        let (url, task) = server::spawn(shared, service, Some(id.to_owned()));
+        self.running
+            .tasks
+            .lock()
+            .expect("no task panics while it holds the lock")
+            .push(task);
+        url
+    }
+
+    /// Starts services with a copy of the state of these, so that a test can continue from one state in several ways. They have
+    /// other URLs.
+    ///
+    /// # Panics
+    /// If a cluster has brokers.
+    pub async fn fork(&self) -> Self {
+        let fork = Self::start().await;
+        let mut state = self.state().fork();
+        for (id, resource) in &mut state.resources {
+            let service = match resource.key_type {
+                KeyType::Kafka => Service::KafkaRest,
+                KeyType::SchemaRegistry => Service::SchemaRegistry,
+                KeyType::KsqlDb => Service::KsqlDb,
+                _ => Service::Flink,
+            };
+            resource.url = fork.serve_resource(id, service);
+        }
+        *fork.state() = state;
+        fork
     }
 
     /// Returns a URL without a listener. No system assigns its port, so no other test can listen there.

@@ -27,6 +27,11 @@ use crate::state::State;
 
 /// Responds to a request to the control plane.
 pub(crate) fn respond(state: &mut State, request: &HttpRequest) -> Result<Response, Response> {
+    // Successful responses have the headers of the rate limit, too.
+    route(state, request).map(|response| state.with_rate_limit(response))
+}
+
+fn route(state: &mut State, request: &HttpRequest) -> Result<Response, Response> {
     let segments = request.segments();
     if let ["iam", "v2", "api-keys", path @ ..] = segments.as_slice() {
         return operations::respond(state, request, path);

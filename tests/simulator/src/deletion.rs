@@ -17,7 +17,7 @@ use crate::secret::{CurrentKeyGuarantee, Secret, SecretValue};
 use crate::state::State;
 
 /// What the simulator remembers of earlier requests to judge a deletion.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct DeletionEvidence {
     /// The secrets whose labels were read. Requests of several invocations and for several secrets may interleave.
     pub(crate) described: BTreeSet<String>,

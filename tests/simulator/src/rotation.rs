@@ -43,8 +43,18 @@ impl Simulator {
         arn: &str,
         invoke: &impl AsyncFn(Value) -> Result<(), String>,
     ) -> Outcome {
+        self.rotate_from(arn, STEPS[0], invoke).await
+    }
+
+    /// Continues a rotation with the step `first`, if the steps before it have succeeded.
+    pub async fn rotate_from(
+        &self,
+        arn: &str,
+        first: &str,
+        invoke: &impl AsyncFn(Value) -> Result<(), String>,
+    ) -> Outcome {
         let token = self.start_rotation(arn);
-        self.run_rotation(arn, &token, invoke).await
+        self.run_steps(arn, &token, first, invoke).await
     }
 
     /// Retries the last incomplete rotation with its token, even if `AWSPENDING` was removed from its version. AWS does not
@@ -75,8 +85,18 @@ impl Simulator {
         token: &str,
         invoke: &impl AsyncFn(Value) -> Result<(), String>,
     ) -> Outcome {
+        self.run_steps(arn, token, STEPS[0], invoke).await
+    }
+
+    async fn run_steps(
+        &self,
+        arn: &str,
+        token: &str,
+        first: &str,
+        invoke: &impl AsyncFn(Value) -> Result<(), String>,
+    ) -> Outcome {
         let _rotating = Rotating::new(self, arn);
-        for step in STEPS {
+        for step in STEPS.into_iter().skip_while(|step| *step != first) {
             if let Some(outcome) = self.step(arn, token, step, invoke).await {
                 return outcome;
             }

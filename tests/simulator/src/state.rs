@@ -114,6 +114,46 @@ impl State {
         }
     }
 
+    /// Returns a copy, without the log of requests, the changes to the account, and the faults and holds of a test.
+    ///
+    /// # Panics
+    /// If a cluster has brokers, whose listeners belong to this simulator.
+    pub(crate) fn fork(&self) -> Self {
+        let has_brokers = |resource: &Resource| !resource.brokers.is_empty();
+        assert!(
+            !self.resources.values().any(has_brokers),
+            "brokers cannot be copied"
+        );
+        Self {
+            region: self.region.clone(),
+            organization: self.organization.clone(),
+            owners: self.owners.clone(),
+            identity_pools: self.identity_pools.clone(),
+            resources: self.resources.clone(),
+            keys: self.keys.clone(),
+            deleted_keys: self.deleted_keys.clone(),
+            secrets: self.secrets.clone(),
+            wrong_secrets: self.wrong_secrets.clone(),
+            violations: self.violations.clone(),
+            controls: self.controls.clone(),
+            frozen_list: self.frozen_list.clone(),
+            canaries: self.canaries.clone(),
+            web_identity_tokens: self.web_identity_tokens.clone(),
+            access_tokens: self.access_tokens.clone(),
+            stored_keys: self.stored_keys.clone(),
+            broker_attempts: self.broker_attempts.clone(),
+            cursors: self.cursors.clone(),
+            deletion_evidence: self.deletion_evidence.clone(),
+            last_created_at: self.last_created_at,
+            rotating: self.rotating.clone(),
+            are_interleaved: self.are_interleaved,
+            retire_runs: self.retire_runs,
+            current_request: self.current_request.clone(),
+            serial: self.serial,
+            ..Self::new()
+        }
+    }
+
     pub(crate) fn next_serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial

@@ -28,7 +28,7 @@ pub(super) fn read(
     if !state.may_read(principal, key) {
         return Err(Response::confluent_forbidden());
     }
-    Ok(state.with_rate_limit(Response::json(200, &key_json(state, key, None))))
+    Ok(Response::json(200, &key_json(state, key, None)))
 }
 
 /// Deletes the key asynchronously: "The API key is being deleted". Requests may still find it for a while.
@@ -66,7 +66,7 @@ pub(super) fn delete(
         state.keys.remove(id);
         state.deleted_keys.insert(id.to_owned(), key);
     }
-    Ok(state.with_rate_limit(Response::empty(204)))
+    Ok(Response::empty(204))
 }
 
 /// <https://docs.confluent.io/cloud/current/api.html#operation/deleteIamV2ApiKey>

@@ -100,7 +100,7 @@ fn list(state: &mut State, request: &HttpRequest, principal: &str) -> Result<Res
         }
     }
     let body = json!({ "api_version": "iam/v2", "kind": "ApiKeyList", "metadata": metadata, "data": data });
-    Ok(state.with_rate_limit(Response::json(200, &body)))
+    Ok(Response::json(200, &body))
 }
 
 /// Adds the URL of the next page, or ends the list as the [`Controls`](crate::Controls) specify.
@@ -208,7 +208,7 @@ fn create(state: &mut State, request: &HttpRequest, principal: &str) -> Result<R
     let body = key_json(state, &key, Some(&key.secret));
     let location = format!("https://api.confluent.cloud/iam/v2/api-keys/{}", key.id);
     state.keys.insert(key.id.clone(), key);
-    Ok(state.with_rate_limit(Response::json(202, &body).with_header("location", location)))
+    Ok(Response::json(202, &body).with_header("location", location))
 }
 
 /// Validates the body of a `POST`.

@@ -4,9 +4,11 @@
 
 use std::convert::Infallible;
 use std::future::{Future, pending};
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -28,13 +30,30 @@ use crate::{Shared, confluent, generate, secret, sts};
 /// A response; `None` to reset the connection.
 pub(crate) type Reply = Option<Response>;
 
+/// Binds a port of a loopback address of its own. On one address, thousands of tests would use up the ports, and the kernel would
+/// compare each new one with all others. macOS configures only 127.0.0.1.
+fn bind() -> std::io::Result<std::net::TcpListener> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let [low, middle, ..] = number.to_le_bytes();
+    // Processes that run at the same time start at different addresses.
+    let [process, ..] = std::process::id().to_le_bytes();
+    let address = Ipv4Addr::new(127, 1 + process % 254, middle, low);
+    match std::net::TcpListener::bind((address, 0)) {
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+            std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        }
+        bound => bound,
+    }
+}
+
 /// Binds a loopback port and serves it. Aborting the task closes all its connections.
 pub(crate) fn accept<F, R>(serve: F) -> (SocketAddr, AbortHandle)
 where
     F: Fn(TcpStream, ConnectionNumber) -> R + Send + 'static,
     R: Future<Output = ()> + Send + 'static,
 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
+    let listener = bind().expect("a loopback port is free");
     listener
         .set_nonblocking(true)
         .expect("the socket supports nonblocking mode");
