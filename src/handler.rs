@@ -9,11 +9,12 @@ use tracing::Instrument;
 use tracing::field::Empty;
 
 use crate::config::Config;
+use crate::confluent::EndpointCache;
 use crate::error::Error;
 use crate::event::Request;
 use crate::fleet::retire::{Retire, RetireReport};
 use crate::fleet::status::Status;
-use crate::http::{self, AllowedHosts, Backoff, Deadline, Http, SdkLimits, SharedBackoff};
+use crate::http::{self, AllowedHosts, Backoff, Deadline, Http, RateLimit, SdkLimits};
 use crate::keys::access_tokens::AccessTokens;
 use crate::preflight::{Preflight, Report, Summary};
 use crate::rotation::Rotation;
@@ -51,8 +52,10 @@ pub struct Function {
     pub sts: aws_sdk_sts::Client,
     /// The time limits of requests to Confluent Cloud.
     pub http_limits: http::Limits,
-    /// The backoff that all invocations share.
-    pub backoff: SharedBackoff,
+    /// The rate limit that all invocations share.
+    pub rate_limit: RateLimit,
+    /// The endpoints that all invocations share.
+    pub endpoints: EndpointCache,
     /// The time limits of requests to AWS.
     pub sdk_limits: SdkLimits,
     /// The delays between reads of a value that was just written.
@@ -107,7 +110,7 @@ impl Function {
         let url = self.config.confluent_url.clone();
         let allowed = AllowedHosts::new(url, self.config.allowed_domains.clone());
         let http = Http {
-            backoff: self.backoff.clone(),
+            rate_limit: self.rate_limit.clone(),
             metrics: Arc::clone(metrics),
             ..Http::new(self.http.clone(), allowed, self.http_limits)
         };
@@ -115,7 +118,8 @@ impl Function {
             client: self.probe_http.clone(),
             ..http.clone()
         };
-        confluent::Client::new(http, probe_http, Arc::clone(&self.broker_tls), deadline)
+        let (tls, endpoints) = (Arc::clone(&self.broker_tls), self.endpoints.clone());
+        confluent::Client::new(http, probe_http, tls, endpoints, deadline)
     }
 
     async fn run(

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use confluent_key_rotation::config::{Config, environment, read_log_level};
+use confluent_key_rotation::confluent::EndpointCache;
 use confluent_key_rotation::handler::Function;
 use confluent_key_rotation::http::{
-    self, SdkLimits, SharedBackoff, build_client, build_probe_client, build_tls,
+    self, RateLimit, SdkLimits, build_client, build_probe_client, build_tls,
 };
 use confluent_key_rotation::telemetry::logging;
 use confluent_key_rotation::{secret, web_identity};
@@ -36,7 +37,8 @@ async fn start() -> Result<(), lambda_runtime::Error> {
         probe_http: build_probe_client(&config.network)?,
         broker_tls: Arc::new(build_tls(&config.network)?),
         http_limits: http::Limits::default(),
-        backoff: SharedBackoff::default(),
+        rate_limit: RateLimit::default(),
+        endpoints: EndpointCache::default(),
         sdk_limits: SdkLimits::with_max_attempts(config.aws.max_attempts),
         read_after_write: secret::READ_AFTER_WRITE,
         config,

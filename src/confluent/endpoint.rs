@@ -1,8 +1,35 @@
-//! Where the endpoint of a resource comes from, and how it is read from the control plane's response.
+//! The endpoint of a resource, where it comes from, and how it is read from the control plane's response.
 
 use serde_json::Value;
+use url::Url;
 
+use super::broker::Bootstrap;
 use crate::http::ControlPlaneUrl;
+
+/// The endpoint of a resource, and what requests to it contain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The base URL.
+    pub url: Url,
+    /// The resource's environment, or an empty string if it is not needed.
+    pub environment: String,
+    /// The organization's ID, or an empty string if it is not needed.
+    pub organization: String,
+    /// The bootstrap endpoint of a Kafka cluster, empty if it is unknown. `None` if the resource has no brokers.
+    pub bootstrap: Option<Bootstrap>,
+}
+
+impl Endpoint {
+    /// Creates an endpoint whose requests contain neither an environment nor an organization.
+    pub fn new(url: Url) -> Self {
+        Self {
+            url,
+            environment: String::new(),
+            organization: String::new(),
+            bootstrap: None,
+        }
+    }
+}
 
 /// Where the endpoint of a resource comes from.
 #[derive(Debug)]

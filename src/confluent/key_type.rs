@@ -29,6 +29,10 @@ pub struct KeyType {
     pub can_manage_keys: bool,
     /// The owner's quota that the keys count against, if it is documented.
     pub quota: Option<Quota>,
+    /// Whether a list can be restricted to the keys for a resource: whether Confluent documents the filter `spec.resource` for it.
+    ///
+    /// <https://docs.confluent.io/cloud/current/api.html#operation/listIamV2ApiKeys>
+    pub is_listed_by_resource: bool,
     /// Where the endpoint comes from.
     pub endpoint: EndpointSource,
     /// Returns the URL of a probe: a read request that succeeds only with an accepted key.
@@ -116,7 +120,7 @@ pub enum ResourceReference {
 /// <https://docs.confluent.io/cloud/current/api.html#operation/listOrgV2Environments>
 fn list_environments(at: &ProbeTarget<'_>) -> Url {
     let path = ["org", "v2", "environments"];
-    url_at(&at.endpoint, &path, &[("page_size", "1")])
+    url_at(&at.endpoint.url, &path, &[("page_size", "1")])
 }
 
 /// All key types.
@@ -127,6 +131,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Omitted,
         can_manage_keys: true,
         quota: Some(Quota::CloudKeys),
+        is_listed_by_resource: false,
         endpoint: EndpointSource::ControlPlane,
         probe: list_environments,
         probe_body: None,
@@ -138,6 +143,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Id,
         can_manage_keys: false,
         quota: Some(Quota::ClusterKeys),
+        is_listed_by_resource: true,
         endpoint: EndpointSource::Lookup(EndpointLookup {
             url: |base, id, environment| cluster_url(base, ["cmk", "v2"], id, environment),
             endpoint: kafka_endpoint,
@@ -147,7 +153,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         // https://docs.confluent.io/cloud/current/api.html#operation/listKafkaTopics
         probe: |at| {
             let path = ["kafka", "v3", "clusters", &at.resource.id, "topics"];
-            url_at(&at.endpoint, &path, &[])
+            url_at(&at.endpoint.url, &path, &[])
         },
         probe_body: None,
         min_age: MIN_AGE_ON_CLUSTERS,
@@ -158,6 +164,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Id,
         can_manage_keys: false,
         quota: Some(Quota::ClusterKeys),
+        is_listed_by_resource: true,
         endpoint: EndpointSource::Lookup(EndpointLookup {
             url: |base, id, environment| cluster_url(base, ["srcm", "v3"], id, environment),
             endpoint: schema_registry_endpoint,
@@ -165,7 +172,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
             needs_organization: false,
         }),
         // https://docs.confluent.io/cloud/current/api.html#operation/list
-        probe: |at| url_at(&at.endpoint, &["subjects"], &[("limit", "1")]),
+        probe: |at| url_at(&at.endpoint.url, &["subjects"], &[("limit", "1")]),
         probe_body: None,
         min_age: MIN_AGE,
     },
@@ -175,6 +182,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Id,
         can_manage_keys: false,
         quota: Some(Quota::ClusterKeys),
+        is_listed_by_resource: true,
         endpoint: EndpointSource::Lookup(EndpointLookup {
             url: |base, id, environment| cluster_url(base, ["ksqldbcm", "v2"], id, environment),
             endpoint: ksqldb_endpoint,
@@ -183,7 +191,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         }),
         // The request is a `POST`, but it only lists.
         // https://docs.confluent.io/cloud/current/ksqldb/ksqldb-api.html
-        probe: |at| url_at(&at.endpoint, &["ksql"], &[]),
+        probe: |at| url_at(&at.endpoint.url, &["ksql"], &[]),
         probe_body: Some((
             "application/vnd.ksql.v1+json",
             r#"{"ksql":"LIST STREAMS;","streamsProperties":{}}"#,
@@ -196,6 +204,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::IdAndEnvironment,
         can_manage_keys: false,
         quota: Some(Quota::ClusterKeys),
+        is_listed_by_resource: false,
         endpoint: EndpointSource::Lookup(EndpointLookup {
             url: flink_region,
             endpoint: flink_endpoint,
@@ -204,9 +213,13 @@ pub static KEY_TYPES: [KeyType; 7] = [
         }),
         // https://docs.confluent.io/cloud/current/api.html#operation/listSqlv1Statements
         probe: |at| {
-            let path = ["sql", "v1", "organizations", &at.organization];
-            let path = [&path[..], &["environments", &at.environment, "statements"]].concat();
-            url_at(&at.endpoint, &path, &[("page_size", "1")])
+            let path = ["sql", "v1", "organizations", &at.endpoint.organization];
+            let path = [
+                &path[..],
+                &["environments", &at.endpoint.environment, "statements"],
+            ]
+            .concat();
+            url_at(&at.endpoint.url, &path, &[("page_size", "1")])
         },
         probe_body: None,
         min_age: MIN_AGE,
@@ -217,9 +230,10 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Id,
         can_manage_keys: false,
         quota: Some(Quota::ClusterKeys),
+        is_listed_by_resource: false,
         endpoint: EndpointSource::ControlPlane,
         // https://docs.confluent.io/cloud/current/api.html#operation/listTableflowV1Regions
-        probe: |at| url_at(&at.endpoint, &["tableflow", "v1", "regions"], &[]),
+        probe: |at| url_at(&at.endpoint.url, &["tableflow", "v1", "regions"], &[]),
         probe_body: None,
         min_age: MIN_AGE,
     },
@@ -229,6 +243,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Id,
         can_manage_keys: true,
         quota: None,
+        is_listed_by_resource: false,
         endpoint: EndpointSource::ControlPlane,
         probe: list_environments,
         probe_body: None,

@@ -5,27 +5,19 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde::de::IgnoredAny;
-use url::Url;
 
-use super::broker::Bootstrap;
-use super::{ApiKey, Client, ErrorResponse, Resource};
+use super::{ApiKey, Client, Endpoint, ErrorResponse, Resource};
 use crate::http::{self, Deadline, Destination, Redacted, Request, joined};
 
-/// The endpoint that a probe is sent to, and what its request contains.
+/// The endpoint that a probe is sent to.
 #[derive(Clone, Debug)]
 pub struct ProbeTarget<'a> {
     /// The resource.
     pub resource: &'a Resource,
     /// The resource's endpoint.
-    pub endpoint: Url,
-    /// The resource's environment, or an empty string if it is not needed.
-    pub environment: String,
-    /// The organization's ID, or an empty string if it is not needed.
-    pub organization: String,
+    pub endpoint: Endpoint,
     /// Whether the secret value names the endpoint.
     pub is_from_secret: bool,
-    /// The bootstrap endpoint of a Kafka cluster, empty if it is unknown. `None` if the resource has no brokers.
-    pub bootstrap: Option<Bootstrap>,
 }
 
 /// How an error refers to the endpoint in the secret value.
@@ -33,19 +25,7 @@ pub(crate) const ENDPOINT_FROM_SECRET: &str = "`endpoint` in the secret";
 /// How an error refers to the endpoint that the control plane returned.
 pub(crate) const ENDPOINT_FROM_CONFLUENT: &str = "the endpoint that Confluent Cloud returned";
 
-impl<'a> ProbeTarget<'a> {
-    /// Creates a target whose request contains neither an environment nor an organization.
-    pub fn new(resource: &'a Resource, endpoint: Url) -> Self {
-        Self {
-            resource,
-            endpoint,
-            environment: String::new(),
-            organization: String::new(),
-            is_from_secret: false,
-            bootstrap: None,
-        }
-    }
-
+impl ProbeTarget<'_> {
     /// Returns where the endpoint comes from, for an error message.
     pub fn endpoint_source(&self) -> &'static str {
         if self.is_from_secret {
@@ -69,6 +49,8 @@ pub enum ProbeOutcome {
     RateLimited(Duration),
     /// HTTP 5xx.
     ServerError(String),
+    /// HTTP 404 or a redirect, as from a host that is not, or no longer, the resource's endpoint.
+    NotTheEndpoint(String),
     /// Another response, which the resource does not send, such as a firewall's page.
     Inconclusive(String),
     /// No response.
@@ -90,6 +72,14 @@ impl ProbeOutcome {
         )
     }
 
+    /// Returns whether the resource may have another endpoint.
+    pub fn suggests_another_endpoint(&self) -> bool {
+        matches!(
+            self,
+            Self::NotTheEndpoint(_) | Self::Unreachable(_) | Self::BrokerUnreachable(..)
+        )
+    }
+
     /// Returns the delay that the endpoint requests.
     pub fn retry_after(&self) -> Duration {
         match self {
@@ -106,7 +96,9 @@ impl fmt::Display for ProbeOutcome {
             Self::NotAccepted => f.write_str("rejected with HTTP 401"),
             Self::NotAuthorized => f.write_str("denied with HTTP 403"),
             Self::RateLimited(_) => f.write_str("rate limited with HTTP 429"),
-            Self::ServerError(response) | Self::Inconclusive(response) => {
+            Self::ServerError(response)
+            | Self::NotTheEndpoint(response)
+            | Self::Inconclusive(response) => {
                 write!(f, "inconclusive ({response})")
             }
             Self::Unreachable(cause) => write!(f, "without a response ({cause})"),
@@ -168,6 +160,9 @@ impl Client {
                     ProbeOutcome::RateLimited(response.retry_after.unwrap_or_default())
                 }
                 status if status.is_server_error() => ProbeOutcome::ServerError(text(&response)),
+                status if status == StatusCode::NOT_FOUND || status.is_redirection() => {
+                    ProbeOutcome::NotTheEndpoint(text(&response))
+                }
                 _ => ProbeOutcome::Inconclusive(text(&response)),
             },
             Err(error @ http::Error::HostNotAllowed { .. }) => return Err(error),

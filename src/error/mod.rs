@@ -169,13 +169,10 @@ pub enum Error {
     PendingKeyNotListed { key: String },
     #[error("Confluent Cloud returns the pending key {key} with another owner or resource")]
     PendingKeyScopeMismatch { key: String },
-    #[error(
-        "a quota for API keys is exhausted for {owner} (API keys: {keys}, of this resource: {of_resource}); {cleanup}"
-    )]
+    #[error("a quota for API keys is exhausted for {owner} ({keys}); {cleanup}")]
     QuotaExceeded {
         owner: String,
-        keys: usize,
-        of_resource: usize,
+        keys: Box<str>,
         cleanup: String,
         source: confluent::Error,
     },

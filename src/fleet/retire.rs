@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::findings::{Finding, RETIRE_WINDOW, count, findings, has_passed, overlap_start};
 use crate::config::Config;
-use crate::confluent::{self, ApiKey, ApiKeyMetadata, Resource};
+use crate::confluent::{self, ApiKey, ApiKeyMetadata, KeyFilter, Resource};
 use crate::error::Error;
 use crate::event::SecretSelection;
 use crate::http::Deadline;
@@ -15,6 +15,7 @@ use crate::keys::access_tokens::AccessTokens;
 use crate::keys::credentials::{ControlPlane, ManagementCredentials};
 use crate::keys::deletion::{Deletion, Evidence};
 use crate::keys::policy::PreviousKeyPolicy;
+use crate::keys::target::Scope;
 use crate::keys::verification::{self, Verification, Verifier};
 use crate::secret::{self, CURRENT, PREVIOUS, SecretMetadata, SecretValue, now, process_each};
 
@@ -187,7 +188,8 @@ impl Retire<'_> {
     ) -> Result<&'static str, Error> {
         let current = &self.current(&labels, value).await?;
         let id = &current.key.id;
-        let keys = &current.control_plane.list(current.value.owner()).await?;
+        let filter = KeyFilter::new(current.value.owner(), &current.resource);
+        let keys = &current.control_plane.list(filter).await?;
         let metadata = current.control_plane.find(id, keys).await?;
         let (value, resource) = (&current.value, &current.resource);
         verification::check_scope(id, value, resource, metadata.as_ref(), keys)?;
@@ -275,15 +277,19 @@ impl Retire<'_> {
             let reason = "the current key has not reached its minimum age";
             return Ok(is_aged.then_some(()).ok_or(reason));
         }
-        let target = verifier
-            .target(control_plane, value, resource, Some(metadata), &[])
-            .await?;
-        Ok(
-            match verifier.verify_once(key, &target, self.deadline).await? {
-                Verification::Verified => Ok(()),
-                Verification::Unreachable => Err("the endpoint of the current key is unreachable"),
-            },
-        )
+        let scope = Scope {
+            control_plane,
+            value,
+            resource,
+            metadata: Some(metadata),
+            keys: Vec::new(),
+        };
+        let mut target = verifier.target(scope).await?;
+        let outcome = verifier.verify_once(key, &mut target, self.deadline);
+        Ok(match outcome.await? {
+            Verification::Verified => Ok(()),
+            Verification::Unreachable => Err("the endpoint of the current key is unreachable"),
+        })
     }
 
     fn keep_all(&self, reason: &str) -> &'static str {

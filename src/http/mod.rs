@@ -8,9 +8,9 @@ mod client;
 mod deadline;
 mod hosts;
 mod network;
+mod rate_limit;
 mod redacted;
 mod request;
-mod retry;
 mod sdk;
 mod service_text;
 
@@ -19,11 +19,11 @@ pub use deadline::{Backoff, Deadline, DeadlineExceeded, at_least};
 pub(crate) use hosts::DOMAIN_NOT_ALLOWED;
 pub use hosts::{AllowedHosts, BROKER_PORT, ControlPlaneUrl, is_loopback, url_at};
 pub use network::Network;
+pub use rate_limit::RateLimit;
 pub use redacted::Redacted;
 pub use request::{
     BearerToken, Destination, Error, Http, Limits, RESPONSE_RESERVE, Request, Response,
 };
-pub use retry::SharedBackoff;
 pub(crate) use sdk::SdkFailure;
 pub use sdk::{SdkHttpClient, SdkLimits};
 pub use service_text::printable;

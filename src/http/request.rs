@@ -7,14 +7,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::client::{self, MAX_BODY_BYTES};
 use super::hosts::authority;
 use super::service_text::printable;
-use super::{AllowedHosts, Backoff, ControlPlaneUrl, Deadline, Redacted, SharedBackoff};
+use super::{AllowedHosts, Backoff, ControlPlaneUrl, Deadline, RateLimit, Redacted, rate_limit};
 use crate::telemetry::Metrics;
 
 /// Time limits of requests. Tests pass shorter ones.
@@ -40,9 +40,6 @@ impl Default for Limits {
         }
     }
 }
-
-/// The longest `Retry-After` that is honored. A longer one is shortened to it.
-const MAX_RETRY_AFTER: Duration = Duration::from_mins(1);
 
 /// Time reserved at the end of a wait for the response to the last attempt, so that the error reports this response and not
 /// the deadline.
@@ -125,6 +122,8 @@ pub struct Response {
     pub body: Vec<u8>,
     /// The delay that a 429 response requests.
     pub retry_after: Option<Duration>,
+    /// The time until the rate limit allows a further request, if it allows none until then.
+    pub(super) reset: Option<Duration>,
     /// Whether an earlier attempt of the same request, whose response was another one, may have taken effect.
     pub follows_unknown_outcome: bool,
 }
@@ -137,6 +136,7 @@ impl Response {
             request_id: request_id.map(|id| printable(&id)),
             body,
             retry_after: None,
+            reset: None,
             follows_unknown_outcome: false,
         }
     }
@@ -173,6 +173,11 @@ pub enum Error {
     /// The body of a successful response exceeds the limit.
     #[error("the response from {host} exceeds {MAX_BODY_BYTES} bytes and was not read")]
     ResponseTooLong { host: String },
+    /// The request was not sent, because it was no longer wanted after a wait for the rate limit.
+    #[error(
+        "the request to {host} was not sent, because the secret changed during a wait for the rate limit"
+    )]
+    NoLongerWanted { host: String },
     /// The deadline had passed before the request could be sent.
     #[error("no time was left to send a request to {host}")]
     DeadlineExceeded { host: String },
@@ -209,9 +214,10 @@ impl Error {
                 response.status.is_server_error() || response.follows_unknown_outcome
             }
             Self::OutcomeUnknown { .. } | Self::ResponseTooLong { .. } => true,
-            Self::HostNotAllowed { .. } | Self::NotSent { .. } | Self::DeadlineExceeded { .. } => {
-                false
-            }
+            Self::HostNotAllowed { .. }
+            | Self::NotSent { .. }
+            | Self::NoLongerWanted { .. }
+            | Self::DeadlineExceeded { .. } => false,
         }
     }
 }
@@ -222,7 +228,7 @@ pub struct Http {
     pub(crate) client: reqwest::Client,
     pub(crate) allowed: AllowedHosts,
     pub(crate) limits: Limits,
-    pub(crate) backoff: SharedBackoff,
+    pub(crate) rate_limit: RateLimit,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -233,7 +239,7 @@ impl Http {
             client,
             allowed,
             limits,
-            backoff: SharedBackoff::default(),
+            rate_limit: RateLimit::default(),
             metrics: Arc::default(),
         }
     }
@@ -243,39 +249,49 @@ impl Http {
         self.send_while(request, deadline, async || true).await
     }
 
-    /// Like [`send`](Self::send), but calls `is_wanted` before each retry, and stops if it returns `false`: the delay may have
-    /// taken minutes.
+    /// Like [`send`](Self::send), but calls `is_wanted` after each delay, and stops if it returns `false`: the delay may have taken
+    /// minutes.
     pub async fn send_while(
         &self,
         request: &Request<'_>,
         deadline: Deadline,
         is_wanted: impl AsyncFn() -> bool,
     ) -> Result<Response, Error> {
+        let unit = self.limits.retries.initial;
         let mut delays = self.limits.retries.delays();
+        let mut rejections = 0;
         let mut may_have_taken_effect = false;
         loop {
+            if let Some(delay) = self.rate_limit.delay(unit)
+                // If no time is left for the wait, the server decides.
+                && deadline.with_reserve(RESPONSE_RESERVE).wait(delay).await.is_ok()
+                && !is_wanted().await
+            {
+                let host = authority(request.destination.url());
+                return Err(Error::NoLongerWanted { host });
+            }
             let mut outcome = self.send_once(request, deadline).await;
+            if let Ok(response) = &outcome {
+                self.rate_limit.record(response.reset);
+            }
             if let Err(Error::Rejected(response)) = &mut outcome {
+                self.rate_limit.record(response.reset);
                 response.follows_unknown_outcome = may_have_taken_effect;
             }
             let has_effect = !request.method.is_safe();
             may_have_taken_effect |=
                 has_effect && outcome.as_ref().is_err_and(Error::may_have_taken_effect);
-            let is_rate_limited = outcome.as_ref().is_err_and(Error::is_rate_limited);
-            if !is_rate_limited && matches!(outcome, Ok(_) | Err(Error::Rejected(_))) {
-                self.backoff.on_other_response();
-            }
             let error = match outcome {
                 Err(error) if error.is_retryable(request) => error,
                 outcome => return outcome,
             };
             // Retries after 429 are not limited: if the step failed, its requests would all be sent again.
             let (delay, deadline) = if let Error::Rejected(response) = &error
-                && is_rate_limited
+                && error.is_rate_limited()
             {
-                let unit = self.limits.retries.initial;
-                let requested = response.retry_after.unwrap_or(unit);
-                let delay = requested + self.backoff.on_rate_limited(unit);
+                let delay =
+                    rate_limit::delay_after_rejection(response.retry_after, rejections, unit);
+                rejections += 1;
                 (delay, deadline.with_reserve(RESPONSE_RESERVE))
             } else if let Some(delay) = delays.next() {
                 (delay, deadline)
@@ -351,7 +367,8 @@ async fn read(mut response: reqwest::Response, host: String) -> Result<Response,
     let request_id = response.headers().get("x-request-id");
     let request_id = request_id.and_then(|id| Some(id.to_str().ok()?.to_owned()));
     let mut complete = Response::new(status, request_id, Vec::new());
-    complete.retry_after = retry_after(status, response.headers());
+    complete.retry_after = rate_limit::retry_after(status, response.headers());
+    complete.reset = rate_limit::reset(response.headers());
     match client::read_body(&mut response, MAX_BODY_BYTES).await {
         Ok(Some(body)) => complete.body = body,
         // The status of a rejection counts even if its body cannot be read.
@@ -367,15 +384,4 @@ async fn read(mut response: reqwest::Response, host: String) -> Result<Response,
     } else {
         Err(Error::Rejected(Box::new(complete)))
     }
-}
-
-/// Returns the delay that a 429 response requests. Both headers count seconds. Successful responses have `X-RateLimit-Reset`,
-/// too, where it requires no wait.
-///
-/// <https://docs.confluent.io/cloud/current/api.html#section/Rate-Limiting>
-fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
-    let seconds = |name| headers.get(name)?.to_str().ok()?.trim().parse().ok();
-    (status == StatusCode::TOO_MANY_REQUESTS)
-        .then(|| seconds(RETRY_AFTER.as_str()).or_else(|| seconds("x-ratelimit-reset")))?
-        .map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }

@@ -5,23 +5,18 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use super::target::Target;
 use super::verification::{MAX_CURRENT_KEY_PROBES, Verification, Verifier, with_wrong_secret};
 use crate::config::KafkaVerification;
-use crate::confluent::broker::{Address, Bootstrap, Round};
-use crate::confluent::{ApiKey, ProbeOutcome, ProbeTarget};
+use crate::confluent::broker::{Address, Round};
+use crate::confluent::{ApiKey, ProbeOutcome};
 use crate::error::Error;
-use crate::http::{self, Deadline, RESPONSE_RESERVE};
+use crate::http::{Deadline, RESPONSE_RESERVE};
 
 /// The number of rounds after which `brokers-best-effort` tolerates unreachable brokers.
 const MAX_UNREACHABLE_ROUNDS: u32 = 3;
 
 impl Verifier<'_> {
-    /// Returns the bootstrap endpoint if `KAFKA_VERIFICATION` requires brokers, and the target has brokers.
-    pub(super) fn brokers<'t>(&self, target: &'t ProbeTarget<'_>) -> Option<&'t Bootstrap> {
-        let bootstrap = target.bootstrap.as_ref();
-        bootstrap.filter(|_| self.kafka != KafkaVerification::Rest)
-    }
-
     /// Verifies the pending key at all brokers, until `deadline`. `probed` is the result of the probes.
     ///
     /// One round in which all brokers accept the key is sufficient, or two consecutive ones if a broker rejected it before, because
@@ -33,8 +28,7 @@ impl Verifier<'_> {
     pub(super) async fn verify_at_brokers(
         &self,
         key: &ApiKey,
-        target: &ProbeTarget<'_>,
-        bootstrap: &Bootstrap,
+        target: &mut Target<'_>,
         probed: Verification,
         deadline: Deadline,
     ) -> Result<Verification, Error> {
@@ -46,10 +40,7 @@ impl Verifier<'_> {
         let mut progress = Progress::default();
         let (mut interval, mut previous, mut attempts) = (self.interval, None, 0);
         loop {
-            let round = self
-                .client
-                .authenticate_at_brokers(key, bootstrap, deadline);
-            let round = round.await.map_err(|source| not_allowed(target, source))?;
+            let round = self.round(key, target, deadline).await?;
             attempts += round.attempts();
             // An attempt that the deadline cut short shows nothing about the key.
             let last = previous.filter(|_| deadline.remaining().is_zero());
@@ -59,12 +50,7 @@ impl Verifier<'_> {
             let rounds = progress.rounds;
             tracing::debug!(rounds, probe_outcome = ?last, "completed a round of the brokers");
             if is_sufficient {
-                let checked = if round.accepted() > 0 {
-                    self.check_wrong_secret(key, target, bootstrap, deadline)
-                        .await?
-                } else {
-                    ProbeOutcome::Accepted
-                };
+                let checked = self.check_round(&round, key, target, deadline).await?;
                 if checked == ProbeOutcome::Accepted {
                     return Ok(self.report(&round, rounds, attempts, probed));
                 }
@@ -83,27 +69,47 @@ impl Verifier<'_> {
         }
     }
 
-    /// Runs one round. If a broker accepted the key, the bootstrap endpoint must reject a wrong secret if the secret value names the
-    /// endpoint.
+    /// Authenticates once at each broker.
+    ///
+    /// # Errors
+    /// Returns [`Error::EndpointNotAllowed`], and an error if a cached bootstrap endpoint is unreachable and cannot be looked up.
+    pub(crate) async fn round(
+        &self,
+        key: &ApiKey,
+        target: &mut Target<'_>,
+        deadline: Deadline,
+    ) -> Result<Round, Error> {
+        loop {
+            let bootstrap = target.bootstrap().cloned().unwrap_or_default();
+            let round = self
+                .client
+                .authenticate_at_brokers(key, &bootstrap, deadline);
+            let round = round.await.map_err(|source| target.not_allowed(source))?;
+            // If the brokers are unknown, the outcome is the bootstrap endpoint's.
+            let failed = round.failed().filter(|_| !round.has_brokers);
+            match failed {
+                Some(outcome) if self.renew(target, outcome).await? => {}
+                _ => return Ok(round),
+            }
+        }
+    }
+
+    /// Checks that the bootstrap endpoint rejects a wrong secret if the secret value names it and a broker accepted the key. Returns
+    /// [`ProbeOutcome::Accepted`] if so, or if this need not be checked.
     ///
     /// # Errors
     /// Returns [`Error::EndpointAcceptsAnyCredential`] and [`Error::EndpointNotAllowed`].
-    pub(crate) async fn round_with_wrong_secret(
+    pub(crate) async fn check_round(
         &self,
+        round: &Round,
         key: &ApiKey,
-        target: &ProbeTarget<'_>,
-        bootstrap: &Bootstrap,
+        target: &Target<'_>,
         deadline: Deadline,
-    ) -> Result<Round, Error> {
-        let round = self
-            .client
-            .authenticate_at_brokers(key, bootstrap, deadline);
-        let round = round.await.map_err(|source| not_allowed(target, source))?;
-        if round.accepted() > 0 {
-            self.check_wrong_secret(key, target, bootstrap, deadline)
-                .await?;
+    ) -> Result<ProbeOutcome, Error> {
+        if round.accepted() == 0 || !target.probe.is_from_secret {
+            return Ok(ProbeOutcome::Accepted);
         }
-        Ok(round)
+        self.probe_with_wrong_secret(key, target, deadline).await
     }
 
     /// Reports the unreachable brokers. Returns the result of the verification.
@@ -148,23 +154,18 @@ impl Verifier<'_> {
     pub(super) async fn verify_at_bootstrap(
         &self,
         key: &ApiKey,
-        target: &ProbeTarget<'_>,
-        bootstrap: &Bootstrap,
+        target: &mut Target<'_>,
         deadline: Deadline,
     ) -> Result<Verification, Error> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let outcome = self
-                .client
-                .authenticate_at_bootstrap(key, bootstrap, deadline);
-            let mut outcome = outcome
-                .await
-                .map_err(|source| not_allowed(target, source))?;
-            if outcome == ProbeOutcome::Accepted {
-                outcome = self
-                    .check_wrong_secret(key, target, bootstrap, deadline)
-                    .await?;
+            let mut outcome = self.probe_bootstrap(key, target, deadline).await?;
+            if self.renew(target, &outcome).await? {
+                outcome = self.probe_bootstrap(key, target, deadline).await?;
+            }
+            if outcome == ProbeOutcome::Accepted && target.probe.is_from_secret {
+                outcome = self.probe_with_wrong_secret(key, target, deadline).await?;
             }
             if outcome == ProbeOutcome::Accepted {
                 return Ok(Verification::Verified);
@@ -177,26 +178,28 @@ impl Verifier<'_> {
         }
     }
 
-    /// Checks that the bootstrap endpoint rejects a wrong secret for the same ID, if the secret value names the endpoint. Returns
-    /// [`ProbeOutcome::Accepted`] if so.
-    async fn check_wrong_secret(
+    async fn probe_bootstrap(
         &self,
         key: &ApiKey,
-        target: &ProbeTarget<'_>,
-        bootstrap: &Bootstrap,
+        target: &Target<'_>,
         deadline: Deadline,
     ) -> Result<ProbeOutcome, Error> {
-        if !target.is_from_secret {
-            return Ok(ProbeOutcome::Accepted);
-        }
-        let wrong = with_wrong_secret(key);
+        let bootstrap = target.bootstrap().cloned().unwrap_or_default();
         let outcome = self
             .client
-            .authenticate_at_bootstrap(&wrong, bootstrap, deadline);
-        match outcome
-            .await
-            .map_err(|source| not_allowed(target, source))?
-        {
+            .authenticate_at_bootstrap(key, &bootstrap, deadline);
+        outcome.await.map_err(|source| target.not_allowed(source))
+    }
+
+    /// Checks that the bootstrap endpoint rejects a wrong secret for the same ID. Returns [`ProbeOutcome::Accepted`] if so.
+    async fn probe_with_wrong_secret(
+        &self,
+        key: &ApiKey,
+        target: &Target<'_>,
+        deadline: Deadline,
+    ) -> Result<ProbeOutcome, Error> {
+        let wrong = with_wrong_secret(key);
+        match self.probe_bootstrap(&wrong, target, deadline).await? {
             ProbeOutcome::RejectedByBroker(_) => Ok(ProbeOutcome::Accepted),
             ProbeOutcome::Accepted => {
                 let key = key.id.to_string();
@@ -269,12 +272,5 @@ impl Progress {
         }
         let mut unreachable = round.unreachable();
         unreachable.all(|broker| !self.not_accepted.contains(broker))
-    }
-}
-
-fn not_allowed(target: &ProbeTarget<'_>, source: http::Error) -> Error {
-    Error::EndpointNotAllowed {
-        endpoint_source: target.endpoint_source(),
-        source,
     }
 }

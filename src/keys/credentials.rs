@@ -7,7 +7,9 @@ use tokio::sync::Mutex;
 
 use super::access_tokens::AccessTokens;
 use crate::config::is_secret_arn;
-use crate::confluent::{self, ApiKey, ApiKeyId, ApiKeyMetadata, Credentials, ErrorKind, Resource};
+use crate::confluent::{
+    self, ApiKey, ApiKeyId, ApiKeyMetadata, Credentials, ErrorKind, KeyFilter, Resource,
+};
 use crate::error::{Error, OwnKeyUse};
 use crate::secret::{self, SecretMetadata, SecretValue};
 use crate::telemetry::Metrics;
@@ -15,8 +17,8 @@ use crate::telemetry::Metrics;
 /// Which management credentials a secret uses.
 #[derive(Debug)]
 pub enum ManagementCredentials<'a> {
-    /// The secret's own key, and why.
-    OwnKey(OwnKeyUse),
+    /// The key of the secret with this ARN itself, and why.
+    OwnKey(String, OwnKeyUse),
     /// The key of another secret.
     AdminSecret(AdminSecret),
     /// Access tokens of the function's identity pool.
@@ -68,7 +70,8 @@ impl<'a> ManagementCredentials<'a> {
             return Err(Error::InvalidAdminSecretArn);
         }
         let Some((source, arn)) = first else {
-            return Ok(Self::OwnKey(OwnKeyUse::NoAdminSecret));
+            let own = labels.arn.clone();
+            return Ok(Self::OwnKey(own, OwnKeyUse::NoAdminSecret));
         };
         if let Some((second, _)) = named.find(|(_, other)| *other != arn) {
             return Err(Error::AdminSecretConflict {
@@ -77,7 +80,7 @@ impl<'a> ManagementCredentials<'a> {
             });
         }
         if arn == labels.arn {
-            return Ok(Self::OwnKey(OwnKeyUse::NamesItself(source)));
+            return Ok(Self::OwnKey(arn.to_owned(), OwnKeyUse::NamesItself(source)));
         }
         let arn = arn.to_owned();
         Ok(Self::AdminSecret(AdminSecret { arn, source }))
@@ -86,7 +89,7 @@ impl<'a> ManagementCredentials<'a> {
     /// Returns the name of the mode, for logs.
     pub fn mode(&self) -> &'static str {
         match self {
-            Self::OwnKey(_) => "self",
+            Self::OwnKey(..) => "self",
             Self::AdminSecret(_) => "admin",
             Self::IdentityPool(_) => "keyless",
         }
@@ -117,8 +120,8 @@ pub struct ControlPlane<'a> {
 /// Where the management credentials come from.
 #[derive(Debug)]
 enum Source<'a> {
-    /// The secret's own key, and why.
-    OwnKey(Mutex<ApiKey>, OwnKeyUse),
+    /// The key of the secret with this ARN itself, and why.
+    OwnKey(Mutex<ApiKey>, String, OwnKeyUse),
     /// The key of the admin secret with this ARN.
     AdminSecret(Mutex<ApiKey>, String),
     /// The function's identity pool.
@@ -136,7 +139,9 @@ impl<'a> ControlPlane<'a> {
         let own_key = || own_key.cloned().ok_or(Error::InitialKeyRequiresAdminSecret);
         let source = match management {
             ManagementCredentials::IdentityPool(tokens) => Source::IdentityPool(tokens),
-            ManagementCredentials::OwnKey(reason) => Source::OwnKey(Mutex::new(own_key()?), reason),
+            ManagementCredentials::OwnKey(arn, reason) => {
+                Source::OwnKey(Mutex::new(own_key()?), arn, reason)
+            }
             ManagementCredentials::AdminSecret(admin) => {
                 let key = admin_key(secrets, &admin.arn).await?;
                 Source::AdminSecret(Mutex::new(key), admin.arn)
@@ -151,7 +156,7 @@ impl<'a> ControlPlane<'a> {
 
     /// Uses `key` from now on for self-rotation.
     pub async fn use_own_key(&self, key: &ApiKey) {
-        if let Source::OwnKey(own_key, _) = &self.source {
+        if let Source::OwnKey(own_key, ..) = &self.source {
             *own_key.lock().await = key.clone();
         }
     }
@@ -159,10 +164,19 @@ impl<'a> ControlPlane<'a> {
     /// Returns whether the management credentials are the key with `id`.
     pub async fn authenticates_with(&self, id: &str) -> bool {
         match &self.source {
-            Source::OwnKey(key, _) | Source::AdminSecret(key, _) => {
+            Source::OwnKey(key, ..) | Source::AdminSecret(key, _) => {
                 key.lock().await.id.as_str() == id
             }
             Source::IdentityPool(_) => false,
+        }
+    }
+
+    /// Returns what identifies the management credentials: the ARN of the secret that contains them, or the ID of the identity
+    /// pool.
+    pub fn credentials_id(&self) -> &str {
+        match &self.source {
+            Source::OwnKey(_, arn, _) | Source::AdminSecret(_, arn) => arn,
+            Source::IdentityPool(tokens) => tokens.identity_pool_id(),
         }
     }
 
@@ -176,7 +190,7 @@ impl<'a> ControlPlane<'a> {
         own_key: Option<&ApiKey>,
     ) -> Result<(), Error> {
         let reason = match self.source {
-            Source::OwnKey(_, reason) => reason,
+            Source::OwnKey(_, _, reason) => reason,
             _ => OwnKeyUse::SameKey,
         };
         if !resource.key_type.can_manage_keys
@@ -209,8 +223,8 @@ impl<'a> ControlPlane<'a> {
     }
 
     /// See [`confluent::Client::list`].
-    pub async fn list(&self, owner: &str) -> Result<Vec<ApiKeyMetadata>, Error> {
-        self.send(async |client, credentials| client.list(credentials, owner).await)
+    pub async fn list(&self, filter: KeyFilter<'_>) -> Result<Vec<ApiKeyMetadata>, Error> {
+        self.send(async |client, credentials| client.list(credentials, filter).await)
             .await
     }
 
@@ -255,7 +269,8 @@ impl<'a> ControlPlane<'a> {
             return error;
         }
         let key = Credentials::Key(key.clone());
-        let (Ok(keys), Credentials::Key(key)) = (self.client.list(&key, owner).await, &key) else {
+        let listed = self.client.list(&key, KeyFilter::of_owner(owner)).await;
+        let (Ok(keys), Credentials::Key(key)) = (listed, &key) else {
             return error;
         };
         if !keys.iter().any(|listed| listed.id == key.id.as_str()) {
@@ -291,15 +306,15 @@ impl<'a> ControlPlane<'a> {
         }
     }
 
-    /// Deletes the key with `id`. Succeeds if it was already deleted. Calls `is_unused` before each attempt except the first, and
-    /// stops if it returns `false`.
+    /// Deletes the key with `id`. Succeeds if it was already deleted, which a list with `filter` may show. Calls `is_unused` before
+    /// each attempt except the first, and stops if it returns `false`.
     ///
     /// # Errors
     /// Returns [`Error::KeyDeletionFailed`], or an error if the admin secret cannot be read or no access token can be
     /// obtained.
     pub async fn delete(
         &self,
-        owner: &str,
+        filter: KeyFilter<'_>,
         id: &ApiKeyId,
         expected_key: Option<&ApiKeyId>,
         is_unused: impl AsyncFn() -> bool,
@@ -314,7 +329,7 @@ impl<'a> ControlPlane<'a> {
         };
         // Only a list that contains `expected_key` shows it.
         if source.may_be_deleted()
-            && let Ok(keys) = self.list(owner).await
+            && let Ok(keys) = self.list(filter).await
         {
             let lists = |id: &ApiKeyId| keys.iter().any(|key| key.id == id.as_str());
             if expected_key.is_some_and(lists) && !lists(id) {
@@ -360,7 +375,7 @@ impl<'a> ControlPlane<'a> {
 
     async fn credentials(&self) -> Result<Credentials, Error> {
         Ok(match &self.source {
-            Source::OwnKey(key, _) | Source::AdminSecret(key, _) => {
+            Source::OwnKey(key, ..) | Source::AdminSecret(key, _) => {
                 Credentials::Key(key.lock().await.clone())
             }
             Source::IdentityPool(tokens) => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::credentials::ControlPlane;
 use super::labeled_values::labeled_values;
 use super::ownership::{Ownership, OwnershipTag};
-use crate::confluent::{ApiKeyId, ApiKeyMetadata, Resource};
+use crate::confluent::{ApiKeyId, ApiKeyMetadata, KeyFilter, Resource};
 use crate::error::Error;
 use crate::http::joined;
 use crate::secret::{self, PENDING, PREVIOUS, SecretMetadata, SecretValue};
@@ -18,6 +18,9 @@ use crate::secret::{self, PENDING, PREVIOUS, SecretMetadata, SecretValue};
 /// The longest time for reading the staging labels before a key is deleted to free quota, retries included. An invocation that
 /// stores and promotes the key in the meantime verifies it first, twice, which takes as long by default.
 const MAX_LABEL_READ: Duration = Duration::from_secs(20);
+
+/// The reason to keep a key that exists and is not listed.
+const NOT_LISTED: &str = "Confluent Cloud does not list it with the secret's owner and resource";
 
 /// The result of [`Deletion::delete`].
 enum Outcome {
@@ -249,10 +252,11 @@ impl<'a> Deletion<'a> {
         let control_plane = self.evidence.control_plane;
         let Some(key) = self.listed(id) else {
             let read = control_plane.read(&ApiKeyId::new(id.to_owned())).await;
-            let may_exist = !matches!(read, Ok(None));
-            return Err(
-                may_exist.then_some("Confluent Cloud does not list it with the secret's owner")
-            );
+            return Err(match read {
+                Ok(None) => None,
+                Ok(Some(key)) => Some(self.check(&key).err().unwrap_or(NOT_LISTED)),
+                Err(_) => Some(NOT_LISTED),
+            });
         };
         if control_plane.authenticates_with(id).await {
             return Err(Some("the function authenticates with it"));
@@ -394,10 +398,10 @@ impl<'a> Deletion<'a> {
             !evidence.control_plane.authenticates_with(&key.id).await
                 && self.is_unchanged().await.unwrap_or(false)
         };
-        let (owner, current) = (evidence.value.owner(), evidence.value.api_key());
-        let current = current.map(|key| &key.id);
+        let filter = KeyFilter::new(evidence.value.owner(), evidence.resource);
+        let current = evidence.value.api_key().map(|key| &key.id);
         let control_plane = evidence.control_plane;
-        match control_plane.delete(owner, &id, current, is_unused).await {
+        match control_plane.delete(filter, &id, current, is_unused).await {
             Ok(()) => Ok(true),
             // The deletion was not retried, because a label has moved.
             Err(error) if matches!(self.is_unchanged().await, Ok(false)) => {

@@ -8,4 +8,5 @@ pub mod deletion;
 mod labeled_values;
 pub mod ownership;
 pub mod policy;
+pub mod target;
 pub mod verification;

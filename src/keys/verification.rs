@@ -9,17 +9,13 @@
 
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use url::Url;
-
-use super::credentials::ControlPlane;
+use super::target::Target;
 use crate::config::{Config, KafkaVerification, KeyVerification};
-use crate::confluent::broker::Bootstrap;
 use crate::confluent::{
-    self, ApiKey, ApiKeyId, ApiKeyMetadata, ENDPOINT_FROM_CONFLUENT, ENDPOINT_FROM_SECRET,
-    EndpointLookup, EndpointSource, ErrorKind, ProbeOutcome, ProbeTarget, Resource,
+    self, ApiKey, ApiKeyId, ApiKeyMetadata, EndpointSource, ProbeOutcome, Resource,
 };
 use crate::error::Error;
-use crate::http::{Backoff, Deadline, RESPONSE_RESERVE, Redacted, at_least};
+use crate::http::{Deadline, RESPONSE_RESERVE, Redacted, at_least};
 use crate::secret::SecretValue;
 
 /// The number of consecutive accepted probes that verify the pending key. Confluent's Terraform provider waits for two, "to
@@ -44,12 +40,8 @@ pub(super) const MAX_CURRENT_KEY_PROBES: u32 = 3;
 const SECRET_LENGTH: usize = 64;
 
 /// The factor by which the interval between probes grows, and the longest interval.
-const INTERVAL_GROWTH: f64 = 1.5;
+pub(super) const INTERVAL_GROWTH: f64 = 1.5;
 const MAX_INTERVAL: Duration = Duration::from_secs(15);
-
-/// The longest interval, and the number of retries, of reading a key that the control plane does not return yet.
-const MAX_READ_INTERVAL: Duration = Duration::from_secs(2);
-const READ_RETRIES: u32 = 5;
 
 /// Verifies keys as `KEY_VERIFICATION` requires.
 #[derive(Clone, Copy, Debug)]
@@ -72,11 +64,13 @@ pub enum Verification {
 
 /// What the probes of one verification have shown about the endpoint.
 #[derive(Default)]
-struct Endpoint {
+struct Observed {
     /// Whether it has responded.
     was_reached: bool,
     /// Whether it has rejected a wrong secret.
     rejects_wrong_secret: bool,
+    /// The number of consecutive probes in which it accepted the key.
+    accepted: u32,
 }
 
 impl<'a> Verifier<'a> {
@@ -110,13 +104,24 @@ impl<'a> Verifier<'a> {
     pub async fn verify_once(
         &self,
         key: &ApiKey,
-        target: &ProbeTarget<'_>,
+        target: &mut Target<'_>,
         deadline: Deadline,
     ) -> Result<Verification, Error> {
-        let mut endpoint = Endpoint::default();
+        let verified = self.verify_with_one_probe(key, target, deadline).await;
+        self.update_cache(target, &verified);
+        verified
+    }
+
+    async fn verify_with_one_probe(
+        &self,
+        key: &ApiKey,
+        target: &mut Target<'_>,
+        deadline: Deadline,
+    ) -> Result<Verification, Error> {
+        let mut observed = Observed::default();
         let (mut probes, mut interval) = (0, self.interval);
         loop {
-            let outcome = self.check(key, target, deadline, &mut endpoint).await?;
+            let outcome = self.check(key, target, deadline, &mut observed).await?;
             let delay = match outcome {
                 ProbeOutcome::Accepted => return Ok(Verification::Verified),
                 // A rate-limited probe shows nothing about the key, so it doesn't count.
@@ -134,16 +139,12 @@ impl<'a> Verifier<'a> {
             if probes < MAX_CURRENT_KEY_PROBES && deadline.wait(delay).await.is_ok() {
                 continue;
             }
-            if self.may_use_brokers(target, &endpoint)
-                && let Some(bootstrap) = &target.bootstrap
-            {
-                return self
-                    .verify_at_bootstrap(key, target, bootstrap, deadline)
-                    .await;
+            if self.may_use_brokers(target, &observed) {
+                return self.verify_at_bootstrap(key, target, deadline).await;
             }
             let key = key.id.to_string();
             return match outcome {
-                ProbeOutcome::Unreachable(_) if self.may_skip(&endpoint) => {
+                ProbeOutcome::Unreachable(_) if self.may_skip(&observed) => {
                     Ok(Verification::Unreachable)
                 }
                 ProbeOutcome::Unreachable(cause) => Err(Error::EndpointUnreachable { key, cause }),
@@ -161,23 +162,22 @@ impl<'a> Verifier<'a> {
     pub async fn verify_pending(
         &self,
         key: &ApiKey,
-        target: &ProbeTarget<'_>,
+        target: &mut Target<'_>,
         deadline: Deadline,
     ) -> Result<Verification, Error> {
-        let probed = self.verify_with_probes(key, target, deadline).await?;
-        match self.brokers(target) {
-            Some(brokers) => {
-                self.verify_at_brokers(key, target, brokers, probed, deadline)
-                    .await
-            }
-            None => Ok(probed),
+        let probed = self.verify_with_probes(key, target, deadline).await;
+        self.update_cache(target, &probed);
+        let probed = probed?;
+        if self.kafka == KafkaVerification::Rest || target.bootstrap().is_none() {
+            return Ok(probed);
         }
+        self.verify_at_brokers(key, target, probed, deadline).await
     }
 
     async fn verify_with_probes(
         &self,
         key: &ApiKey,
-        target: &ProbeTarget<'_>,
+        target: &mut Target<'_>,
         deadline: Deadline,
     ) -> Result<Verification, Error> {
         if deadline.remaining().is_zero() {
@@ -185,28 +185,31 @@ impl<'a> Verifier<'a> {
             return Err(Error::TimeoutTooShort { purpose });
         }
         let started = Instant::now();
-        let mut endpoint = Endpoint::default();
-        let (mut interval, mut previous, mut probes, mut accepted) = (self.interval, None, 0, 0);
+        let mut observed = Observed::default();
+        let (mut interval, mut previous, mut probes) = (self.interval, None, 0);
         loop {
-            let outcome = self.check(key, target, deadline, &mut endpoint).await?;
+            let outcome = self.check(key, target, deadline, &mut observed).await?;
             probes += 1;
             let delay = match &outcome {
                 ProbeOutcome::Accepted => {
-                    accepted += 1;
+                    observed.accepted += 1;
                     self.interval * REQUIRED_INTERVALS / (REQUIRED_ACCEPTED_PROBES - 1)
                 }
                 outcome => {
-                    accepted = if outcome.is_transient() { accepted } else { 0 };
+                    if !outcome.is_transient() {
+                        observed.accepted = 0;
+                    }
                     interval.max(outcome.retry_after())
                 }
             };
+            let accepted = observed.accepted;
             tracing::debug!(probes, accepted, probe_outcome = ?outcome, "probed the pending key");
             if accepted == REQUIRED_ACCEPTED_PROBES {
                 let seconds = started.elapsed().as_secs_f64();
                 tracing::info!(probes, seconds, "verified the pending key");
                 return Ok(Verification::Verified);
             }
-            let may_skip = self.may_skip(&endpoint) || self.may_use_brokers(target, &endpoint);
+            let may_skip = self.may_skip(&observed) || self.may_use_brokers(target, &observed);
             if probes == MAX_UNREACHABLE_PROBES && may_skip {
                 return Ok(Verification::Unreachable);
             }
@@ -234,18 +237,22 @@ impl<'a> Verifier<'a> {
     async fn check(
         &self,
         key: &ApiKey,
-        target: &ProbeTarget<'_>,
+        target: &mut Target<'_>,
         deadline: Deadline,
-        endpoint: &mut Endpoint,
+        observed: &mut Observed,
     ) -> Result<ProbeOutcome, Error> {
-        let outcome = self.probe(key, target, deadline).await?;
-        endpoint.was_reached |= !matches!(outcome, ProbeOutcome::Unreachable(_));
+        let mut outcome = self.probe(key, target, deadline).await?;
+        if self.renew(target, &outcome).await? {
+            *observed = Observed::default();
+            outcome = self.probe(key, target, deadline).await?;
+        }
+        observed.was_reached |= !matches!(outcome, ProbeOutcome::Unreachable(_));
         match outcome {
             ProbeOutcome::NotAuthorized => {}
-            ProbeOutcome::Accepted if target.is_from_secret => {}
+            ProbeOutcome::Accepted if target.probe.is_from_secret => {}
             outcome => return Ok(outcome),
         }
-        if endpoint.rejects_wrong_secret {
+        if observed.rejects_wrong_secret {
             return Ok(ProbeOutcome::Accepted);
         }
         match self
@@ -253,7 +260,7 @@ impl<'a> Verifier<'a> {
             .await?
         {
             ProbeOutcome::NotAccepted => {
-                endpoint.rejects_wrong_secret = true;
+                observed.rejects_wrong_secret = true;
                 Ok(ProbeOutcome::Accepted)
             }
             ProbeOutcome::Accepted | ProbeOutcome::NotAuthorized => {
@@ -266,14 +273,14 @@ impl<'a> Verifier<'a> {
     }
 
     /// Returns whether the brokers are sufficient because the endpoint is unreachable.
-    fn may_use_brokers(&self, target: &ProbeTarget<'_>, endpoint: &Endpoint) -> bool {
+    fn may_use_brokers(&self, target: &Target<'_>, observed: &Observed) -> bool {
         let requires_all = self.kafka == KafkaVerification::Brokers;
-        requires_all && target.bootstrap.is_some() && !endpoint.was_reached
+        requires_all && target.bootstrap().is_some() && !observed.was_reached
     }
 
     /// Returns whether `KEY_VERIFICATION` allows to skip the verification because the endpoint is unreachable.
-    fn may_skip(&self, endpoint: &Endpoint) -> bool {
-        self.verification == KeyVerification::BestEffort && !endpoint.was_reached
+    fn may_skip(&self, observed: &Observed) -> bool {
+        self.verification == KeyVerification::BestEffort && !observed.was_reached
     }
 
     /// Returns how much older a key must become until it counts as propagated without a probe. A key of unknown age must reach
@@ -298,100 +305,11 @@ impl<'a> Verifier<'a> {
     async fn probe(
         &self,
         key: &ApiKey,
-        target: &ProbeTarget<'_>,
+        target: &Target<'_>,
         deadline: Deadline,
     ) -> Result<ProbeOutcome, Error> {
-        let outcome = self.client.probe(key, target, deadline).await;
-        outcome.map_err(|source| Error::EndpointNotAllowed {
-            endpoint_source: target.endpoint_source(),
-            source,
-        })
-    }
-
-    /// Returns the metadata of the first of `keys` that the control plane returns. It may not return a key yet that was just
-    /// created, so the keys are read again for a few seconds.
-    async fn read_any(
-        &self,
-        control_plane: &ControlPlane<'_>,
-        keys: &[&ApiKeyId],
-    ) -> Result<Option<ApiKeyMetadata>, Error> {
-        let backoff = Backoff {
-            initial: self.interval,
-            factor: INTERVAL_GROWTH,
-            max: MAX_READ_INTERVAL,
-            retries: READ_RETRIES,
-        };
-        let read = async || {
-            for key in keys {
-                if let Some(metadata) = control_plane.read(key).await? {
-                    return Ok(Some(metadata));
-                }
-            }
-            Ok(None)
-        };
-        let deadline = self.client.deadline();
-        backoff.until(deadline, read, Option::is_some).await
-    }
-
-    /// Determines where keys for `resource` are probed: at the control plane, at `endpoint` of the secret value, or at the
-    /// endpoint that the control plane returns.
-    ///
-    /// The metadata of any key for the resource contains its environment and organization. They are taken from `metadata`, or
-    /// else from the first of `keys` that exists.
-    ///
-    /// # Errors
-    /// Returns an error if the endpoint, the environment or the organization cannot be determined.
-    pub async fn target<'r>(
-        &self,
-        control_plane: &ControlPlane<'_>,
-        value: &SecretValue,
-        resource: &'r Resource,
-        metadata: Option<ApiKeyMetadata>,
-        keys: &[&ApiKeyId],
-    ) -> Result<ProbeTarget<'r>, Error> {
-        let EndpointSource::Lookup(lookup) = &resource.key_type.endpoint else {
-            let endpoint = self.client.control_plane().as_url().clone();
-            return Ok(ProbeTarget::new(resource, endpoint));
-        };
-        let needs_environment = lookup.needs_organization || value.endpoint().is_none();
-        let needs_metadata =
-            lookup.needs_organization || (needs_environment && resource.environment.is_none());
-        let mut metadata = metadata;
-        if needs_metadata && metadata.is_none() && !keys.is_empty() {
-            metadata = self.read_any(control_plane, keys).await?;
-        }
-        let metadata = metadata.unwrap_or_default();
-        let environment = match resource.environment.clone() {
-            Some(environment) => environment,
-            None if needs_environment => metadata
-                .environment_for_path()?
-                .ok_or(Error::EnvironmentUnknown)?,
-            None => String::new(),
-        };
-        let organization = if lookup.needs_organization {
-            metadata
-                .organization_for_path()?
-                .ok_or(Error::OrganizationUnknown)?
-        } else {
-            String::new()
-        };
-        let (endpoint, bootstrap) = match value.endpoint() {
-            Some(endpoint) => {
-                let endpoint = base_url(ENDPOINT_FROM_SECRET, endpoint)?;
-                let host = endpoint.host_str().map(Bootstrap::at);
-                let bootstrap = host.filter(|_| lookup.bootstrap.is_some());
-                (endpoint, bootstrap)
-            }
-            None => look_up(control_plane, lookup, &resource.id, &environment).await?,
-        };
-        Ok(ProbeTarget {
-            resource,
-            endpoint,
-            environment,
-            organization,
-            is_from_secret: value.endpoint().is_some(),
-            bootstrap,
-        })
+        let outcome = self.client.probe(key, &target.probe, deadline).await;
+        outcome.map_err(|source| target.not_allowed(source))
     }
 }
 
@@ -402,24 +320,6 @@ pub(super) fn with_wrong_secret(key: &ApiKey) -> ApiKey {
         id: key.id.clone(),
         secret: Redacted::new(secret.collect()),
     }
-}
-
-/// Returns the endpoint that the control plane returns for the resource with `id`, and the bootstrap endpoint of a Kafka cluster.
-async fn look_up(
-    control_plane: &ControlPlane<'_>,
-    lookup: &EndpointLookup,
-    id: &str,
-    environment: &str,
-) -> Result<(Url, Option<Bootstrap>), Error> {
-    let found =
-        control_plane.send(async |client, key| client.endpoint(key, lookup, id, environment).await);
-    let (endpoint, bootstrap) = found.await.map_err(lookup_failed)?;
-    // A cluster whose bootstrap endpoint is unknown has brokers, too.
-    let bootstrap = lookup.bootstrap.map(|_| {
-        let parse = Bootstrap::parse;
-        bootstrap.as_deref().map(parse).unwrap_or_default()
-    });
-    Ok((base_url(ENDPOINT_FROM_CONFLUENT, &endpoint)?, bootstrap))
 }
 
 /// Checks that Confluent lists the current key with the owner and resource of the secret value. Together with its verification,
@@ -444,85 +344,5 @@ pub fn check_scope(
         Err(Error::CurrentKeyScopeMismatch {
             key: key.to_string(),
         })
-    }
-}
-
-/// Converts a failed lookup of an endpoint: it has remedies of its own.
-fn lookup_failed(error: Error) -> Error {
-    match error {
-        Error::Confluent(source)
-            if matches!(
-                (&source, source.kind()),
-                (confluent::Error::InvalidResponse { .. }, _)
-                    | (_, Some(ErrorKind::Forbidden | ErrorKind::NotFound))
-            ) =>
-        {
-            Error::EndpointNotFound { source }
-        }
-        error => error,
-    }
-}
-
-/// Parses an endpoint. Some of Confluent's responses omit the scheme.
-fn base_url(endpoint_source: &'static str, endpoint: &str) -> Result<Url, Error> {
-    let invalid = Error::EndpointInvalid { endpoint_source };
-    let url = match Url::parse(endpoint) {
-        Ok(url) if url.has_host() => url,
-        _ if endpoint.contains("://") => return Err(invalid),
-        _ => match Url::parse(&format!("https://{endpoint}")) {
-            Ok(url) => url,
-            Err(_) => return Err(invalid),
-        },
-    };
-    // Hosts are logged. A host without a dot or a colon may be a secret in the wrong field.
-    let has_host = url.host_str().is_some_and(|host| host.contains(['.', ':']));
-    if has_host && url.path() == "/" && url.query().is_none() && url.fragment().is_none() {
-        Ok(url)
-    } else {
-        Err(invalid)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_endpoint_is_a_host_with_or_without_a_scheme() {
-        for (endpoint, url) in [
-            (
-                "https://pkc-1.eu.aws.confluent.cloud:443",
-                "https://pkc-1.eu.aws.confluent.cloud/",
-            ),
-            (
-                "https://pkc-1.eu.aws.confluent.cloud/",
-                "https://pkc-1.eu.aws.confluent.cloud/",
-            ),
-            (
-                "pkc-1.eu.aws.confluent.cloud:443",
-                "https://pkc-1.eu.aws.confluent.cloud/",
-            ),
-            (
-                "pkc-1.eu.aws.confluent.cloud",
-                "https://pkc-1.eu.aws.confluent.cloud/",
-            ),
-        ] {
-            assert_eq!(
-                base_url("it", endpoint).unwrap().as_str(),
-                url,
-                "{endpoint}"
-            );
-        }
-        for endpoint in [
-            "",
-            "https://",
-            "https://a.confluent.cloud/x",
-            "https://a.confluent.cloud?x",
-            "a b",
-            "cfltSECRET",
-            "://x",
-        ] {
-            assert!(base_url("it", endpoint).is_err(), "{endpoint}");
-        }
     }
 }

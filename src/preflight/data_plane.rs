@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::{CheckResult, Context, Finding, Outcome, Report};
 use crate::config::{CurrentKeyCheck, KafkaVerification};
 use crate::confluent::broker::Round;
-use crate::confluent::{ApiKey, ApiKeyMetadata, ProbeOutcome, ProbeTarget};
+use crate::confluent::{ApiKey, ApiKeyMetadata, ProbeOutcome};
 use crate::error::Error;
 use crate::error::remedy::{CONNECT_TO_ENDPOINT, CORRECT_KEY, PROPAGATION, for_probe};
+use crate::keys::target::{Scope, Target};
 use crate::keys::verification::{Verification, Verifier};
 
 /// The longest verification, which rate-limited probes may need. An operator waits for the report.
@@ -20,7 +21,7 @@ impl Context<'_> {
         if !verifier.can_probe(self.resource) {
             return report.stop("KEY_VERIFICATION=control-plane skips them".to_owned());
         }
-        let target = match self.target(&verifier, metadata).await {
+        let mut target = match self.target(&verifier, metadata).await {
             Ok(target) => target,
             Err(error) => {
                 let finding = match (error, self.value.api_key()) {
@@ -35,14 +36,17 @@ impl Context<'_> {
         };
         let Some(key) = self.value.api_key() else {
             let unknown = || Finding::not_verifiable("the secret contains no key to verify");
-            report.add("endpoint", Finding::ok(target.endpoint.as_str()));
+            report.add("endpoint", Finding::ok(target.probe.endpoint.url.as_str()));
             report.add("brokers", unknown());
             report.add("data-plane", unknown());
             return;
         };
-        let found = self.verify(&verifier, key, &target).await;
+        let found = self.verify(&verifier, key, &mut target).await;
         let data_plane = report.add_result("endpoint", found);
-        report.add("brokers", self.check_brokers(&verifier, key, &target).await);
+        report.add(
+            "brokers",
+            self.check_brokers(&verifier, key, &mut target).await,
+        );
         if let Some(data_plane) = data_plane {
             report.add("data-plane", data_plane);
         }
@@ -54,18 +58,20 @@ impl Context<'_> {
         &self,
         verifier: &Verifier<'_>,
         key: &ApiKey,
-        target: &ProbeTarget<'_>,
+        target: &mut Target<'_>,
     ) -> Finding {
-        let Some(bootstrap) = &target.bootstrap else {
+        if target.bootstrap().is_none() {
             return Finding::ok("keys of this type are not verified at brokers");
-        };
+        }
         let deadline = self.preflight.deadline.within(VERIFICATION_TIMEOUT);
-        let round = verifier
-            .round_with_wrong_secret(key, target, bootstrap, deadline)
-            .await;
+        let checked = async {
+            let round = verifier.round(key, target, deadline).await?;
+            let checked = verifier.check_round(&round, key, target, deadline).await?;
+            Ok::<_, Error>((round, checked))
+        };
         let is_required = self.preflight.config.kafka_verification != KafkaVerification::Rest;
-        let finding = match round {
-            Ok(round) => self.brokers_finding(&round),
+        let finding = match checked.await {
+            Ok((round, checked)) => self.brokers_finding(&round, &checked),
             Err(error) => error.into(),
         };
         // No rotation requires the brokers.
@@ -75,17 +81,20 @@ impl Context<'_> {
         finding
     }
 
-    fn brokers_finding(&self, round: &Round) -> Finding {
+    /// `checked` is the outcome of the check that the bootstrap endpoint rejects a wrong secret.
+    fn brokers_finding(&self, round: &Round, checked: &ProbeOutcome) -> Finding {
         let observed = if round.has_brokers {
             let (accepted, all) = (round.accepted(), round.outcomes.len() + round.omitted);
             format!("{accepted} of {all} brokers accept the current key")
         } else {
             "the brokers are unknown".to_owned()
         };
-        let Some(failed) = round.failed() else {
+        let unchecked = Some(checked).filter(|checked| **checked != ProbeOutcome::Accepted);
+        let Some(failed) = round.failed().or(unchecked) else {
             return Finding::ok(observed);
         };
         let others = round.outcomes.iter().map(|(_, outcome)| outcome);
+        let others = others.chain([checked]);
         let others = others.filter(|outcome| **outcome != ProbeOutcome::Accepted);
         let others: Vec<String> = others.map(ToString::to_string).collect();
         let observed = format!("{observed}; {}", others.join("; "));
@@ -114,17 +123,19 @@ impl Context<'_> {
         &self,
         verifier: &Verifier<'_>,
         metadata: ApiKeyMetadata,
-    ) -> Result<ProbeTarget<'_>, Error> {
-        let (control_plane, metadata) = (self.control_plane, Some(metadata));
-        let target = verifier
-            .target(control_plane, self.value, self.resource, metadata, &[])
-            .await?;
+    ) -> Result<Target<'_>, Error> {
+        let scope = Scope {
+            control_plane: self.control_plane,
+            value: self.value,
+            resource: self.resource,
+            metadata: Some(metadata),
+            keys: Vec::new(),
+        };
+        // A cached endpoint would not show whether the credentials have permission to look it up.
+        let target = verifier.look_up_target(scope).await?;
         let allowed = &self.preflight.confluent.http.allowed;
-        let checked = allowed.check(&target.endpoint);
-        checked.map_err(|source| Error::EndpointNotAllowed {
-            endpoint_source: target.endpoint_source(),
-            source,
-        })?;
+        let checked = allowed.check(&target.probe.endpoint.url);
+        checked.map_err(|source| target.not_allowed(source))?;
         Ok(target)
     }
 
@@ -133,22 +144,22 @@ impl Context<'_> {
         &self,
         verifier: &Verifier<'_>,
         key: &ApiKey,
-        target: &ProbeTarget<'_>,
+        target: &mut Target<'_>,
     ) -> CheckResult<Finding> {
         let deadline = self.preflight.deadline.within(VERIFICATION_TIMEOUT);
-        let endpoint = Finding::ok(target.endpoint.as_str());
+        let endpoint = Finding::ok(target.probe.endpoint.url.as_str());
         match verifier.verify_once(key, target, deadline).await {
             Ok(Verification::Verified) => Ok((
                 Finding::ok("the resource accepts the current key"),
                 endpoint,
             )),
             Ok(Verification::Unreachable) => {
-                let endpoint = format!("{} is unreachable", target.endpoint);
+                let endpoint = format!("{} is unreachable", target.probe.endpoint.url);
                 let observed = "not verified, which KEY_VERIFICATION=best-effort allows";
                 let warning = |observed| Finding::warning(observed, CONNECT_TO_ENDPOINT);
                 Ok((warning(observed.to_owned()), warning(endpoint)))
             }
-            Err(error) if error.name() == "EndpointUnreachable" => Err(error.into()),
+            Err(error @ Error::EndpointUnreachable { .. }) => Err(error.into()),
             Err(error) => Ok((self.current_key_error(error).await, endpoint)),
         }
     }

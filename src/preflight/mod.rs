@@ -10,7 +10,7 @@ mod report;
 mod tokens;
 
 use crate::config::Config;
-use crate::confluent::{self, ApiKeyMetadata, Resource};
+use crate::confluent::{self, ApiKeyMetadata, KeyFilter, Resource};
 use crate::error::Error;
 use crate::http::Deadline;
 use crate::keys::access_tokens::AccessTokens;
@@ -187,7 +187,7 @@ impl Preflight<'_> {
         value: &SecretValue,
     ) -> CheckResult<Vec<ApiKeyMetadata>> {
         let owner = value.owner();
-        let keys = match control_plane.list(owner).await {
+        let keys = match control_plane.list(KeyFilter::of_owner(owner)).await {
             Ok(keys) => keys,
             Err(error) => {
                 let previous = self.read(labels, PREVIOUS).await.ok().flatten();
@@ -213,10 +213,10 @@ impl Preflight<'_> {
             ManagementCredentials::IdentityPool(tokens) => {
                 format!("access tokens of identity pool {}", tokens.identity_pool_id())
             }
-            ManagementCredentials::OwnKey(_) if resource.key_type.name == "global" => {
+            ManagementCredentials::OwnKey(..) if resource.key_type.name == "global" => {
                 "the secret's own key; Confluent does not document whether a Global API key can manage keys".to_owned()
             }
-            ManagementCredentials::OwnKey(_) => "the secret's own key".to_owned(),
+            ManagementCredentials::OwnKey(..) => "the secret's own key".to_owned(),
         });
         let own_key = value.api_key();
         let created = ControlPlane::new(self.confluent, self.secrets, management, own_key).await;

@@ -6,8 +6,8 @@
 use super::{Rotation, key_in, record, resource};
 use crate::config::{CurrentKeyCheck, KeyVerification};
 use crate::confluent::{
-    self, ApiKey, ApiKeyId, ApiKeyMetadata, ApiKeySpec, ErrorKind, Resource, ResourceReference,
-    STORE_RESERVE,
+    self, ApiKey, ApiKeyId, ApiKeyMetadata, ApiKeySpec, ErrorKind, KeyFilter, Resource,
+    ResourceReference, STORE_RESERVE,
 };
 use crate::error::Error;
 use crate::http::RESPONSE_RESERVE;
@@ -15,6 +15,7 @@ use crate::keys::credentials::ControlPlane;
 use crate::keys::deletion::{Deletion, Evidence};
 use crate::keys::ownership::{self, Ownership, OwnershipTag};
 use crate::keys::policy::PreviousKeyPolicy;
+use crate::keys::target::Scope;
 use crate::keys::verification::{self, Verification};
 use crate::secret::{CURRENT, PENDING, PREVIOUS, SecretMetadata, SecretValue, SecretVersion};
 
@@ -26,7 +27,9 @@ struct Current<'a> {
     labels: &'a SecretMetadata,
     value: &'a SecretValue,
     control_plane: &'a ControlPlane<'a>,
-    /// The owner's keys.
+    /// Which keys are listed: the owner's for the resource, or all of the owner's if the secret contains no key yet.
+    filter: KeyFilter<'a>,
+    /// The listed keys.
     keys: &'a [ApiKeyMetadata],
     /// The current key's metadata, if Confluent Cloud returns it.
     metadata: Option<ApiKeyMetadata>,
@@ -37,31 +40,6 @@ struct Current<'a> {
 impl Current<'_> {
     fn owner(&self) -> &str {
         self.value.owner()
-    }
-
-    /// Returns the owner's keys. Every list also contains Confluent's internal keys, which have no owner.
-    fn owned_keys(&self) -> impl Iterator<Item = &ApiKeyMetadata> {
-        let is_owned = |key: &&ApiKeyMetadata| key.owner.as_deref() == Some(self.owner());
-        self.keys.iter().filter(is_owned)
-    }
-
-    /// Adds the numbers of keys, and what was done to free quota, to the error of a `POST` that exceeded a quota.
-    fn quota_exceeded(
-        &self,
-        resource: &Resource,
-        cleanup: String,
-        source: confluent::Error,
-    ) -> Error {
-        let is_of_resource = |key: &&ApiKeyMetadata| {
-            resource.matches(key.resource.as_deref(), key.environment.as_deref())
-        };
-        Error::QuotaExceeded {
-            owner: self.owner().to_owned(),
-            keys: self.owned_keys().count(),
-            of_resource: self.owned_keys().filter(is_of_resource).count(),
-            cleanup,
-            source,
-        }
     }
 
     /// Returns the ID of the current key, or `None` if the initial key is to be created.
@@ -83,12 +61,17 @@ impl Rotation<'_> {
         }
         check_value(value)?;
         PreviousKeyPolicy::of(labels, self.config)?;
-        let mut resource = resource(value)?;
+        let resource = &resource(value)?;
         let control_plane = &self.control_plane(labels, value, value.api_key()).await?;
         control_plane
-            .ensure_can_manage_keys(&resource, value.api_key())
+            .ensure_can_manage_keys(resource, value.api_key())
             .await?;
-        let keys = &match control_plane.list(value.owner()).await {
+        let filter = match value.api_key() {
+            Some(_) => KeyFilter::new(value.owner(), resource),
+            // No key of the owner may be overlooked: the secret may have contained it.
+            None => KeyFilter::of_owner(value.owner()),
+        };
+        let keys = &match control_plane.list(filter).await {
             Ok(keys) => keys,
             Err(error) => {
                 let previous = self.previous(labels).await;
@@ -103,18 +86,19 @@ impl Rotation<'_> {
             labels,
             value,
             control_plane,
+            filter,
             keys,
             metadata: None,
             is_verified: false,
         };
-        self.count_keys(&current, &resource);
-        if let Err(error) = self.check_current(&mut current, &resource).await {
+        self.count_keys(&current, resource);
+        if let Err(error) = self.check_current(&mut current, resource).await {
             let previous = self.previous(labels).await;
             return Err(error.with_previous_key(previous.as_ref(), keys));
         }
-        complete_environment(&mut resource, current.metadata.as_ref())?;
+        let resource = &complete_environment(resource, current.metadata.as_ref())?;
 
-        let key = self.create_key(&current, &resource).await?;
+        let key = self.create_key(&current, resource).await?;
         check_created(&current, &key)?;
         self.store(&current, &key).await
     }
@@ -165,17 +149,21 @@ impl Rotation<'_> {
         if !verifier.can_probe(resource) {
             return Ok(false);
         }
-        let (control_plane, metadata) = (current.control_plane, current.metadata.clone());
-        let target = verifier
-            .target(control_plane, current.value, resource, metadata, &[])
-            .await?;
+        let scope = Scope {
+            control_plane: current.control_plane,
+            value: current.value,
+            resource,
+            metadata: current.metadata.clone(),
+            keys: Vec::new(),
+        };
+        let mut target = verifier.target(scope).await?;
         self.ensure_time_left()?;
         let deadline = self.deadline.with_reserve(STORE_RESERVE + RESPONSE_RESERVE);
-        match verifier.verify_once(key, &target, deadline).await? {
+        match verifier.verify_once(key, &mut target, deadline).await? {
             Verification::Verified => Ok(true),
             Verification::Unreachable => {
                 tracing::warn!(
-                    host = target.endpoint.host_str(),
+                    host = target.host(),
                     "did not verify the current key because its endpoint is unreachable"
                 );
                 Ok(false)
@@ -193,14 +181,11 @@ impl Rotation<'_> {
         Ok(())
     }
 
-    /// Counts the owner's keys that use the quota of the key to create.
+    /// Counts the owner's keys for the resource.
     fn count_keys(&self, current: &Current<'_>, resource: &Resource) {
-        let Some(quota) = resource.key_type.quota else {
-            return;
-        };
-        let used = quota.used(current.owned_keys().map(|key| key.resource.as_deref()));
+        let used = count(current.keys, current.owner(), Some(resource));
         let metrics = self.confluent.metrics();
-        metrics.count(|counts| counts.owner_keys = Some(used));
+        metrics.count(|counts| counts.resource_keys = u64::try_from(used).ok());
     }
 
     /// Creates a key. If the quota is exceeded, deletes one key and sends the `POST` once more. A `POST` whose outcome is unknown
@@ -236,7 +221,7 @@ impl Rotation<'_> {
         }
         match created {
             Err(Error::Confluent(source)) if source.kind() == Some(ErrorKind::QuotaExceeded) => {
-                Err(current.quota_exceeded(resource, cleanup, source))
+                Err(quota_exceeded(current, resource, cleanup, source).await)
             }
             Err(Error::Confluent(source)) if source.may_have_taken_effect() => {
                 Err(Error::CreationOutcomeUnknown { source })
@@ -332,9 +317,9 @@ impl Rotation<'_> {
 
     /// Deletes the key that was just created and is not stored. If that fails, the key is an orphan.
     async fn delete_unstored_key(&self, current: &Current<'_>, key: &ApiKey) {
-        let (owner, expected) = (current.owner(), current.key_id());
+        let (filter, expected) = (current.filter, current.key_id());
         let control_plane = current.control_plane;
-        let deleted = control_plane.delete(owner, &key.id, expected, async || true);
+        let deleted = control_plane.delete(filter, &key.id, expected, async || true);
         match deleted.await {
             Ok(()) => {
                 tracing::info!(deleted_key_id = %key.id, "deleted the created key because it was not stored");
@@ -380,6 +365,43 @@ impl Rotation<'_> {
     }
 }
 
+/// Counts the keys of `owner`, or only those for `resource`. Every list also contains Confluent's internal keys, which have no owner.
+fn count(keys: &[ApiKeyMetadata], owner: &str, resource: Option<&Resource>) -> usize {
+    let is_counted = |key: &&ApiKeyMetadata| {
+        key.owner.as_deref() == Some(owner)
+            && resource.is_none_or(|resource| {
+                resource.matches(key.resource.as_deref(), key.environment.as_deref())
+            })
+    };
+    keys.iter().filter(is_counted).count()
+}
+
+/// Adds the numbers of keys, and what was done to free quota, to the error of a `POST` that exceeded a quota. Lists all keys of the
+/// owner, because those for other resources use the same quota.
+async fn quota_exceeded(
+    current: &Current<'_>,
+    resource: &Resource,
+    cleanup: String,
+    source: confluent::Error,
+) -> Error {
+    let owner = current.owner();
+    let all = current.control_plane.list(KeyFilter::of_owner(owner)).await;
+    let of_resource = count(current.keys, owner, Some(resource));
+    let keys = match all {
+        Ok(all) => {
+            let all = count(&all, owner, None);
+            format!("API keys: {all}, of this resource: {of_resource}")
+        }
+        Err(_) => format!("API keys of this resource: {of_resource}"),
+    };
+    Error::QuotaExceeded {
+        owner: owner.to_owned(),
+        keys: keys.into(),
+        cleanup,
+        source,
+    }
+}
+
 fn is_quota_exceeded(error: &Error) -> bool {
     let Error::Confluent(source) = error else {
         return false;
@@ -421,21 +443,18 @@ fn check_value(value: &SecretValue) -> Result<(), Error> {
     })
 }
 
-/// Sets the environment from the current key if the secret value omits it and a `POST` requires it.
+/// Adds the environment of the current key if the secret value omits it and a `POST` requires it.
 fn complete_environment(
-    resource: &mut Resource,
+    resource: &Resource,
     metadata: Option<&ApiKeyMetadata>,
-) -> Result<(), Error> {
-    if resource.key_type.reference != ResourceReference::IdAndEnvironment
-        || resource.environment.is_some()
+) -> Result<Resource, Error> {
+    let mut resource = resource.clone();
+    if resource.key_type.reference == ResourceReference::IdAndEnvironment
+        && resource.environment.is_none()
     {
-        return Ok(());
+        let environment = metadata.map(ApiKeyMetadata::environment_for_path);
+        let environment = environment.transpose()?.flatten();
+        resource.environment = Some(environment.ok_or(Error::EnvironmentUnknown)?);
     }
-    if let Some(metadata) = metadata {
-        resource.environment = metadata.environment_for_path()?;
-    }
-    match resource.environment {
-        Some(_) => Ok(()),
-        None => Err(Error::EnvironmentUnknown),
-    }
+    Ok(resource)
 }

@@ -4,7 +4,7 @@
 
 use super::{Rotation, StepContext, record_key_type, resource};
 use crate::config::OldKeyPolicy;
-use crate::confluent::{ApiKey, ApiKeyMetadata};
+use crate::confluent::{ApiKey, ApiKeyMetadata, KeyFilter};
 use crate::error::Error;
 use crate::keys::credentials::ControlPlane;
 use crate::keys::deletion::{Deletion, Evidence};
@@ -122,7 +122,8 @@ impl Rotation<'_> {
         let labels = labels.map_err(Error::from).map_err(message)?;
         let key = value.api_key().filter(|_| labels.has(version, CURRENT));
         let key = key.ok_or("the version is not labeled AWSCURRENT")?;
-        let keys = self.list_with(control_plane, value.owner(), key).await;
+        let filter = KeyFilter::new(value.owner(), resource);
+        let keys = self.list_with(control_plane, filter, key).await;
         let deletes_previous = self.deletes_previous(&labels);
         let evidence = Evidence {
             control_plane,
@@ -155,14 +156,14 @@ impl Rotation<'_> {
         }
     }
 
-    /// Lists the owner's keys. A list may not contain the promoted key yet, so it is read again for a few seconds.
+    /// Lists keys of the owner. A list may not contain the promoted key yet, so it is read again for a few seconds.
     async fn list_with(
         &self,
         control_plane: &ControlPlane<'_>,
-        owner: &str,
+        filter: KeyFilter<'_>,
         key: &ApiKey,
     ) -> Result<Vec<ApiKeyMetadata>, Error> {
-        let list = async || control_plane.list(owner).await;
+        let list = async || control_plane.list(filter).await;
         let is_complete =
             |keys: &Vec<ApiKeyMetadata>| keys.iter().any(|listed| listed.id == key.id.as_str());
         let backoff = self.secrets.read_after_write();

@@ -5,9 +5,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Pending, Rotation, resource};
-use crate::confluent::{ApiKeyId, ApiKeyMetadata, ProbeOutcome};
+use crate::confluent::{ApiKeyId, ApiKeyMetadata, KeyFilter, ProbeOutcome};
 use crate::error::Error;
 use crate::keys::credentials::ControlPlane;
+use crate::keys::target::Scope;
 use crate::keys::verification::Verification;
 use crate::secret::{self, PENDING, SecretMetadata, SecretValue, SecretVersion};
 
@@ -99,10 +100,15 @@ impl Rotation<'_> {
         if !verifier.can_probe(&resource) {
             return Ok(true);
         }
-        let keys: Vec<&ApiKeyId> = current.api_key().map(|key| &key.id).into_iter().collect();
-        let target = verifier.target(&control_plane, &pending.value, &resource, None, &keys);
-        let target = target.await?;
-        let probed = verifier.verify_once(&pending.key, &target, self.deadline);
+        let scope = Scope {
+            control_plane: &control_plane,
+            value: &pending.value,
+            resource: &resource,
+            metadata: None,
+            keys: current.api_key().map(|key| &key.id).into_iter().collect(),
+        };
+        let mut target = verifier.target(scope).await?;
+        let probed = verifier.verify_once(&pending.key, &mut target, self.deadline);
         Ok(matches!(
             probed.await,
             Ok(Verification::Unreachable)
@@ -169,7 +175,12 @@ async fn is_deleted(
     if Some(id) == expected || !is_old(pending) {
         return Ok(false);
     }
-    let keys = control_plane.list(current.owner()).await?;
+    let resource = &resource(current)?;
+    let filter = match expected {
+        Some(_) => KeyFilter::new(current.owner(), resource),
+        None => KeyFilter::of_owner(current.owner()),
+    };
+    let keys = control_plane.list(filter).await?;
     let lists = |id: &ApiKeyId| keys.iter().any(|key| key.id == id.as_str());
     let is_owned = |key: &ApiKeyMetadata| key.owner.as_deref() == Some(current.owner());
     let is_complete = expected.map_or_else(|| keys.iter().any(is_owned), lists);

@@ -8,10 +8,11 @@
 use std::time::{Duration, Instant};
 
 use super::{Pending, Rotation, resource};
-use crate::confluent::{ApiKeyId, Resource};
+use crate::confluent::Resource;
 use crate::error::Error;
 use crate::event::Step;
 use crate::keys::credentials::ControlPlane;
+use crate::keys::target::Scope;
 use crate::keys::verification::Verification;
 use crate::preflight::Preflight;
 use crate::secret::{SecretMetadata, SecretValue};
@@ -92,15 +93,19 @@ impl Rotation<'_> {
         }
         // Either key's metadata contains the environment, even if the other key was deleted or is not returned yet.
         let keys = [Some(key), current.api_key()].into_iter().flatten();
-        let keys: Vec<&ApiKeyId> = keys.map(|key| &key.id).collect();
-        let target = verifier
-            .target(control_plane, &pending.value, resource, None, &keys)
-            .await?;
+        let scope = Scope {
+            control_plane,
+            value: &pending.value,
+            resource,
+            metadata: None,
+            keys: keys.map(|key| &key.id).collect(),
+        };
+        let mut target = verifier.target(scope).await?;
         let started = Instant::now();
         let deadline = self.deadline.with_reserve(DIAGNOSIS_RESERVE);
-        if verifier.verify_pending(key, &target, deadline).await? == Verification::Unreachable {
+        if verifier.verify_pending(key, &mut target, deadline).await? == Verification::Unreachable {
             tracing::warn!(
-                host = target.endpoint.host_str(),
+                host = target.host(),
                 "did not verify the pending key because its endpoint is unreachable"
             );
             return self.await_age(control_plane, pending, resource).await;

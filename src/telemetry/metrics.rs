@@ -34,8 +34,8 @@ pub struct Counts {
     pub propagation_seconds: Option<f64>,
     /// The number of unreachable brokers, or `None` if the key was not verified at brokers.
     pub unreachable_brokers: Option<u64>,
-    /// The number of the owner's keys that use the quota of the key to create.
-    pub owner_keys: Option<u64>,
+    /// The number of the owner's keys for the resource.
+    pub resource_keys: Option<u64>,
     /// The state of the fleet.
     pub fleet: Option<FleetCounts>,
 }
@@ -97,7 +97,7 @@ fn line(counts: &Counts, function: &str, step: &str, error: Option<&str>) -> Val
             "Count",
             json!(counts.unreachable_brokers),
         ),
-        ("OwnerKeys", "Count", json!(counts.owner_keys)),
+        ("ResourceKeys", "Count", json!(counts.resource_keys)),
         ("SecretsManaged", "Count", fleet(|f| f.managed)),
         ("RotationsOverdue", "Count", fleet(|f| f.overdue)),
         ("RotationsStuck", "Count", fleet(|f| f.stuck)),
@@ -153,7 +153,7 @@ mod tests {
             failed_deletions: 1,
             propagation_seconds: Some(1.5),
             unreachable_brokers: Some(7),
-            owner_keys: Some(9),
+            resource_keys: Some(9),
             fleet: Some(FleetCounts::default()),
         };
 
@@ -182,7 +182,7 @@ mod tests {
         declared.sort_unstable();
         assert_eq!(declared, contained);
         assert_eq!(line["DeletionsFailed"], 1);
-        assert_eq!(line["OwnerKeys"], 9);
+        assert_eq!(line["ResourceKeys"], 9);
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
         let line = line(&Counts::default(), "rotator", "setSecret", None);
 
         assert_eq!(line["Outcome"], "Succeeded");
-        for name in ["PropagationSeconds", "OwnerKeys"] {
+        for name in ["PropagationSeconds", "ResourceKeys"] {
             assert_eq!(line.get(name), None, "{name}");
             assert!(!line.to_string().contains(name), "{name}");
         }

@@ -68,7 +68,8 @@ impl World {
         let probe_http = self.http_with(&self.function.probe_http);
         let deadline = Deadline::after(AMPLE);
         let tls = self.function.broker_tls.clone();
-        Client::new(self.http(), probe_http, tls, deadline)
+        let endpoints = self.function.endpoints.clone();
+        Client::new(self.http(), probe_http, tls, endpoints, deadline)
     }
 
     /// Creates a key of this type that has propagated.

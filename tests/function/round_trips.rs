@@ -50,12 +50,13 @@ async fn a_step_reads_each_value_once_and_the_labels_again_before_each_change() 
                 labels, value, value, value, list, endpoint, probe, create, store,
             ],
             vec![],
-            vec![labels, value, value, value, endpoint, probe, probe, probe],
+            // The endpoint is cached.
+            vec![labels, value, value, value, probe, probe, probe],
             // The pending key is verified again. The keys to delete are chosen with the labels after the promotion, and with the
             // values of all versions that have one. AWSPREVIOUS is removed before its key is deleted.
             vec![
-                labels, value, value, value, endpoint, probe, probe, probe, labels, move_label,
-                labels, list, value, value, move_label, labels, delete,
+                labels, value, value, value, probe, probe, probe, labels, move_label, labels, list,
+                value, value, move_label, labels, delete,
             ],
         ];
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use confluent_key_rotation::config::Config;
+use confluent_key_rotation::confluent::EndpointCache;
 use confluent_key_rotation::handler::Function;
 use confluent_key_rotation::http::{SdkLimits, build_client, build_probe_client, build_tls};
 use confluent_key_rotation::{http, secret, web_identity};
@@ -33,7 +34,8 @@ pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Fun
         http,
         probe_http,
         http_limits: http::Limits::default(),
-        backoff: http::SharedBackoff::default(),
+        rate_limit: http::RateLimit::default(),
+        endpoints: EndpointCache::default(),
         sdk_limits: SdkLimits::default(),
         read_after_write: secret::READ_AFTER_WRITE,
     }

@@ -1,6 +1,6 @@
 //! The API Keys API: listing, creating and deleting keys, and error responses.
 
-use confluent_key_rotation::confluent::{ApiKeyMetadata, ApiKeySpec, Error, ErrorKind};
+use confluent_key_rotation::confluent::{ApiKeyMetadata, ApiKeySpec, Error, ErrorKind, KeyFilter};
 use simulator::{DeletedKeyResponse, LastPage, Quota, QuotaResponse};
 
 use super::*;
@@ -50,7 +50,11 @@ async fn all_pages_are_read_and_every_form_of_the_last_page_ends_the_list() {
             world.simulator.state().controls.last_page = last_page;
             world.simulator.state().controls.max_page_size = Some(page_size);
 
-            let keys = world.confluent().list(&credentials, OWNER).await.unwrap();
+            let keys = world
+                .confluent()
+                .list(&credentials, KeyFilter::of_owner(OWNER))
+                .await
+                .unwrap();
 
             let case = format!("{last_page:?}, {page_size} keys per page");
             assert_eq!(ids(&keys), all, "{case}");
@@ -61,17 +65,32 @@ async fn all_pages_are_read_and_every_form_of_the_last_page_ends_the_list() {
 }
 
 #[tokio::test]
-async fn a_list_is_requested_by_owner_with_the_largest_documented_page_size() {
+async fn a_list_is_requested_by_owner_and_by_resource_where_that_is_documented() {
     let world = world_of(KeyType::Kafka).await;
     let credentials = world.admin_credentials();
 
-    world.confluent().list(&credentials, OWNER).await.unwrap();
+    for key_type in KEY_TYPES {
+        let resource = &resource(key_type);
+        let by_resource = match key_type {
+            KeyType::Kafka | KeyType::SchemaRegistry | KeyType::KsqlDb => {
+                format!("&spec.resource={}", resource.id)
+            }
+            _ => String::new(),
+        };
+        for (filter, by_resource) in [
+            (KeyFilter::of_owner(OWNER), String::new()),
+            (KeyFilter::new(OWNER, resource), by_resource),
+        ] {
+            world.simulator.clear_requests();
 
-    let target = world.simulator.state().requests[0].target.clone();
-    assert_eq!(
-        target,
-        format!("/iam/v2/api-keys?spec.owner={OWNER}&page_size=100")
-    );
+            world.confluent().list(&credentials, filter).await.unwrap();
+
+            let target = world.simulator.state().requests[0].target.clone();
+            let expected =
+                format!("/iam/v2/api-keys?spec.owner={OWNER}&page_size=100{by_resource}");
+            assert_eq!(target, expected, "{key_type:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -80,7 +99,11 @@ async fn a_listed_key_contains_its_owner_resource_environment_and_organization()
         let world = world_of(key_type).await;
         let credentials = world.admin_credentials();
 
-        let keys = world.confluent().list(&credentials, OWNER).await.unwrap();
+        let keys = world
+            .confluent()
+            .list(&credentials, KeyFilter::of_owner(OWNER))
+            .await
+            .unwrap();
 
         let key = keys.iter().find(|key| key.id == world.initial_key);
         let key = key.unwrap_or_else(|| panic!("{key_type:?}: {keys:?}"));
@@ -99,7 +122,11 @@ async fn a_list_may_contain_keys_without_an_owner() {
     let credentials = world.admin_credentials();
     let internal = world.simulator.add_internal_key();
 
-    let keys = world.confluent().list(&credentials, OWNER).await.unwrap();
+    let keys = world
+        .confluent()
+        .list(&credentials, KeyFilter::of_owner(OWNER))
+        .await
+        .unwrap();
 
     let without_owner = keys.iter().filter(|key| key.owner.is_none());
     assert!(ids(&keys).contains(&world.initial_key.as_str()), "{keys:?}");
@@ -122,7 +149,11 @@ async fn a_list_may_contain_null_and_unknown_fields() {
     ];
     world.always_answer(page(&keys, &json!(null)));
 
-    let keys = world.confluent().list(&credentials, OWNER).await.unwrap();
+    let keys = world
+        .confluent()
+        .list(&credentials, KeyFilter::of_owner(OWNER))
+        .await
+        .unwrap();
 
     assert_eq!(ids(&keys), ["A", "B", "C"]);
 }
@@ -141,7 +172,11 @@ async fn only_the_token_of_the_next_pages_url_is_used() {
         .respond_with(1, |_| true, page(&[], &json!(next)));
     world.always_answer(page(&[json!({"id": "A"})], &json!("")));
 
-    let keys = world.confluent().list(&credentials, OWNER).await.unwrap();
+    let keys = world
+        .confluent()
+        .list(&credentials, KeyFilter::of_owner(OWNER))
+        .await
+        .unwrap();
 
     assert_eq!(ids(&keys), ["A"]);
     let target = world.simulator.state().requests[1].target.clone();
@@ -156,7 +191,10 @@ async fn a_list_without_a_last_page_is_an_error() {
     let credentials = world.admin_credentials();
     world.always_answer(page(&[], &json!("/iam/v2/api-keys?page_token=again")));
 
-    let outcome = world.confluent().list(&credentials, OWNER).await;
+    let outcome = world
+        .confluent()
+        .list(&credentials, KeyFilter::of_owner(OWNER))
+        .await;
 
     let error = outcome.expect_err("no last page");
     assert!(error.to_string().contains("exceeds 100 pages"), "{error}");
@@ -186,7 +224,10 @@ async fn an_invalid_list_is_an_error_that_names_the_problem_and_quotes_nothing()
         let response = Response::new(200, "application/json", body.clone());
         world.simulator.respond_with(1, |_| true, response);
 
-        let outcome = world.confluent().list(&credentials, OWNER).await;
+        let outcome = world
+            .confluent()
+            .list(&credentials, KeyFilter::of_owner(OWNER))
+            .await;
 
         let error = outcome.expect_err(&body);
         assert!(error.to_string().contains(problem), "{body}: {error}");

@@ -2,7 +2,7 @@
 
 use aws_smithy_types::base64;
 use confluent_key_rotation::confluent::{
-    ApiKey, EndpointSource, ErrorResponse, ProbeTarget, Resource,
+    ApiKey, Endpoint, EndpointSource, ErrorResponse, ProbeTarget, Resource,
 };
 use confluent_key_rotation::http::Response;
 use proptest::collection::vec;
@@ -214,9 +214,13 @@ fn a_valid_resource_id_is_a_single_segment_of_a_path() {
                 assert!(ends_with_id || !is_cluster, "{resource_id:?}: {url}");
             }
             let url = (resource.key_type.probe)(&ProbeTarget {
-                environment: environment.to_owned(),
-                organization: "o-1".to_owned(),
-                ..ProbeTarget::new(&resource, base.clone())
+                resource: &resource,
+                endpoint: Endpoint {
+                    environment: environment.to_owned(),
+                    organization: "o-1".to_owned(),
+                    ..Endpoint::new(base.clone())
+                },
+                is_from_secret: false,
             });
             assert_eq!(url.origin(), base.origin(), "{resource_id:?}");
             let expected = match resource.key_type.name {

@@ -1,7 +1,7 @@
 //! Where a key is probed, and the outcome of a probe.
 
 use confluent_key_rotation::confluent::{
-    EndpointLookup, EndpointSource, Error, ErrorKind, ProbeOutcome, ProbeTarget,
+    Endpoint, EndpointLookup, EndpointSource, Error, ErrorKind, ProbeOutcome, ProbeTarget,
 };
 use confluent_key_rotation::http;
 use simulator::Endpoints;
@@ -54,11 +54,12 @@ impl World {
     async fn probe_at(&self, key: &ApiKey, key_type: KeyType, endpoint: Url) -> ProbeOutcome {
         let target = ProbeTarget {
             resource: &resource(key_type),
-            endpoint,
-            environment: ENVIRONMENT.to_owned(),
-            organization: self.simulator.state().organization.clone(),
+            endpoint: Endpoint {
+                environment: ENVIRONMENT.to_owned(),
+                organization: self.simulator.state().organization.clone(),
+                ..Endpoint::new(endpoint)
+            },
             is_from_secret: false,
-            bootstrap: None,
         };
         let confluent = self.confluent();
         let probe = confluent.probe(key, &target, Deadline::after(AMPLE));
@@ -229,7 +230,9 @@ async fn a_probe_with_any_other_response_is_inconclusive_and_is_not_retried() {
             ProbeOutcome::ServerError(actual) if response.status >= 500 => {
                 assert!(actual.contains(description), "{response:?}: {actual}");
             }
-            ProbeOutcome::Inconclusive(actual) if response.status < 500 => {
+            ProbeOutcome::Inconclusive(actual) | ProbeOutcome::NotTheEndpoint(actual)
+                if response.status < 500 =>
+            {
                 assert!(actual.contains(description), "{response:?}: {actual}");
             }
             _ => panic!("{response:?}: {outcome:?}"),
@@ -286,11 +289,8 @@ async fn a_key_is_not_sent_to_a_host_that_is_not_allowed() {
     let key = world.resource_key(KeyType::Kafka);
     let target = ProbeTarget {
         resource: &resource(KeyType::Kafka),
-        endpoint: Url::parse("https://confluent.cloud.evil.example").unwrap(),
-        environment: String::new(),
-        organization: String::new(),
+        endpoint: Endpoint::new(Url::parse("https://confluent.cloud.evil.example").unwrap()),
         is_from_secret: false,
-        bootstrap: None,
     };
 
     let confluent = world.confluent();

@@ -182,7 +182,7 @@ async fn each_metric_and_each_dimension_has_a_row() {
             failed_deletions: 1,
             propagation_seconds: Some(1.0),
             unreachable_brokers: Some(1),
-            owner_keys: Some(1),
+            resource_keys: Some(1),
             fleet: Some(FleetCounts::default()),
         };
     });

@@ -134,5 +134,5 @@ async fn concurrent_secrets_log_no_secret_and_each_line_names_its_secret() {
             }
         }
     }
-    assert!(about > 10);
+    assert!(about > 10, "{about}: {responses:#?}\n{output}");
 }

@@ -145,7 +145,7 @@ async fn the_proxys_credentials_are_sent_to_the_proxy_and_not_logged() {
 
 /// A rotation in a network whose only route to the internet is a proxy that inspects TLS.
 #[tokio::test]
-async fn the_release_binary_rotates_through_a_proxy_that_inspects_tls() {
+async fn the_program_rotates_through_a_proxy_that_inspects_tls() {
     let world = World::new(Setting {
         key_type: KeyType::Cloud,
         mode: Mode::SelfRotation,

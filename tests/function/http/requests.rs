@@ -483,3 +483,87 @@ async fn nothing_is_sent_after_the_deadline() {
     assert!(!error.may_have_taken_effect());
     assert_eq!(world.requests(), [""; 0]);
 }
+
+/// Returns a successful response with the headers of the rate limit.
+fn with_rate_limit(remaining: &str, reset: &str) -> Response {
+    Response::json(200, &json!({}))
+        .with_header("x-ratelimit-remaining", remaining)
+        .with_header("x-ratelimit-reset", reset)
+}
+
+#[tokio::test]
+async fn a_request_waits_for_the_reset_only_if_no_request_remains() {
+    let (world, key) = world_with_key().await;
+    for (remaining, reset, waits) in [
+        ("0", "1", true),
+        ("0", "0", false),
+        ("0", "soon", false),
+        ("1", "1", false),
+        ("", "1", false),
+    ] {
+        let http = world.http();
+        world
+            .simulator
+            .respond_with(1, |_| true, with_rate_limit(remaining, reset));
+        let send = async || http.send(&get(&world, &key), Deadline::after(AMPLE)).await;
+        send().await.unwrap();
+        let started = Instant::now();
+
+        send().await.unwrap();
+
+        let case = format!("{remaining}, {reset}");
+        let elapsed = started.elapsed();
+        assert_eq!(
+            elapsed >= Duration::from_secs(1),
+            waits,
+            "{case}: {elapsed:?}"
+        );
+        let started = Instant::now();
+        // The response to the second request says that requests remain.
+        send().await.unwrap();
+        assert!(started.elapsed() < Duration::from_secs(1), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_wait_for_the_reset_that_would_reach_the_deadline_is_not_started() {
+    let (world, key) = world_with_key().await;
+    let http = world.http();
+    world
+        .simulator
+        .respond_with(1, |_| true, with_rate_limit("0", "30"));
+    http.send(&get(&world, &key), in_five_seconds())
+        .await
+        .unwrap();
+
+    let outcome = http.send(&get(&world, &key), in_five_seconds()).await;
+
+    assert!(outcome.is_ok(), "{outcome:?}");
+}
+
+/// A deletion may no longer be allowed after the wait.
+#[tokio::test]
+async fn a_request_that_is_not_wanted_after_the_wait_for_the_reset_is_not_sent() {
+    let (world, key) = world_with_key().await;
+    let http = world.http();
+    world
+        .simulator
+        .respond_with(1, |_| true, with_rate_limit("0", "1"));
+    http.send(&get(&world, &key), Deadline::after(AMPLE))
+        .await
+        .unwrap();
+    world.requests();
+
+    let delete = Request {
+        method: Method::DELETE,
+        ..get(&world, &key)
+    };
+    let sent = http.send_while(&delete, Deadline::after(AMPLE), async || false);
+
+    let outcome = sent.await;
+    assert!(
+        matches!(outcome, Err(Error::NoLongerWanted { .. })),
+        "{outcome:?}"
+    );
+    assert_eq!(world.requests(), [""; 0]);
+}

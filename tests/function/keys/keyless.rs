@@ -90,6 +90,7 @@ async fn an_invocation_obtains_at_most_one_access_token() {
     let world = keyless_kafka().await;
     for step in STEPS {
         world.requests();
+        world.forget_endpoint();
 
         world.run_steps(&[step]).await;
 
@@ -164,7 +165,7 @@ async fn a_token_that_expires_before_any_request_is_replaced() {
         let undisturbed = keyless(KeyType::Kafka, policy).await;
         undisturbed.rotate_and_retire().await;
         let requests = undisturbed.count(has_token);
-        assert!(requests > 5, "{requests}");
+        assert!(requests >= 5, "{requests}");
         for nth in 0..requests {
             let world = keyless(KeyType::Kafka, policy).await;
             let (seen, case) = (AtomicUsize::new(0), format!("{policy:?}, request {nth}"));
@@ -219,6 +220,7 @@ async fn a_second_rejection_is_an_error_and_nothing_is_created_or_deleted() {
         world.run_steps(&before.copied().collect::<Vec<_>>()).await;
         let keys = world.all_keys();
         world.requests();
+        world.forget_endpoint();
         let unauthorized = Response::confluent_error(401, None, "Unauthorized", "no");
         world
             .simulator
@@ -519,7 +521,8 @@ async fn a_secret_moves_from_an_admin_secret_to_keyless_mode_and_back() {
 async fn a_rotation_interrupted_at_a_token_request_leaves_no_orphaned_key() {
     for name in [TOKEN, EXCHANGE] {
         for fault in [Fault::InterruptBefore, Fault::InterruptAfter] {
-            for nth in 0..3 {
+            // testSecret uses the cached endpoint, and so no token.
+            for nth in 0..2 {
                 let world = keyless_kafka().await;
                 let undisturbed = keyless_kafka().await;
                 assert_eq!(undisturbed.rotate().await, Outcome::Succeeded);

@@ -64,6 +64,8 @@ async fn a_rejected_access_token_is_no_evidence_that_the_current_key_was_deleted
     ] {
         let world = keyless(key_type, OldKeyPolicy::DeleteAfter).await;
         assert_eq!(world.rotate().await, Outcome::Succeeded);
+        // A new process has not cached the endpoint.
+        let world = world.fork().await;
         let unauthorized = Response::confluent_error(401, None, "Unauthorized", "no");
         let matches =
             move |request: &Request| has_token(request) && request.target.starts_with(path);

@@ -10,6 +10,7 @@ mod keyless_faults;
 mod management_credentials;
 mod minimum_age;
 mod ownership;
+mod target;
 mod verification;
 mod wrong_secret;
 

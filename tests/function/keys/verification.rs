@@ -90,6 +90,7 @@ async fn a_rate_limited_or_failed_probe_neither_counts_nor_resets_the_count() {
 async fn a_probe_without_a_response_neither_counts_nor_resets_the_count() {
     for fault in [Fault::ResetBefore, Fault::ResetAfter, Fault::StallAfter] {
         let world = with_pending_key().await;
+        world.forget_endpoint();
         // The first probe is the sixth request.
         for nth in [6, 7, 9] {
             world.simulator.fail(nth, fault);
@@ -359,6 +360,7 @@ async fn best_effort_does_not_skip_an_endpoint_that_responded_once() {
     let mut world = World::new(Setting::default()).await;
     world.set_variable("KEY_VERIFICATION", "best-effort");
     world.run_steps(&["createSecret", "setSecret"]).await;
+    world.forget_endpoint();
     world.simulator.state().controls.permissions.clear();
     let pending = world.key("AWSPENDING").unwrap();
     world

@@ -218,6 +218,7 @@ async fn duplicates_of_several_attempts_are_deleted_with_the_same_token_or_anoth
         let world = World::new(Setting::default()).await;
         for attempt in 0..3 {
             world.simulator.clear_requests();
+            world.forget_endpoint();
             world.simulator.fail(create, Fault::ResetAfter);
 
             let error = world.step_error("createSecret", "unknown outcome").await;

@@ -250,6 +250,8 @@ async fn a_rotation_recovers_from_any_change_between_two_steps() {
             assert_eq!(started, None, "{case}");
 
             change(&world);
+            // The next step runs in a new process.
+            world.forget_endpoint();
             let ended = world.ending(&token, &STEPS[done..]).await;
             assert_eq!(as_ending(ended.as_ref()), ending, "{case}");
             if ended.is_some() {

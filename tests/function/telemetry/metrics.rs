@@ -37,7 +37,7 @@ async fn every_step_writes_its_metrics() {
         assert_eq!(line["FailedSteps"], 0, "{line:#}");
         assert_eq!(line["Outcome"], "Succeeded");
     }
-    assert_eq!(metrics[0]["OwnerKeys"], 2);
+    assert_eq!(metrics[0]["ResourceKeys"], 2);
     let seconds = metrics[2]["PropagationSeconds"].as_f64();
     assert!(seconds > Some(0.0), "{lines:#?}");
     let requests = |line: &&Value| line["ConfluentRequests"].as_u64().unwrap();

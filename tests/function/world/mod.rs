@@ -42,7 +42,7 @@ pub(crate) enum Mode {
 }
 
 /// The parameters of a [`World`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
     pub(crate) key_type: KeyType,
     pub(crate) mode: Mode,
@@ -190,12 +190,32 @@ impl World {
 
     /// Rotates the secret, or resumes an incomplete rotation.
     pub(crate) async fn rotate(&self) -> Outcome {
+        self.rotate_from("createSecret").await
+    }
+
+    /// Continues a rotation with the step `first`, if the steps before it have succeeded.
+    pub(crate) async fn rotate_from(&self, first: &str) -> Outcome {
         let invoke = async |event| {
             self.invoke(event)
                 .await
                 .map_err(|error| format!("{error:?}"))
         };
-        self.simulator.rotate(&self.arn, &invoke).await
+        self.simulator.rotate_from(&self.arn, first, &invoke).await
+    }
+
+    /// Returns a world with a copy of the state of this one, and a new process of the function.
+    pub(crate) async fn fork(&self) -> Self {
+        let simulator = self.simulator.fork().await;
+        let mut function = function(&simulator, &borrowed(&self.variables()));
+        function.http_limits = self.function.http_limits;
+        function.sdk_limits = self.function.sdk_limits;
+        Self {
+            simulator,
+            function,
+            arn: self.arn.clone(),
+            initial_key: self.initial_key.clone(),
+            time_limit: self.time_limit,
+        }
     }
 
     /// Runs one step of the rotation in progress, or of a new one.
@@ -275,25 +295,34 @@ impl World {
 
     /// Sets an environment variable of the function.
     pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        let variables = self.variables();
+        let mut variables = borrowed(&variables);
+        variables.push((name, value));
+        self.function = function(&self.simulator, &variables);
+    }
+
+    /// Returns the environment variables of the function.
+    fn variables(&self) -> [(&'static str, String); 4] {
         let config = &self.function.config;
-        let policy = policy_setting(config.old_key_policy);
-        let hours = config.old_key_hours.to_string();
-        let pool = self.identity_pool();
         let initial_key = match config.initial_key {
             InitialKey::Off => "off",
             InitialKey::Allow => "allow",
         };
-        self.function = function(
-            &self.simulator,
-            &[
-                ("OLD_KEY_POLICY", policy),
-                ("OLD_KEY_HOURS", &hours),
-                ("INITIAL_KEY", initial_key),
-                ("IDENTITY_POOL_ID", &pool),
-                (name, value),
-            ],
-        );
+        let policy = policy_setting(config.old_key_policy);
+        [
+            ("OLD_KEY_POLICY", policy.to_owned()),
+            ("OLD_KEY_HOURS", config.old_key_hours.to_string()),
+            ("INITIAL_KEY", initial_key.to_owned()),
+            ("IDENTITY_POOL_ID", self.identity_pool()),
+        ]
     }
+}
+
+fn borrowed<'v>(variables: &'v [(&'static str, String)]) -> Vec<(&'v str, &'v str)> {
+    let variables = variables.iter();
+    variables
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect()
 }
 
 pub(crate) fn initial_key_setting(mode: Mode) -> &'static str {
@@ -368,7 +397,8 @@ pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Fun
         config,
         http,
         probe_http,
-        backoff: http::SharedBackoff::default(),
+        rate_limit: http::RateLimit::default(),
+        endpoints: confluent_key_rotation::confluent::EndpointCache::default(),
         http_limits: http::Limits {
             request: Duration::from_millis(500),
             retries: quick,

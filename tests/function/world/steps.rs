@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
+use confluent_key_rotation::confluent::{EndpointKey, Resource};
 use simulator::{CurrentKeyGuarantee, Request, Response, SecretValue, Service};
 
 use super::*;
@@ -141,8 +142,20 @@ impl World {
             .current_key_guarantee = guarantee;
     }
 
-    /// Sets the endpoint that the control plane returns for the Kafka cluster.
+    /// Removes the Kafka cluster's endpoint from the function's cache, which a new process has not filled yet.
+    pub(crate) fn forget_endpoint(&self) {
+        let cluster = Resource::new(Some("lkc-orders"), Some(ENVIRONMENT)).unwrap();
+        let admin = self.value("AWSCURRENT")["adminSecretArn"].clone();
+        let pool = self.identity_pool();
+        for credentials in [admin.as_str().unwrap_or_default(), &self.arn, &pool] {
+            let key = EndpointKey::new(&self.control_plane(), credentials, &cluster);
+            self.function.endpoints.remove(&key);
+        }
+    }
+
+    /// Sets the endpoint that the control plane returns for the Kafka cluster. The function has cached no other one.
     pub(crate) fn set_advertised_url(&self, url: &str) {
+        self.forget_endpoint();
         let mut state = self.simulator.state();
         let cluster = state
             .resources
