@@ -1,5 +1,6 @@
 //! Runs the commands of a page in bash, with the AWS CLI, POSIX tools, jq, and [stand-ins](super::stand_ins) for all others.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -10,7 +11,7 @@ use super::markdown::Block;
 use super::stand_ins::COMMANDS;
 use super::*;
 
-/// The time limit of a page. Each call of the AWS CLI takes about a second.
+/// The time limit of a page.
 const TIME_LIMIT: Duration = Duration::from_mins(10);
 
 /// The POSIX utilities that commands may use, jq, and OpenSSL for the hash in an ownership tag.
@@ -28,7 +29,7 @@ pub(super) const TOOLS: [&str; 53] = [
 const AWS: &str = r#"#!/bin/sh
 case "${1-} ${2-}" in
   "secretsmanager "*|"lambda invoke"|"cloudformation describe-stacks"|"logs filter-log-events")
-    "$HARNESS_AWS" "$@" && exit
+    "$HARNESS_PYTHON" -IS "$HARNESS_AWS" run "$HARNESS_AWS_SOCKET" "$@" && exit
     status=$?
     echo "aws $*" >> "$HARNESS_FAILED"
     exit "$status" ;;
@@ -51,24 +52,56 @@ trap 'printf "failed: %s\n" "$BASH_COMMAND" | tee -a "$HARNESS_FAILED" >&2' ERR
 command_not_found_handle() { stand-in "$@"; }
 "#;
 
-/// Installs the AWS CLI in a virtual environment under the target folder. Returns its path, or the reason of a failure.
-fn aws() -> Result<&'static Path, &'static str> {
-    static AWS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+/// The program that runs the AWS CLI.
+const AWS_PROGRAM: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/function/documentation/aws.py"
+);
+
+/// The AWS CLI, which all pages share. It ends with this process, which holds its standard input.
+struct Aws {
+    python: PathBuf,
+    socket: PathBuf,
+    _server: Child,
+}
+
+/// Installs the AWS CLI in a virtual environment under the target folder, and starts it. Returns the reason of a failure.
+fn aws() -> Result<&'static Aws, &'static str> {
+    static AWS: OnceLock<Result<Aws, String>> = OnceLock::new();
     let aws = AWS.get_or_init(|| {
         let mut tools = ["jq", "openssl"].into_iter();
         if let Some(tool) = tools.find(|tool| look_up(tool).is_none()) {
             return Err(format!("{tool} is not installed"));
         }
         let programs = python::install("awscli", "documentation/requirements.txt")?;
-        Ok(programs.join("aws"))
+        let python = programs.join("python");
+        // The path of a socket has at most some hundred bytes, and this one may be long.
+        let socket = std::env::temp_dir().join(format!("aws-cli-{}", std::process::id()));
+        let _ = fs::remove_file(&socket);
+        let mut server = Command::new(&python)
+            .args(["-s", AWS_PROGRAM, "serve"])
+            .arg(&socket)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("the AWS CLI did not start: {error}"))?;
+        let mut line = String::new();
+        let stdout = server.stdout.take().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        assert_eq!(line, "listening\n", "the AWS CLI did not start");
+        Ok(Aws {
+            python,
+            socket,
+            _server: server,
+        })
     });
-    aws.as_deref().map_err(String::as_str)
+    aws.as_ref().map_err(String::as_str)
 }
 
 /// The shell of one page, with its own folder.
 pub(super) struct Shell {
     folder: PathBuf,
-    aws: &'static Path,
+    aws: &'static Aws,
     bash: PathBuf,
 }
 
@@ -138,7 +171,7 @@ impl Shell {
         let commands = blocks.iter().map(|block| block.commands.as_str());
         fs::write(&script, commands.collect::<String>()).unwrap();
         // JMESPath contains backquotes in single quotes, and a page may source a file that does not exist here.
-        let checked = Command::new(self.aws.with_file_name("shellcheck"))
+        let checked = Command::new(self.aws.python.with_file_name("shellcheck"))
             .args(["--shell=bash", "--exclude=SC2016,SC1091"])
             .arg(script)
             .output()
@@ -234,7 +267,9 @@ impl Shell {
             ("AWS_MAX_ATTEMPTS", "1".to_owned()),
             ("HARNESS_AT", path("at")),
             ("HARNESS_FAILED", path("failed")),
-            ("HARNESS_AWS", self.aws.display().to_string()),
+            ("HARNESS_AWS", AWS_PROGRAM.to_owned()),
+            ("HARNESS_AWS_SOCKET", self.aws.socket.display().to_string()),
+            ("HARNESS_PYTHON", self.aws.python.display().to_string()),
             ("HARNESS_PORT", port.to_string()),
         ]
     }

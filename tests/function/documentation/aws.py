@@ -1,0 +1,89 @@
+"""Runs the AWS CLI in forks of one process that has loaded it. Loading it takes half a second, and the pages run hundreds of commands.
+
+    aws.py serve SOCKET        serves until the end of the standard input
+    aws.py run SOCKET [ARG]... runs a command there, with this process's environment, folder and standard streams
+"""
+
+import json
+import os
+import socket
+import sys
+
+
+def run(path, arguments):
+    request = json.dumps({"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()})
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        socket.send_fds(connection, [b"\n"], [0, 1, 2])
+        connection.sendall(request.encode())
+        connection.shutdown(socket.SHUT_WR)
+        status = connection.recv(16)
+    # An empty status means that the server failed.
+    return int(status or 255)
+
+
+def serve(path):
+    import gc
+    import signal
+    import threading
+
+    import awscli.clidriver
+
+    # Loads the modules that each command requires.
+    awscli.clidriver.create_clidriver()
+    gc.freeze()
+    # The kernel reaps the forks.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    threading.Thread(target=end, args=[path], daemon=True).start()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(64)
+        print("listening", flush=True)
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                if os.fork() == 0:
+                    respond(connection)
+
+
+def end(path):
+    sys.stdin.read()
+    os.unlink(path)
+    os._exit(0)
+
+
+def respond(connection):
+    import signal
+    import traceback
+
+    import awscli.clidriver
+
+    status = 255
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _, streams, _, _ = socket.recv_fds(connection, 1, 3)
+        request = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+        # awscli sets it when it is loaded.
+        data = os.environ["AWS_DATA_PATH"]
+        os.environ.clear()
+        os.environ.update(request["environment"], AWS_DATA_PATH=data)
+        os.chdir(request["folder"])
+        sys.argv = ["aws", *request["arguments"]]
+        status = awscli.clidriver.main()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except SystemExit as exit:
+        status = exit.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        connection.sendall(str(status).encode())
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        serve(sys.argv[2])
+    sys.exit(run(sys.argv[2], sys.argv[3:]))
