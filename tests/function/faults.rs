@@ -3,6 +3,11 @@
 //! Secrets Manager retries a failed rotation with the same token, or with a new one if `AWSPENDING` was removed. Both are
 //! tested. The tests assert on the final state, not on the requests.
 
+use std::io::Write as _;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, PoisonError};
+
 use simulator::{Fault, Service};
 
 use super::*;
@@ -12,6 +17,9 @@ const RETRIES: usize = 4;
 
 /// The number of concurrent cases. A case mostly waits for responses that do not arrive.
 const THREADS: usize = 32;
+
+/// The number of cases after which a group reports its progress.
+const PROGRESS: usize = 5_000;
 
 /// How Secrets Manager resumes a failed rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +55,32 @@ pub(crate) async fn undisturbed_rotation(setting: Setting) -> Vec<String> {
 impl World {
     /// Rotates and retries until the rotation succeeds. Returns the number of failed attempts.
     pub(crate) async fn rotate_until_it_succeeds(&self, recovery: Recovery, case: &str) -> usize {
-        let mut outcome = self.rotate().await;
+        let outcome = self.rotate().await;
+        self.retry_until_it_succeeds(outcome, recovery, case).await
+    }
+
+    /// Retries a rotation whose first attempt had this outcome until it succeeds. Returns the number of failed attempts.
+    async fn retry_until_it_succeeds(
+        &self,
+        mut outcome: Outcome,
+        recovery: Recovery,
+        case: &str,
+    ) -> usize {
         for failed in 0..RETRIES {
             if outcome == Outcome::Succeeded {
                 return failed;
             }
-            if recovery == Recovery::NewToken {
-                self.simulator.abandon_rotation(&self.arn);
-            }
-            outcome = self.rotate().await;
+            outcome = self.retry(recovery).await;
         }
         panic!("{case}: {outcome:?}");
+    }
+
+    /// Retries a failed rotation.
+    async fn retry(&self, recovery: Recovery) -> Outcome {
+        if recovery == Recovery::NewToken {
+            self.simulator.abandon_rotation(&self.arn);
+        }
+        self.rotate().await
     }
 
     /// Asserts the final state of a complete rotation: no orphaned key exists, and the other fields are unchanged.
@@ -80,59 +103,147 @@ impl World {
     }
 }
 
-/// A rotation with faults.
-#[derive(Clone, Debug)]
-struct Case {
+/// A state from which a rotation is continued by a new process. Cases that begin in the same way share it, so that each one runs only
+/// what differs.
+struct Prefix {
     setting: Setting,
-    has_brokers: bool,
-    /// The faults and the index of their requests, counted from 0 over the rotation and its retries.
-    faults: Vec<(usize, Fault)>,
-    recovery: Recovery,
+    world: World,
+    /// The faults so far, for the name of a case: the step, the request and the fault.
+    faults: Vec<(&'static str, usize, Fault)>,
+    /// What the prefix is continued with.
+    next: Next,
+    /// The number of requests of the next invocation, or of all remaining ones for a retry.
+    requests: usize,
 }
 
-impl Case {
+/// How a rotation continues after a [`Prefix`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// With this step.
+    Step(&'static str),
+    /// With a retry of the rotation, or with the next rotation.
+    Rotation,
+}
+
+impl Next {
+    fn step(self) -> &'static str {
+        match self {
+            Self::Step(step) => step,
+            Self::Rotation => "createSecret",
+        }
+    }
+}
+
+impl Prefix {
+    async fn new(
+        setting: Setting,
+        world: &World,
+        faults: Vec<(&'static str, usize, Fault)>,
+        next: Next,
+    ) -> Self {
+        let measured = world.fork().await;
+        match next {
+            Next::Step(step) => measured.step(step).await.expect(step),
+            Next::Rotation => assert_eq!(measured.rotate().await, Outcome::Succeeded),
+        }
+        Self {
+            setting,
+            world: world.fork().await,
+            faults,
+            next,
+            requests: measured.requests().len(),
+        }
+    }
+
+    /// Returns the state before each step of a rotation that sends requests.
+    async fn before_each_step(setting: Setting) -> Vec<Self> {
+        let world = world(setting).await;
+        let mut prefixes = Vec::new();
+        for step in STEPS {
+            if step != "setSecret" {
+                prefixes.push(Self::new(setting, &world, Vec::new(), Next::Step(step)).await);
+            }
+            world.step(step).await.expect(step);
+        }
+        prefixes
+    }
+
+    /// Returns the state after an attempt that begins here and has one fault. The attempt may succeed nevertheless.
+    async fn after(&self, nth: usize, fault: Fault) -> Self {
+        let world = self.world.fork().await;
+        world.simulator.fail(nth, fault);
+        world.rotate_from(self.next.step()).await;
+        let mut faults = self.faults.clone();
+        faults.push((self.next.step(), nth, fault));
+        Self::new(self.setting, &world, faults, Next::Rotation).await
+    }
+}
+
+/// A rotation with faults.
+struct Case<'p> {
+    prefix: &'p Prefix,
+    /// The faults of the next invocation and the following ones, and the index of their requests, counted from 0.
+    faults: Vec<(usize, Fault)>,
+    /// How a failed attempt is recovered. A case for each of them begins with the same attempt, which runs once.
+    recoveries: &'static [Recovery],
+}
+
+impl Case<'_> {
     /// Returns everything that is needed to repeat the case.
     fn name(&self) -> String {
-        let Self {
+        let Prefix {
             setting,
-            has_brokers,
-            faults,
-            recovery,
-        } = self;
-        format!("{faults:?}; {recovery:?}; {setting:?}; brokers: {has_brokers}")
+            faults: before,
+            next,
+            ..
+        } = self.prefix;
+        let faults = &self.faults;
+        format!("{setting:?}; before: {before:?}; {next:?}: {faults:?}")
     }
 
     async fn run(&self) {
-        let name = self.name();
-        let world = if self.has_brokers {
-            world_with_brokers(self.setting).await
-        } else {
-            world(self.setting).await
-        };
+        let (setting, name) = (self.prefix.setting, self.name());
+        let world = self.prefix.world.fork().await;
         for (nth, fault) in &self.faults {
             world.simulator.fail(*nth, *fault);
         }
 
-        world.rotate_until_it_succeeds(self.recovery, &name).await;
+        let outcome = world.rotate_from(self.prefix.next.step()).await;
 
-        world.assert_rotated(self.setting, &name);
+        if outcome == Outcome::Succeeded {
+            return world.assert_rotated(setting, &name);
+        }
+        let Some((last, others)) = self.recoveries.split_last() else {
+            panic!("{name}: {outcome:?}");
+        };
+        for recovery in others {
+            let name = format!("{name}; {recovery:?}");
+            let world = world.fork().await;
+            let outcome = outcome.clone();
+            world
+                .retry_until_it_succeeds(outcome, *recovery, &name)
+                .await;
+            world.assert_rotated(setting, &name);
+        }
+        let name = format!("{name}; {last:?}");
+        world.retry_until_it_succeeds(outcome, *last, &name).await;
+        world.assert_rotated(setting, &name);
     }
 }
 
-/// Every fault at every request of a rotation.
-fn single_faults(setting: Setting) -> Vec<Case> {
-    let requests = block_on(undisturbed_rotation(setting)).len();
-    let faults = (0..requests).flat_map(|nth| Fault::ALL.map(|fault| (nth, fault)));
-    faults
-        .flat_map(|fault| {
-            [Recovery::SameToken, Recovery::NewToken].map(|recovery| Case {
-                setting,
-                has_brokers: false,
-                faults: vec![fault],
-                recovery,
-            })
-        })
-        .collect()
+/// Every fault at every request of the next invocation, with both recoveries.
+fn single_faults(prefix: &Prefix) -> impl Iterator<Item = Case<'_>> {
+    let faults = (0..prefix.requests).flat_map(|nth| Fault::ALL.map(|fault| (nth, fault)));
+    faults.map(|fault| Case {
+        prefix,
+        faults: vec![fault],
+        recoveries: &[Recovery::SameToken, Recovery::NewToken],
+    })
+}
+
+/// Returns the number of combinations of faults and recoveries.
+fn count(cases: &[Case<'_>]) -> usize {
+    cases.iter().map(|case| case.recoveries.len()).sum()
 }
 
 /// The interruptions, and the faults of a request that took effect. `StallAfter` has the same result but takes longer.
@@ -143,39 +254,84 @@ const INTERRUPTIONS_AND_LOST_RESPONSES: [Fault; 4] = [
     Fault::ResetAfter,
 ];
 
-/// Every pair of [`INTERRUPTIONS_AND_LOST_RESPONSES`]. The second fault is in the same rotation or in the recovery from the
-/// first.
-fn pairs_of_faults(setting: Setting) -> Vec<Case> {
-    let requests = block_on(undisturbed_rotation(setting)).len();
+/// Returns the state before every step, and after every one of [`INTERRUPTIONS_AND_LOST_RESPONSES`] at every request of a step.
+async fn prefixes_of_pairs(setting: Setting) -> (Vec<Prefix>, Vec<Prefix>) {
+    let before = Prefix::before_each_step(setting).await;
+    let mut after = Vec::new();
+    for prefix in &before {
+        for nth in 0..prefix.requests {
+            for fault in INTERRUPTIONS_AND_LOST_RESPONSES {
+                after.push(prefix.after(nth, fault).await);
+            }
+        }
+    }
+    (before, after)
+}
+
+/// Every pair of [`INTERRUPTIONS_AND_LOST_RESPONSES`]: both in one step, or the second one in the recovery from the first, or in the
+/// next rotation if no recovery is required.
+fn pairs_of_faults<'p>(before: &'p [Prefix], after: &'p [Prefix]) -> Vec<Case<'p>> {
     let mut cases = Vec::new();
-    for (first, second) in (0..requests).flat_map(|nth| (1..=requests).map(move |n| (nth, nth + n)))
-    {
-        for (one, other) in INTERRUPTIONS_AND_LOST_RESPONSES
-            .iter()
-            .flat_map(|one| INTERRUPTIONS_AND_LOST_RESPONSES.map(|other| (*one, other)))
-        {
+    let mut add = |prefix, faults: &[(usize, Fault)]| {
+        for other in INTERRUPTIONS_AND_LOST_RESPONSES {
+            let mut faults = faults.to_vec();
+            if let Some(last) = faults.last_mut() {
+                last.1 = other;
+            }
             cases.push(Case {
-                setting,
-                has_brokers: false,
-                faults: vec![(first, one), (second, other)],
-                recovery: Recovery::SameToken,
+                prefix,
+                faults,
+                recoveries: &[Recovery::SameToken],
             });
+        }
+    };
+    for prefix in before {
+        for first in 0..prefix.requests {
+            for second in first + 1..=prefix.requests {
+                for one in INTERRUPTIONS_AND_LOST_RESPONSES {
+                    add(prefix, &[(first, one), (second, one)]);
+                }
+            }
+        }
+    }
+    for prefix in after {
+        for nth in 0..prefix.requests {
+            add(prefix, &[(nth, Fault::InterruptBefore)]);
         }
     }
     cases
 }
 
 /// Runs all cases. Fails with the name of a case.
-fn run_all(cases: &[Case]) {
+fn run_all(cases: &[Case<'_>]) {
     in_threads(cases, |case| block_on(case.run()));
 }
 
-/// Calls `run` for all cases, in several threads.
+/// Calls `run` for all cases, in several threads. Reports the progress on stderr, also of a test that passes.
+///
+/// One group runs at a time: together, several would exceed the usual limit of 1,024 open files.
 pub(crate) fn in_threads<T: Sync>(cases: &[T], run: impl Fn(&T) + Sync) {
+    static GROUP: Mutex<()> = Mutex::new(());
+    let _group = GROUP.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = std::thread::current();
+    let name = name.name().unwrap_or_default();
+    let report = |progress: &str| {
+        let _ = writeln!(std::io::stderr(), "{name}: {progress}");
+    };
+    report(&format!("{} cases", cases.len()));
+    let done = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for first in 0..THREADS {
-            let (cases, run) = (cases.iter().skip(first).step_by(THREADS), &run);
-            scope.spawn(move || cases.for_each(run));
+            let (cases, run, done) = (cases.iter().skip(first).step_by(THREADS), &run, &done);
+            scope.spawn(move || {
+                for case in cases {
+                    run(case);
+                    let done = 1 + done.fetch_add(1, Relaxed);
+                    if done.is_multiple_of(PROGRESS) {
+                        report(&format!("{done} cases completed"));
+                    }
+                }
+            });
         }
     });
 }
@@ -189,22 +345,22 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 /// new one, and no orphaned key remains.
 #[test]
 fn a_rotation_recovers_from_every_fault_at_every_request() {
-    let cases: Vec<Case> = key_types::possible_settings()
-        .flat_map(single_faults)
-        .collect();
-    assert!(cases.len() >= 10_000, "{}", cases.len());
+    let settings = key_types::possible_settings();
+    let prefixes = settings.flat_map(|setting| block_on(Prefix::before_each_step(setting)));
+    let prefixes: Vec<Prefix> = prefixes.collect();
+    let cases: Vec<Case> = prefixes.iter().flat_map(single_faults).collect();
+    assert!(count(&cases) >= 22_000, "{}", count(&cases));
 
     run_all(&cases);
 
-    println!("{} rotations recovered from a fault", cases.len());
+    println!("{} rotations recovered from a fault", count(&cases));
 }
 
 /// Faults of the other requests are in the test above.
 #[test]
 fn a_rotation_recovers_from_every_fault_at_every_request_to_a_broker() {
-    let setting = Setting::default();
     let requests = block_on(async {
-        let world = world_with_brokers(setting).await;
+        let world = world_with_brokers(Setting::default()).await;
         assert_eq!(world.rotate().await, Outcome::Succeeded);
         let state = world.simulator.state();
         let requests = state.requests.iter().enumerate();
@@ -217,22 +373,28 @@ fn a_rotation_recovers_from_every_fault_at_every_request_to_a_broker() {
         .iter()
         .flat_map(|nth| Fault::ALL.map(|fault| (*nth, fault)));
     let cases = faults.flat_map(|fault| {
-        [Recovery::SameToken, Recovery::NewToken].map(|recovery| Case {
-            setting,
-            has_brokers: true,
-            faults: vec![fault],
-            recovery,
-        })
+        [Recovery::SameToken, Recovery::NewToken].map(|recovery| (fault, recovery))
     });
+    let cases: Vec<_> = cases.collect();
 
-    run_all(&cases.collect::<Vec<_>>());
+    in_threads(&cases, |((nth, fault), recovery)| {
+        block_on(async {
+            let name = format!("{fault:?} at request {nth}; {recovery:?}");
+            let world = world_with_brokers(Setting::default()).await;
+            world.simulator.fail(*nth, *fault);
+            world.rotate_until_it_succeeds(*recovery, &name).await;
+            world.assert_rotated(Setting::default(), &name);
+        });
+    });
 }
 
 #[test]
 fn a_rotation_recovers_from_every_pair_of_interruptions_and_lost_responses() {
-    let cases = pairs_of_faults(Setting::default());
+    let (before, after) = block_on(prefixes_of_pairs(Setting::default()));
+    let cases = pairs_of_faults(&before, &after);
+    assert!(count(&cases) >= 18_000, "{}", count(&cases));
 
     run_all(&cases);
 
-    println!("{} rotations recovered from two faults", cases.len());
+    println!("{} rotations recovered from two faults", count(&cases));
 }

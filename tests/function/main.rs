@@ -1,7 +1,7 @@
 //! Tests of the function against the simulator, over real HTTP. The simulator checks the guarantees at every request.
 //!
 //! The folders are those of `src/`. The other files test properties of complete rotations: faults, interruptions, concurrency,
-//! the release binary, and the documentation.
+//! the program, and the documentation.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,6 +10,9 @@
     clippy::print_stdout,
     reason = "a test fails where it cannot continue, and prints counts"
 )]
+
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod caching_client;
 mod clients;

@@ -1,4 +1,4 @@
-//! The release binary, killed before and after every request of a rotation and started again. The rotation is resumed with the
+//! The program, killed before and after every request of a rotation and started again. The rotation is resumed with the
 //! same token.
 //!
 //! The other tests drop an interrupted step and keep its process. Here, only the state of the services remains.
@@ -33,7 +33,7 @@ fn interruptions(setting: Setting) -> Vec<Case> {
     cases.collect()
 }
 
-/// Starts the release binary with the configuration of `setting`.
+/// Starts the program with the configuration of `setting`.
 async fn start(world: &World, setting: Setting) -> Lambda {
     let pool = world.identity_pool();
     let variables = [

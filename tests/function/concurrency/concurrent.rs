@@ -4,27 +4,34 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;
 
-/// Both are paused once, before any request.
-pub(super) fn paused_once_each(first: usize, second: usize) -> Vec<Turns> {
-    let turns = (1..=first).flat_map(|one| (1..=second).map(move |other| vec![one, other]));
+/// Both are paused once, before any request in `pauses`.
+pub(super) fn paused_once_each(pauses: &[usize]) -> Vec<Turns> {
+    let turns = pauses.iter();
+    let turns = turns.flat_map(|one| pauses.iter().map(|other| vec![*one, *other]));
     turns.collect()
 }
 
 /// The first one is paused twice, the second one once.
-fn paused_twice_and_once(first: usize, second: usize) -> Vec<Turns> {
-    let turns = paused_once_each(first, second).into_iter();
+fn paused_twice_and_once(pauses: &[usize]) -> Vec<Turns> {
+    let mut turns = Vec::new();
+    for (nth, one) in pauses.iter().enumerate() {
+        // The second pause is before the same request, which is then only held, or a later one.
+        for again in &pauses[nth..] {
+            turns.extend(
+                pauses
+                    .iter()
+                    .map(|other| vec![*one, *other, again - one + 1]),
+            );
+        }
+    }
     turns
-        .flat_map(|turns| {
-            let rest = first - turns[0] + 1;
-            (1..=rest).map(move |again| [&turns[..], &[again]].concat())
-        })
-        .collect()
 }
 
-/// A sample of the orders of three invocations with `requests` requests each, the same in every run.
-fn orders_of_three(requests: usize) -> Vec<Turns> {
+/// A sample of the orders of three invocations, the same in every run.
+fn orders_of_three(pauses: &[usize]) -> Vec<Turns> {
     const ORDERS: u64 = 120;
     const TURNS: usize = 12;
+    let requests = pauses.last().copied().unwrap_or_default();
     let order = |seed| {
         let mut random = fastrand::Rng::with_seed(seed);
         let turns = (0..TURNS).map(|_| random.usize(0..=requests / 2));
@@ -73,18 +80,18 @@ impl Invocations {
     }
 }
 
-/// Runs `N` concurrent invocations of each step in each setting. `turns` returns the orders for a number of requests.
+/// Runs `N` concurrent invocations of each step in each setting. `turns` returns the orders, given where they may be paused.
 fn run_concurrently<const N: usize>(
     settings: &[Setting],
     steps: &[&'static str],
-    turns: impl Fn(usize) -> Vec<Turns>,
+    turns: impl Fn(&[usize]) -> Vec<Turns>,
 ) {
     let mut cases = Vec::new();
     for (setting, step) in settings
         .iter()
         .flat_map(|setting| steps.iter().map(move |step| (*setting, *step)))
     {
-        let turns = turns(requests_of(setting, step, 1));
+        let turns = turns(&pauses_of(setting, step, 1));
         println!("{setting:?}, {step}: {} interleavings", turns.len());
         cases.extend(turns.into_iter().map(|turns| Invocations {
             setting,
@@ -102,9 +109,7 @@ fn run_concurrently<const N: usize>(
 fn two_concurrent_invocations_of_a_step_delete_no_key_in_use_and_leave_no_orphan() {
     // setSecret sends no request.
     let steps = ["createSecret", "testSecret", "finishSecret"];
-    run_concurrently::<2>(&SETTINGS, &steps, |requests| {
-        paused_twice_and_once(requests, requests)
-    });
+    run_concurrently::<2>(&SETTINGS, &steps, paused_twice_and_once);
 }
 
 /// The steps that create and delete keys.
@@ -115,14 +120,10 @@ fn two_concurrent_invocations_of_a_step_delete_no_key_in_use_of_any_key_type() {
         ..Setting::default()
     });
     let steps = ["createSecret", "finishSecret"];
-    run_concurrently::<2>(&settings, &steps, |requests| {
-        paused_once_each(requests, requests)
-    });
+    run_concurrently::<2>(&settings, &steps, paused_once_each);
 }
 
 #[test]
 fn three_concurrent_invocations_of_create_secret_delete_no_key_in_use_and_leave_no_orphan() {
-    run_concurrently::<3>(&SETTINGS, &["createSecret"], |requests| {
-        orders_of_three(requests)
-    });
+    run_concurrently::<3>(&SETTINGS, &["createSecret"], orders_of_three);
 }

@@ -75,9 +75,15 @@ fn run_late(cases: &[Late]) {
     );
 }
 
-/// Returns the number of requests of a rotation and the next one.
-fn two_rotations(setting: Setting) -> usize {
-    2 * block_on(undisturbed_rotation(setting)).len()
+/// Returns the numbers of the requests of a rotation and the next one before which the late invocation is resumed.
+fn resumptions(setting: Setting) -> Vec<usize> {
+    block_on(async {
+        let world = world(setting).await;
+        for _ in 0..2 {
+            assert_eq!(world.rotate().await, Outcome::Succeeded);
+        }
+        pauses(&world)
+    })
 }
 
 /// Every request at which an invocation of any step can be paused, and requests of two rotations at which it is resumed: every
@@ -95,8 +101,9 @@ fn late_cases(is_abandoned: bool) -> Vec<Late> {
             3
         };
         let nth = 1 + usize::from(is_abandoned);
-        for paused_before in 1..=requests_of(setting, step, nth) {
-            for resumed_before in (1..=two_rotations(setting)).step_by(every) {
+        let resumptions = resumptions(setting);
+        for paused_before in pauses_of(setting, step, nth) {
+            for resumed_before in resumptions.iter().copied().step_by(every) {
                 cases.push(Late {
                     setting,
                     step,
@@ -128,7 +135,7 @@ fn a_late_duplicate_of_a_step_deletes_no_key_in_use_and_leaves_no_orphan() {
     let mut cases = Vec::new();
     for setting in SETTINGS {
         for step in STEPS {
-            for nth in 1..=two_rotations(setting) {
+            for nth in resumptions(setting) {
                 cases.push(Late {
                     setting,
                     step,

@@ -1,4 +1,4 @@
-//! The memory and the time that the release binary uses for a large fleet.
+//! The memory and the time that the program uses for a large fleet.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The release binary as a process, and the Lambda service that invokes it.
+//! The program as a process, and the Lambda service that invokes it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -17,43 +17,20 @@ pub(super) struct Process {
     stderr: PathBuf,
 }
 
-/// Returns the path of the release binary, which is built once.
-fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
+/// Returns the path of the program.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
         let given = std::env::vars_os().find(|(name, _)| name == "ROTATION_BINARY");
-        if let Some((_, path)) = given {
-            return fs::canonicalize(path).expect("ROTATION_BINARY names a file");
+        match given {
+            Some((_, path)) => fs::canonicalize(path).expect("ROTATION_BINARY names a file"),
+            None => env!("CARGO_BIN_EXE_confluent-key-rotation").into(),
         }
-        // The path is `<target>/<profile>/deps/<test>`.
-        let test = std::env::current_exe().unwrap();
-        let target = test.ancestors().nth(3).unwrap();
-        // The variables that Cargo sets for a test would make build scripts, such as ring's, run again.
-        let environment = std::env::vars_os().filter(|(name, _)| {
-            let name = name.to_string_lossy();
-            !name.starts_with("CARGO_PKG_") && !name.starts_with("CARGO_MANIFEST_")
-        });
-        let built = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--release",
-                "--locked",
-                "--bin",
-                "confluent-key-rotation",
-            ])
-            .arg("--target-dir")
-            .arg(target)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .env_clear()
-            .envs(environment)
-            .status();
-        assert!(built.unwrap().success(), "the release binary was not built");
-        target.join("release/confluent-key-rotation")
     })
 }
 
 impl Process {
-    /// Starts the binary with `variables` and no others.
+    /// Starts the program with `variables` and no others.
     pub(super) fn start(variables: &[(&str, &str)]) -> Self {
         static SERIAL: AtomicU32 = AtomicU32::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
@@ -61,7 +38,7 @@ impl Process {
         // Files, not pipes: when a response arrives, the lines that were written before it can be read.
         let file = |stream| Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.{stream}"));
         let (stdout, stderr) = (file("stdout"), file("stderr"));
-        let child = Command::new(binary())
+        let child = Command::new(program())
             .env_clear()
             .envs(variables.iter().copied())
             .stdout(File::create(&stdout).unwrap())

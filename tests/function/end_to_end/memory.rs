@@ -1,4 +1,4 @@
-//! The memory that the release binary uses to parse responses.
+//! The memory that the program uses to parse responses.
 
 use std::fs;
 

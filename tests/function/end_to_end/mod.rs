@@ -1,6 +1,7 @@
-//! The release binary, driven over the Lambda Runtime API, and its output.
+//! The program, driven over the Lambda Runtime API, and its output.
 //!
-//! The tests build the binary, so that they never run an outdated one. In CI, `ROTATION_BINARY` names the binary that SAM built.
+//! `ROTATION_BINARY` names the program, as in CI, where SAM builds it with the release profile. Without it, the tests run the program
+//! that Cargo builds with them.
 
 mod aws_settings;
 mod fleet;
@@ -52,7 +53,7 @@ async fn canceled_world() -> World {
 }
 
 #[tokio::test]
-async fn the_release_binary_rotates_a_secret_of_every_key_type() {
+async fn the_program_rotates_a_secret_of_every_key_type() {
     for (key_type, mode) in SETTINGS {
         let world = World::new(Setting {
             key_type,

@@ -1,4 +1,4 @@
-//! The release binary against moto, an independent implementation of Secrets Manager.
+//! The program against moto, an independent implementation of Secrets Manager.
 //!
 //! moto checks requests that the simulator's authors may have misunderstood. It accepts more than the service does and deviates in
 //! places, so the simulator still checks the guarantees, and simulates Confluent Cloud.
@@ -271,7 +271,7 @@ impl Secret<'_> {
 }
 
 #[tokio::test]
-async fn the_release_binary_rotates_a_secret_in_moto() {
+async fn the_program_rotates_a_secret_in_moto() {
     let Some(moto) = Moto::start().await else {
         return;
     };
