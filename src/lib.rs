@@ -51,7 +51,8 @@
 //! * **The staging labels are read immediately before the promotion and before each `DELETE`.** If a label has moved, nothing more
 //!   is deleted.
 //! * **A version that can never become current is healed**: `AWSPENDING` is removed, and the next attempt starts over.
-//! * **Between invocations, a process keeps connections, endpoints and the rate limit**, but no secret value and no credential.
+//! * **Between invocations, a process keeps connections, endpoints and the rate limit**, but no secret value and no Confluent
+//!   credentials.
 //! * **A request whose outcome is unknown is not treated as failed.** A `POST` is retried only if it cannot
 //!   have created a key. A key that it created and that is not stored is an orphan, which a later step deletes.
 

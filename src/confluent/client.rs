@@ -177,17 +177,17 @@ pub struct KeyFilter<'a> {
 }
 
 impl<'a> KeyFilter<'a> {
-    /// Lists all keys of `owner`.
+    /// Creates a filter for all keys of `owner`.
     pub fn of_owner(owner: &'a str) -> Self {
         let resource = None;
         Self { owner, resource }
     }
 
-    /// Lists the keys of `owner` for `resource`, so that other keys of the owner cost nothing. If Confluent does not document how to
-    /// refer to the resource, lists all keys of the owner.
-    pub fn new(owner: &'a str, resource: &'a Resource) -> Self {
-        let is_listed = resource.key_type.is_listed_by_resource;
-        let resource = is_listed.then_some(resource.id.as_str());
+    /// Creates a filter for the keys of `owner` for `resource`, so that the owner's other keys add no requests. For key types for
+    /// which Confluent documents no such filter, it is the filter for all keys of `owner`.
+    pub fn for_resource(owner: &'a str, resource: &'a Resource) -> Self {
+        let is_supported = resource.key_type.supports_resource_filter;
+        let resource = is_supported.then_some(resource.id.as_str());
         Self { owner, resource }
     }
 }
@@ -254,7 +254,7 @@ impl Client {
         &self.http.metrics
     }
 
-    /// Lists the keys that `credentials` have permission to see. A key that is not listed may still exist.
+    /// Lists the keys that match `filter` and that `credentials` have permission to see. A key that is not listed may still exist.
     ///
     /// <https://docs.confluent.io/cloud/current/api.html#operation/listIamV2ApiKeys>
     pub async fn list(
@@ -323,6 +323,15 @@ impl Client {
         let sent = self.http.send(&request, deadline).await;
         let response = authenticated(CREATE, credentials, sent)?;
         let created: WireKey = decode(CREATE, &response)?;
+        // The description names the invocation, so that of another key differs.
+        let described = created
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.description.as_deref())
+            .filter(|description| !description.is_empty());
+        if described.is_some_and(|description| description != spec.description) {
+            return Err(Error::existing_key_returned());
+        }
         let secret = created.spec.and_then(|spec| spec.secret);
         let secret = secret.unwrap_or_default();
         // A secret value cannot hold an empty string or surrounding whitespace.

@@ -17,17 +17,17 @@ const MAX_AGE: Duration = Duration::from_mins(15);
 /// The largest number of cached endpoints. The limit bounds the memory of a process that rotates secrets for many resources.
 const MAX_ENDPOINTS: usize = 1_000;
 
-/// What an endpoint depends on: a response of the control plane depends on the permissions of the credentials, too.
+/// The key of a cached endpoint. It includes the credentials, because the control plane's response depends on their permissions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct EndpointKey {
+pub struct EndpointCacheKey {
     control_plane: Url,
     credentials: String,
     resource: String,
     environment: Option<String>,
 }
 
-impl EndpointKey {
-    /// Creates the key of the endpoint of `resource` at a control plane. `credentials` identifies the management credentials: it is
+impl EndpointCacheKey {
+    /// Creates the cache key of the endpoint of `resource` at a control plane. `credentials` identifies the management credentials: it is
     /// the ARN of the secret that contains them, or the ID of the identity pool.
     pub fn new(control_plane: &Url, credentials: &str, resource: &Resource) -> Self {
         Self {
@@ -41,31 +41,32 @@ impl EndpointKey {
 
 /// A cache of endpoints. A clone refers to the same cache.
 #[derive(Clone, Debug, Default)]
-pub struct EndpointCache(Arc<Mutex<HashMap<EndpointKey, (Instant, Endpoint)>>>);
+pub struct EndpointCache(Arc<Mutex<HashMap<EndpointCacheKey, (Instant, Endpoint)>>>);
 
 impl EndpointCache {
-    /// Returns a cached endpoint, unless it is too old.
-    pub fn get(&self, key: &EndpointKey) -> Option<Endpoint> {
+    /// Returns a cached endpoint, and when it was looked up, unless it is too old.
+    pub fn get(&self, key: &EndpointCacheKey) -> Option<(Instant, Endpoint)> {
         self.get_at(key, Instant::now())
     }
 
-    fn get_at(&self, key: &EndpointKey, now: Instant) -> Option<Endpoint> {
+    fn get_at(&self, key: &EndpointCacheKey, now: Instant) -> Option<(Instant, Endpoint)> {
         let endpoints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (looked_up_at, endpoint) = endpoints.get(key)?;
-        (now.duration_since(*looked_up_at) < MAX_AGE).then(|| endpoint.clone())
+        let is_recent = now.duration_since(*looked_up_at) < MAX_AGE;
+        is_recent.then(|| (*looked_up_at, endpoint.clone()))
     }
 
-    /// Caches an endpoint that the control plane has just returned.
-    pub fn insert(&self, key: EndpointKey, endpoint: Endpoint) {
+    /// Caches an endpoint until 15 minutes after it was looked up.
+    pub fn insert(&self, key: EndpointCacheKey, endpoint: Endpoint, looked_up_at: Instant) {
         let mut endpoints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if endpoints.len() >= MAX_ENDPOINTS {
             endpoints.clear();
         }
-        endpoints.insert(key, (Instant::now(), endpoint));
+        endpoints.insert(key, (looked_up_at, endpoint));
     }
 
     /// Removes an endpoint that may no longer be the resource's.
-    pub fn remove(&self, key: &EndpointKey) {
+    pub fn remove(&self, key: &EndpointCacheKey) {
         let mut endpoints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         endpoints.remove(key);
     }
@@ -94,17 +95,18 @@ mod tests {
      {
         let control_plane = url("https://api.confluent.cloud");
         let cluster = resource("lkc-1", Some("env-1"));
-        let key = EndpointKey::new(&control_plane, ADMIN, &cluster);
+        let key = EndpointCacheKey::new(&control_plane, ADMIN, &cluster);
         let cache = EndpointCache::default();
-        cache.insert(key.clone(), endpoint());
+        cache.insert(key.clone(), endpoint(), Instant::now());
 
-        assert_eq!(cache.clone().get(&key), Some(endpoint()));
+        let cached = cache.clone().get(&key).map(|(_, endpoint)| endpoint);
+        assert_eq!(cached, Some(endpoint()));
         for other in [
-            EndpointKey::new(&url("https://api.confluentgov.com"), ADMIN, &cluster),
-            EndpointKey::new(&control_plane, "pool-1", &cluster),
-            EndpointKey::new(&control_plane, ADMIN, &resource("lkc-2", Some("env-1"))),
-            EndpointKey::new(&control_plane, ADMIN, &resource("lkc-1", Some("env-2"))),
-            EndpointKey::new(&control_plane, ADMIN, &resource("lkc-1", None)),
+            EndpointCacheKey::new(&url("https://api.confluentgov.com"), ADMIN, &cluster),
+            EndpointCacheKey::new(&control_plane, "pool-1", &cluster),
+            EndpointCacheKey::new(&control_plane, ADMIN, &resource("lkc-2", Some("env-1"))),
+            EndpointCacheKey::new(&control_plane, ADMIN, &resource("lkc-1", Some("env-2"))),
+            EndpointCacheKey::new(&control_plane, ADMIN, &resource("lkc-1", None)),
         ] {
             assert_eq!(cache.get(&other), None, "{other:?}");
         }
@@ -115,15 +117,15 @@ mod tests {
     #[test]
     fn an_endpoint_is_cached_for_fifteen_minutes() {
         let cluster = resource("lkc-1", None);
-        let key = EndpointKey::new(&url("https://api.confluent.cloud"), ADMIN, &cluster);
+        let key = EndpointCacheKey::new(&url("https://api.confluent.cloud"), ADMIN, &cluster);
         let cache = EndpointCache::default();
-        let before = Instant::now();
-        cache.insert(key.clone(), endpoint());
-        let after = Instant::now();
+        let looked_up_at = Instant::now();
+        cache.insert(key.clone(), endpoint(), looked_up_at);
 
         let almost = MAX_AGE.saturating_sub(Duration::from_millis(1));
-        assert_eq!(cache.get_at(&key, before + almost), Some(endpoint()));
-        assert_eq!(cache.get_at(&key, after + MAX_AGE), None);
+        let cached = cache.get_at(&key, looked_up_at + almost);
+        assert_eq!(cached, Some((looked_up_at, endpoint())));
+        assert_eq!(cache.get_at(&key, looked_up_at + MAX_AGE), None);
     }
 
     #[test]
@@ -131,8 +133,8 @@ mod tests {
         let cache = EndpointCache::default();
         for index in 0..=MAX_ENDPOINTS {
             let cluster = resource(&format!("lkc-{index}"), None);
-            let key = EndpointKey::new(&url("https://api.confluent.cloud"), ADMIN, &cluster);
-            cache.insert(key, endpoint());
+            let key = EndpointCacheKey::new(&url("https://api.confluent.cloud"), ADMIN, &cluster);
+            cache.insert(key, endpoint(), Instant::now());
         }
 
         assert_eq!(cache.0.lock().unwrap().len(), 1);

@@ -29,10 +29,10 @@ pub struct KeyType {
     pub can_manage_keys: bool,
     /// The owner's quota that the keys count against, if it is documented.
     pub quota: Option<Quota>,
-    /// Whether a list can be restricted to the keys for a resource: whether Confluent documents the filter `spec.resource` for it.
+    /// Whether Confluent documents the filter `spec.resource` for keys of this type.
     ///
     /// <https://docs.confluent.io/cloud/current/api.html#operation/listIamV2ApiKeys>
-    pub is_listed_by_resource: bool,
+    pub supports_resource_filter: bool,
     /// Where the endpoint comes from.
     pub endpoint: EndpointSource,
     /// Returns the URL of a probe: a read request that succeeds only with an accepted key.
@@ -131,7 +131,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Omitted,
         can_manage_keys: true,
         quota: Some(Quota::CloudKeys),
-        is_listed_by_resource: false,
+        supports_resource_filter: false,
         endpoint: EndpointSource::ControlPlane,
         probe: list_environments,
         probe_body: None,
@@ -143,7 +143,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Id,
         can_manage_keys: false,
         quota: Some(Quota::ClusterKeys),
-        is_listed_by_resource: true,
+        supports_resource_filter: true,
         endpoint: EndpointSource::Lookup(EndpointLookup {
             url: |base, id, environment| cluster_url(base, ["cmk", "v2"], id, environment),
             endpoint: kafka_endpoint,
@@ -164,7 +164,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Id,
         can_manage_keys: false,
         quota: Some(Quota::ClusterKeys),
-        is_listed_by_resource: true,
+        supports_resource_filter: true,
         endpoint: EndpointSource::Lookup(EndpointLookup {
             url: |base, id, environment| cluster_url(base, ["srcm", "v3"], id, environment),
             endpoint: schema_registry_endpoint,
@@ -182,7 +182,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Id,
         can_manage_keys: false,
         quota: Some(Quota::ClusterKeys),
-        is_listed_by_resource: true,
+        supports_resource_filter: true,
         endpoint: EndpointSource::Lookup(EndpointLookup {
             url: |base, id, environment| cluster_url(base, ["ksqldbcm", "v2"], id, environment),
             endpoint: ksqldb_endpoint,
@@ -204,7 +204,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::IdAndEnvironment,
         can_manage_keys: false,
         quota: Some(Quota::ClusterKeys),
-        is_listed_by_resource: false,
+        supports_resource_filter: false,
         endpoint: EndpointSource::Lookup(EndpointLookup {
             url: flink_region,
             endpoint: flink_endpoint,
@@ -230,7 +230,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Id,
         can_manage_keys: false,
         quota: Some(Quota::ClusterKeys),
-        is_listed_by_resource: false,
+        supports_resource_filter: false,
         endpoint: EndpointSource::ControlPlane,
         // https://docs.confluent.io/cloud/current/api.html#operation/listTableflowV1Regions
         probe: |at| url_at(&at.endpoint.url, &["tableflow", "v1", "regions"], &[]),
@@ -243,7 +243,7 @@ pub static KEY_TYPES: [KeyType; 7] = [
         reference: ResourceReference::Id,
         can_manage_keys: true,
         quota: None,
-        is_listed_by_resource: false,
+        supports_resource_filter: false,
         endpoint: EndpointSource::ControlPlane,
         probe: list_environments,
         probe_body: None,

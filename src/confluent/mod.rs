@@ -21,7 +21,7 @@ pub use api_key::{ApiKey, ApiKeyId, MAX_ID_LENGTH};
 pub use client::{ApiKeySpec, Client, Error, KeyFilter, STORE_RESERVE};
 pub use credentials::{Credentials, Principal};
 pub use endpoint::{Endpoint, EndpointLookup, EndpointSource};
-pub use endpoint_cache::{EndpointCache, EndpointKey};
+pub use endpoint_cache::{EndpointCache, EndpointCacheKey};
 pub use error_response::{ErrorKind, ErrorResponse};
 pub use key_type::{KEY_TYPES, KeyType, Quota, ResourceReference};
 pub use metadata::ApiKeyMetadata;

@@ -141,40 +141,45 @@ impl Client {
                 .probe_body
                 .map(|(media_type, body)| (media_type, Redacted::new(body.to_owned()))),
         };
-        let text = |response: &http::Response| {
-            ErrorResponse::parse(response, |text| key.is_in(text)).to_string()
-        };
-        Ok(match self.probe_http.send_once(&request, deadline).await {
-            // Every probe has a JSON response. A page that returns 200 for any request verifies nothing.
-            Ok(response) if serde_json::from_slice::<IgnoredAny>(&response.body).is_ok() => {
-                ProbeOutcome::Accepted
-            }
-            Ok(response) => ProbeOutcome::Inconclusive(format!(
-                "HTTP {} without JSON",
-                response.status.as_u16()
-            )),
-            Err(http::Error::Rejected(response)) => match response.status {
-                StatusCode::UNAUTHORIZED => ProbeOutcome::NotAccepted,
-                StatusCode::FORBIDDEN => ProbeOutcome::NotAuthorized,
-                StatusCode::TOO_MANY_REQUESTS => {
-                    ProbeOutcome::RateLimited(response.retry_after.unwrap_or_default())
-                }
-                status if status.is_server_error() => ProbeOutcome::ServerError(text(&response)),
-                status if status == StatusCode::NOT_FOUND || status.is_redirection() => {
-                    ProbeOutcome::NotTheEndpoint(text(&response))
-                }
-                _ => ProbeOutcome::Inconclusive(text(&response)),
-            },
-            Err(error @ http::Error::HostNotAllowed { .. }) => return Err(error),
-            Err(
-                error
-                @ (http::Error::ResponseTooLong { .. } | http::Error::DeadlineExceeded { .. }),
-            ) => ProbeOutcome::Inconclusive(error.to_string()),
-            // The endpoint has responded.
-            Err(error) if error.is_incomplete_response() => {
-                ProbeOutcome::Inconclusive(joined(&error))
-            }
-            Err(error) => ProbeOutcome::Unreachable(joined(&error)),
-        })
+        let sent = self.probe_http.send_once(&request, deadline).await;
+        outcome(key, sent)
     }
+}
+
+/// Returns what a response, or its absence, shows about the key.
+fn outcome(
+    key: &ApiKey,
+    sent: Result<http::Response, http::Error>,
+) -> Result<ProbeOutcome, http::Error> {
+    let text = |response: &http::Response| {
+        ErrorResponse::parse(response, |text| key.is_in(text)).to_string()
+    };
+    Ok(match sent {
+        // Every probe has a JSON response. A page that returns 200 for any request verifies nothing.
+        Ok(response) if serde_json::from_slice::<IgnoredAny>(&response.body).is_ok() => {
+            ProbeOutcome::Accepted
+        }
+        Ok(response) => {
+            ProbeOutcome::Inconclusive(format!("HTTP {} without JSON", response.status.as_u16()))
+        }
+        Err(http::Error::Rejected(response)) => match response.status {
+            StatusCode::UNAUTHORIZED => ProbeOutcome::NotAccepted,
+            StatusCode::FORBIDDEN => ProbeOutcome::NotAuthorized,
+            StatusCode::TOO_MANY_REQUESTS => {
+                ProbeOutcome::RateLimited(response.retry_after.unwrap_or_default())
+            }
+            status if status.is_server_error() => ProbeOutcome::ServerError(text(&response)),
+            status if status == StatusCode::NOT_FOUND || status.is_redirection() => {
+                ProbeOutcome::NotTheEndpoint(text(&response))
+            }
+            _ => ProbeOutcome::Inconclusive(text(&response)),
+        },
+        Err(error @ http::Error::HostNotAllowed { .. }) => return Err(error),
+        Err(
+            error @ (http::Error::ResponseTooLong { .. } | http::Error::DeadlineExceeded { .. }),
+        ) => ProbeOutcome::Inconclusive(error.to_string()),
+        // The endpoint has responded.
+        Err(error) if error.is_incomplete_response() => ProbeOutcome::Inconclusive(joined(&error)),
+        Err(error) => ProbeOutcome::Unreachable(joined(&error)),
+    })
 }

@@ -133,7 +133,7 @@ pub(super) struct WireMetadata {
 
 #[derive(Default, Deserialize)]
 pub(super) struct WireSpec {
-    description: Option<String>,
+    pub(super) description: Option<String>,
     owner: Option<WireReference>,
     resource: Option<WireReference>,
     pub(super) secret: Option<String>,

@@ -305,6 +305,17 @@ impl Error {
         }
     }
 
+    /// Returns whether a deletion was not sent, because after a wait for the rate limit, it was no longer required.
+    pub fn is_no_longer_wanted(&self) -> bool {
+        let Self::KeyDeletionFailed { source, .. } = self else {
+            return false;
+        };
+        let confluent::Error::NoResponse { source, .. } = source else {
+            return false;
+        };
+        matches!(source, crate::http::Error::NoLongerWanted { .. })
+    }
+
     /// Returns whether a request may have taken effect although it failed.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {

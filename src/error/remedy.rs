@@ -73,7 +73,7 @@ impl Error {
 
 const SEND_TO_NAMED_FUNCTION: &str =
     "Send the event to the function that the secret names, or enable rotation with this one";
-const DECIDE_AGAIN: &str = "No action is required: the next run decides again";
+const READ_AGAIN: &str = "No action is required: the next attempt reads the secret again";
 const LOOK_UP_ERRORS: &str = "A later run or the next rotation retries. If this persists, look up the error of each secret in the log";
 
 const STORE_OR_ALLOW_KEY: &str =
@@ -216,7 +216,7 @@ fn for_http(error: &http::Error) -> &'static str {
         }
         http::Error::HostNotAllowed { .. } => ENDPOINT_FORM,
         http::Error::NotSent { .. } => CHECK_NETWORK,
-        http::Error::NoLongerWanted { .. } => DECIDE_AGAIN,
+        http::Error::NoLongerWanted { .. } => READ_AGAIN,
         http::Error::DeadlineExceeded { .. } => RAISE_TIMEOUT,
         http::Error::Rejected(_)
         | http::Error::OutcomeUnknown { .. }

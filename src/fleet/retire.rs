@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use super::findings::{Finding, RETIRE_WINDOW, count, findings, has_passed, overlap_start};
 use crate::config::Config;
-use crate::confluent::{self, ApiKey, ApiKeyMetadata, KeyFilter, Resource};
+use crate::confluent::{self, ApiKey, ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::event::SecretSelection;
 use crate::http::Deadline;
 use crate::keys::access_tokens::AccessTokens;
-use crate::keys::credentials::{ControlPlane, ManagementCredentials};
+use crate::keys::credentials::{ControlPlane, ManagementCredentials, key_filter};
 use crate::keys::deletion::{Deletion, Evidence};
 use crate::keys::policy::PreviousKeyPolicy;
 use crate::keys::target::Scope;
@@ -188,11 +188,16 @@ impl Retire<'_> {
     ) -> Result<&'static str, Error> {
         let current = &self.current(&labels, value).await?;
         let id = &current.key.id;
-        let filter = KeyFilter::new(current.value.owner(), &current.resource);
+        let filter = key_filter(&current.value, &current.resource);
         let keys = &current.control_plane.list(filter).await?;
         let metadata = current.control_plane.find(id, keys).await?;
         let (value, resource) = (&current.value, &current.resource);
-        verification::check_scope(id, value, resource, metadata.as_ref(), keys)?;
+        let owned = current
+            .control_plane
+            .keys_to_explain(&metadata, value)
+            .await;
+        let listed = owned.as_deref().unwrap_or(keys);
+        verification::check_scope(id, value, resource, metadata.as_ref(), listed)?;
         let deletion = Deletion::prepare(Evidence {
             control_plane: &current.control_plane,
             secrets: self.secrets,

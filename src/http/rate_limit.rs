@@ -17,8 +17,8 @@ const MAX_WAIT: Duration = Duration::from_mins(1);
 const INITIAL_JITTER: u32 = 4;
 const MAX_JITTER: u32 = 32;
 
-/// When the rate limit allows the next request, by the last response. All invocations of a process share it, because Confluent limits
-/// an organization.
+/// The time at which the rate limit allows the next request, according to the last response. All invocations of a process share it,
+/// because the limit applies to the organization.
 #[derive(Clone, Debug, Default)]
 pub struct RateLimit(Arc<Mutex<Option<Instant>>>);
 
@@ -29,21 +29,17 @@ impl RateLimit {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
-    /// Returns the delay before the next request, with jitter whose range is `unit`.
+    /// Returns the delay before the next request, with a random part of at most `unit`, or `None` if no delay is required.
     pub(super) fn delay(&self, unit: Duration) -> Option<Duration> {
         let until = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
-        let left = until.checked_duration_since(Instant::now())?;
-        Some(left + unit.mul_f64(fastrand::f64()))
+        let remaining = until.checked_duration_since(Instant::now())?;
+        Some(remaining + unit.mul_f64(fastrand::f64()))
     }
 }
 
-/// Returns the delay after the 429 response with the number `count` to the same request, counted from 0. `requested` is the
-/// delay that the response requests.
-pub(super) fn delay_after_rejection(
-    requested: Option<Duration>,
-    count: u32,
-    unit: Duration,
-) -> Duration {
+/// Returns the delay before a request is retried after a 429 response. `requested` is the delay that the response requests, and
+/// `count` is the number of earlier 429 responses to the request.
+pub(super) fn delay_after_429(requested: Option<Duration>, count: u32, unit: Duration) -> Duration {
     let range = INITIAL_JITTER
         .saturating_mul(1 << count.min(8))
         .min(MAX_JITTER)
@@ -135,7 +131,7 @@ mod tests {
     fn a_requested_delay_is_never_shortened_and_the_jitter_grows_up_to_its_maximum() {
         let (requested, unit) = (Duration::from_secs(2), Duration::from_secs(1));
         for (count, range) in [(0, 4), (1, 8), (2, 16), (3, 32), (4, 32), (u32::MAX, 32)] {
-            let delays = (0..1_000).map(|_| delay_after_rejection(Some(requested), count, unit));
+            let delays = (0..1_000).map(|_| delay_after_429(Some(requested), count, unit));
             let delays: Vec<Duration> = delays.collect();
 
             let longest = delays.iter().max().unwrap();

@@ -175,7 +175,7 @@ pub enum Error {
     ResponseTooLong { host: String },
     /// The request was not sent, because it was no longer wanted after a wait for the rate limit.
     #[error(
-        "the request to {host} was not sent, because the secret changed during a wait for the rate limit"
+        "the request to {host} was not sent: after a wait for the rate limit, it was no longer required"
     )]
     NoLongerWanted { host: String },
     /// The deadline had passed before the request could be sent.
@@ -257,19 +257,15 @@ impl Http {
         deadline: Deadline,
         is_wanted: impl AsyncFn() -> bool,
     ) -> Result<Response, Error> {
+        if self.wait_for_reset(deadline).await && !is_wanted().await {
+            let host = authority(request.destination.url());
+            return Err(Error::NoLongerWanted { host });
+        }
         let unit = self.limits.retries.initial;
         let mut delays = self.limits.retries.delays();
-        let mut rejections = 0;
+        let mut rate_limited = 0;
         let mut may_have_taken_effect = false;
         loop {
-            if let Some(delay) = self.rate_limit.delay(unit)
-                // If no time is left for the wait, the server decides.
-                && deadline.with_reserve(RESPONSE_RESERVE).wait(delay).await.is_ok()
-                && !is_wanted().await
-            {
-                let host = authority(request.destination.url());
-                return Err(Error::NoLongerWanted { host });
-            }
             let mut outcome = self.send_once(request, deadline).await;
             if let Ok(response) = &outcome {
                 self.rate_limit.record(response.reset);
@@ -289,21 +285,31 @@ impl Http {
             let (delay, deadline) = if let Error::Rejected(response) = &error
                 && error.is_rate_limited()
             {
-                let delay =
-                    rate_limit::delay_after_rejection(response.retry_after, rejections, unit);
-                rejections += 1;
+                let delay = rate_limit::delay_after_429(response.retry_after, rate_limited, unit);
+                rate_limited += 1;
                 (delay, deadline.with_reserve(RESPONSE_RESERVE))
             } else if let Some(delay) = delays.next() {
                 (delay, deadline)
             } else {
                 return Err(error);
             };
+            let delay = delay.max(self.rate_limit.delay(unit).unwrap_or_default());
             let is_in_time = deadline.wait(delay).await.is_ok();
             if !is_in_time || !is_wanted().await || deadline.remaining().is_zero() {
                 return Err(error);
             }
             tracing::info!(%error, method = %request.method, path = request.destination.url().path(), ?delay, "retrying a request");
             self.metrics.count(|counts| counts.retries += 1);
+        }
+    }
+
+    /// Waits until the rate limit allows a request. If too little time is left, does not wait: the server decides. Returns whether
+    /// it waited.
+    async fn wait_for_reset(&self, deadline: Deadline) -> bool {
+        let deadline = deadline.with_reserve(RESPONSE_RESERVE);
+        match self.rate_limit.delay(self.limits.retries.initial) {
+            Some(delay) => deadline.wait(delay).await.is_ok(),
+            None => false,
         }
     }
 

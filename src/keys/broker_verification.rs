@@ -88,7 +88,7 @@ impl Verifier<'_> {
             // If the brokers are unknown, the outcome is the bootstrap endpoint's.
             let failed = round.failed().filter(|_| !round.has_brokers);
             match failed {
-                Some(outcome) if self.renew(target, outcome).await? => {}
+                Some(outcome) if self.look_up_if_moved(target, outcome, deadline).await? => {}
                 _ => return Ok(round),
             }
         }
@@ -161,7 +161,7 @@ impl Verifier<'_> {
         loop {
             attempts += 1;
             let mut outcome = self.probe_bootstrap(key, target, deadline).await?;
-            if self.renew(target, &outcome).await? {
+            if self.look_up_if_moved(target, &outcome, deadline).await? {
                 outcome = self.probe_bootstrap(key, target, deadline).await?;
             }
             if outcome == ProbeOutcome::Accepted && target.probe.is_from_secret {

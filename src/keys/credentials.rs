@@ -17,7 +17,7 @@ use crate::telemetry::Metrics;
 /// Which management credentials a secret uses.
 #[derive(Debug)]
 pub enum ManagementCredentials<'a> {
-    /// The key of the secret with this ARN itself, and why.
+    /// The secret's own key: the ARN of the secret, and why its own key is used.
     OwnKey(String, OwnKeyUse),
     /// The key of another secret.
     AdminSecret(AdminSecret),
@@ -96,6 +96,15 @@ impl<'a> ManagementCredentials<'a> {
     }
 }
 
+/// Returns the filter for a secret's keys: the owner's keys for the resource. If the secret contains no key, all keys of the owner,
+/// because it may have contained any of them.
+pub fn key_filter<'v>(value: &'v SecretValue, resource: &'v Resource) -> KeyFilter<'v> {
+    match value.api_key() {
+        Some(_) => KeyFilter::for_resource(value.owner(), resource),
+        None => KeyFilter::of_owner(value.owner()),
+    }
+}
+
 /// Returns the key in the current value of an admin secret.
 async fn admin_key(secrets: &secret::Client, arn: &str) -> Result<ApiKey, Error> {
     let value = secrets.admin_secret_value(arn).await;
@@ -120,7 +129,7 @@ pub struct ControlPlane<'a> {
 /// Where the management credentials come from.
 #[derive(Debug)]
 enum Source<'a> {
-    /// The key of the secret with this ARN itself, and why.
+    /// The secret's own key, the ARN of the secret, and why its own key is used.
     OwnKey(Mutex<ApiKey>, String, OwnKeyUse),
     /// The key of the admin secret with this ARN.
     AdminSecret(Mutex<ApiKey>, String),
@@ -303,6 +312,19 @@ impl<'a> ControlPlane<'a> {
         match keys.iter().find(|key| key.id == id.as_str()) {
             Some(key) => Ok(Some(key.clone())),
             None => self.read(id).await,
+        }
+    }
+
+    /// Returns all keys of the owner if the current key was not found, to explain what may have happened to it: a list of the keys for
+    /// one resource may be empty.
+    pub async fn keys_to_explain(
+        &self,
+        current: &Option<ApiKeyMetadata>,
+        value: &SecretValue,
+    ) -> Option<Vec<ApiKeyMetadata>> {
+        match current {
+            Some(_) => None,
+            None => self.list(KeyFilter::of_owner(value.owner())).await.ok(),
         }
     }
 

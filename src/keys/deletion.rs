@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::credentials::ControlPlane;
+use super::credentials::{ControlPlane, key_filter};
 use super::labeled_values::labeled_values;
 use super::ownership::{Ownership, OwnershipTag};
-use crate::confluent::{ApiKeyId, ApiKeyMetadata, KeyFilter, Resource};
+use crate::confluent::{ApiKeyId, ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::http::joined;
 use crate::secret::{self, PENDING, PREVIOUS, SecretMetadata, SecretValue};
@@ -19,7 +19,7 @@ use crate::secret::{self, PENDING, PREVIOUS, SecretMetadata, SecretValue};
 /// stores and promotes the key in the meantime verifies it first, twice, which takes as long by default.
 const MAX_LABEL_READ: Duration = Duration::from_secs(20);
 
-/// The reason to keep a key that exists and is not listed.
+/// The reason to keep a key that may exist but is not listed.
 const NOT_LISTED: &str = "Confluent Cloud does not list it with the secret's owner and resource";
 
 /// The result of [`Deletion::delete`].
@@ -44,7 +44,7 @@ pub struct Evidence<'a> {
     pub value: &'a SecretValue,
     /// The resource that the secret's keys are scoped to.
     pub resource: &'a Resource,
-    /// The owner's keys.
+    /// The listed keys of the owner.
     pub keys: &'a [ApiKeyMetadata],
     /// The staging labels with which keys are chosen.
     pub labels: SecretMetadata,
@@ -398,11 +398,12 @@ impl<'a> Deletion<'a> {
             !evidence.control_plane.authenticates_with(&key.id).await
                 && self.is_unchanged().await.unwrap_or(false)
         };
-        let filter = KeyFilter::new(evidence.value.owner(), evidence.resource);
+        let filter = key_filter(evidence.value, evidence.resource);
         let current = evidence.value.api_key().map(|key| &key.id);
         let control_plane = evidence.control_plane;
         match control_plane.delete(filter, &id, current, is_unused).await {
             Ok(()) => Ok(true),
+            Err(error) if error.is_no_longer_wanted() => Ok(false),
             // The deletion was not retried, because a label has moved.
             Err(error) if matches!(self.is_unchanged().await, Ok(false)) => {
                 let is_unknown = u64::from(error.may_have_taken_effect());

@@ -3,8 +3,9 @@
 //! The control plane returns the endpoint of most resources. The process caches it. A resource may get another endpoint, so a cached
 //! one is looked up again if it does not respond as the resource does.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use url::Url;
 
 use super::credentials::ControlPlane;
@@ -12,10 +13,11 @@ use super::verification::{INTERVAL_GROWTH, Verification, Verifier};
 use crate::confluent::broker::Bootstrap;
 use crate::confluent::{
     self, ApiKeyId, ApiKeyMetadata, ENDPOINT_FROM_CONFLUENT, ENDPOINT_FROM_SECRET, Endpoint,
-    EndpointKey, EndpointLookup, EndpointSource, ErrorKind, ProbeOutcome, ProbeTarget, Resource,
+    EndpointCacheKey, EndpointLookup, EndpointSource, ErrorKind, ProbeOutcome, ProbeTarget,
+    Resource,
 };
 use crate::error::Error;
-use crate::http::{self, Backoff, joined};
+use crate::http::{self, Backoff, Deadline, joined};
 use crate::secret::SecretValue;
 
 /// The longest interval, and the number of retries, of reading a key that the control plane does not return yet.
@@ -43,7 +45,11 @@ pub struct Target<'a> {
     scope: Scope<'a>,
     /// The endpoint, and what a probe contains.
     pub probe: ProbeTarget<'a>,
+    looked_up_at: Instant,
+    /// Whether the endpoint was looked up by an earlier verification, and not again since.
     is_cached: bool,
+    /// Whether the endpoint may be out of date, because it could not be looked up again.
+    pub(super) is_uncertain: bool,
 }
 
 impl Target<'_> {
@@ -75,7 +81,7 @@ impl Verifier<'_> {
     pub async fn target<'s>(&self, scope: Scope<'s>) -> Result<Target<'s>, Error> {
         let cached = self.cache_key(&scope);
         let cached = cached.and_then(|key| self.client.endpoints.get(&key));
-        let Some(endpoint) = cached else {
+        let Some((looked_up_at, endpoint)) = cached else {
             return self.look_up_target(scope).await;
         };
         let probe = ProbeTarget {
@@ -86,7 +92,9 @@ impl Verifier<'_> {
         Ok(Target {
             scope,
             probe,
+            looked_up_at,
             is_cached: true,
+            is_uncertain: false,
         })
     }
 
@@ -95,6 +103,7 @@ impl Verifier<'_> {
     /// # Errors
     /// Returns the same errors.
     pub async fn look_up_target<'s>(&self, scope: Scope<'s>) -> Result<Target<'s>, Error> {
+        let looked_up_at = Instant::now();
         let endpoint = self.look_up(&scope).await?;
         let probe = ProbeTarget {
             resource: scope.resource,
@@ -104,7 +113,9 @@ impl Verifier<'_> {
         Ok(Target {
             scope,
             probe,
+            looked_up_at,
             is_cached: false,
+            is_uncertain: false,
         })
     }
 
@@ -114,46 +125,71 @@ impl Verifier<'_> {
             return;
         };
         let endpoints = &self.client.endpoints;
-        if !matches!(verified, Ok(Verification::Verified)) {
+        // Whether a cluster has no bootstrap endpoint yet may change at any time.
+        let is_complete = target.bootstrap() != Some(&Bootstrap::default());
+        if matches!(verified, Ok(Verification::Verified)) && is_complete {
+            let endpoint = target.probe.endpoint.clone();
+            endpoints.insert(key, endpoint, target.looked_up_at);
+        } else {
             endpoints.remove(&key);
-        } else if !target.is_cached {
-            endpoints.insert(key, target.probe.endpoint.clone());
         }
     }
 
-    /// Looks up the endpoint again if it is a cached one, and `outcome` suggests that the resource has another one. Returns whether it
-    /// did.
+    /// Looks up the endpoint again, until `deadline`, if it is a cached one and `outcome` suggests that the resource has another one.
+    /// Returns whether the resource has another one.
     ///
     /// # Errors
-    /// Returns an error if the control plane returns no endpoint. If it does not respond, the endpoint is not changed.
-    pub(super) async fn renew(
+    /// Returns an error if the control plane denies the lookup, does not find the resource or returns no valid endpoint. If the lookup
+    /// fails otherwise, keeps the endpoint.
+    pub(super) async fn look_up_if_moved(
         &self,
         target: &mut Target<'_>,
         outcome: &ProbeOutcome,
+        deadline: Deadline,
     ) -> Result<bool, Error> {
-        if !target.is_cached || !outcome.suggests_another_endpoint() {
+        Ok(outcome.suggests_another_endpoint() && self.look_up_again(target, deadline).await?)
+    }
+
+    /// Looks up a cached endpoint again, until `deadline`. Returns whether the resource has another one.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`look_up_if_moved`](Self::look_up_if_moved).
+    pub(super) async fn look_up_again(
+        &self,
+        target: &mut Target<'_>,
+        deadline: Deadline,
+    ) -> Result<bool, Error> {
+        if !target.is_cached {
             return Ok(false);
         }
-        target.is_cached = false;
-        match self.look_up_target(target.scope.clone()).await {
-            Ok(renewed) => *target = renewed,
-            Err(Error::Confluent(error)) => {
-                let error = joined(&error);
-                tracing::warn!(error, "could not look up the endpoint again");
-                return Ok(false);
+        (target.is_cached, target.is_uncertain) = (false, true);
+        let found = self.look_up_target(target.scope.clone());
+        let error = match timeout(deadline.remaining(), found).await {
+            Ok(Ok(found)) => {
+                let is_another = found.probe.endpoint != target.probe.endpoint;
+                *target = found;
+                return Ok(is_another && !deadline.remaining().is_zero());
             }
-            Err(error) => return Err(error),
-        }
-        Ok(true)
+            Ok(Err(Error::Confluent(error))) => joined(&error),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => "no time was left".to_owned(),
+        };
+        tracing::warn!(error, "could not look up the endpoint again");
+        Ok(false)
     }
 
     /// Returns the key with which the endpoint is cached. Only endpoints that the control plane returns are cached.
-    fn cache_key(&self, scope: &Scope<'_>) -> Option<EndpointKey> {
-        let is_looked_up = matches!(scope.resource.key_type.endpoint, EndpointSource::Lookup(_))
-            && scope.value.endpoint().is_none();
+    fn cache_key(&self, scope: &Scope<'_>) -> Option<EndpointCacheKey> {
+        let EndpointSource::Lookup(lookup) = &scope.resource.key_type.endpoint else {
+            return None;
+        };
+        // The ID of a Flink region does not identify its environment.
+        let is_identified = !lookup.needs_organization || scope.resource.environment.is_some();
+        let is_cached = is_identified && scope.value.endpoint().is_none();
         let control_plane = self.client.control_plane();
         let credentials = scope.control_plane.credentials_id();
-        is_looked_up.then(|| EndpointKey::new(control_plane.as_url(), credentials, scope.resource))
+        is_cached
+            .then(|| EndpointCacheKey::new(control_plane.as_url(), credentials, scope.resource))
     }
 
     async fn look_up(&self, scope: &Scope<'_>) -> Result<Endpoint, Error> {

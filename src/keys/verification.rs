@@ -69,6 +69,8 @@ struct Observed {
     was_reached: bool,
     /// Whether it has rejected a wrong secret.
     rejects_wrong_secret: bool,
+    /// The number of probes.
+    probes: u32,
     /// The number of consecutive probes in which it accepted the key.
     accepted: u32,
 }
@@ -119,7 +121,7 @@ impl<'a> Verifier<'a> {
         deadline: Deadline,
     ) -> Result<Verification, Error> {
         let mut observed = Observed::default();
-        let (mut probes, mut interval) = (0, self.interval);
+        let mut interval = self.interval;
         loop {
             let outcome = self.check(key, target, deadline, &mut observed).await?;
             let delay = match outcome {
@@ -128,15 +130,19 @@ impl<'a> Verifier<'a> {
                 ProbeOutcome::RateLimited(requested) => {
                     let delay = at_least(interval.max(requested));
                     interval = self.next_interval(interval);
+                    observed.probes -= 1;
                     delay
                 }
-                _ => {
-                    probes += 1;
-                    self.interval
-                }
+                _ => self.interval,
             };
             let deadline = deadline.with_reserve(RESPONSE_RESERVE);
-            if probes < MAX_CURRENT_KEY_PROBES && deadline.wait(delay).await.is_ok() {
+            let is_last = observed.probes >= MAX_CURRENT_KEY_PROBES;
+            if !is_last && deadline.wait(delay).await.is_ok() {
+                continue;
+            }
+            // A host that serves other resources rejects the key of one that has moved.
+            if is_last && self.look_up_again(target, deadline).await? {
+                observed = Observed::default();
                 continue;
             }
             if self.may_use_brokers(target, &observed) {
@@ -144,7 +150,7 @@ impl<'a> Verifier<'a> {
             }
             let key = key.id.to_string();
             return match outcome {
-                ProbeOutcome::Unreachable(_) if self.may_skip(&observed) => {
+                ProbeOutcome::Unreachable(_) if self.may_skip(target, &observed) => {
                     Ok(Verification::Unreachable)
                 }
                 ProbeOutcome::Unreachable(cause) => Err(Error::EndpointUnreachable { key, cause }),
@@ -165,13 +171,15 @@ impl<'a> Verifier<'a> {
         target: &mut Target<'_>,
         deadline: Deadline,
     ) -> Result<Verification, Error> {
-        let probed = self.verify_with_probes(key, target, deadline).await;
-        self.update_cache(target, &probed);
-        let probed = probed?;
-        if self.kafka == KafkaVerification::Rest || target.bootstrap().is_none() {
-            return Ok(probed);
+        let mut verified = self.verify_with_probes(key, target, deadline).await;
+        if let Ok(probed) = verified
+            && self.kafka != KafkaVerification::Rest
+            && target.bootstrap().is_some()
+        {
+            verified = self.verify_at_brokers(key, target, probed, deadline).await;
         }
-        self.verify_at_brokers(key, target, probed, deadline).await
+        self.update_cache(target, &verified);
+        verified
     }
 
     async fn verify_with_probes(
@@ -196,9 +204,7 @@ impl<'a> Verifier<'a> {
                     self.interval * REQUIRED_INTERVALS / (REQUIRED_ACCEPTED_PROBES - 1)
                 }
                 outcome => {
-                    if !outcome.is_transient() {
-                        observed.accepted = 0;
-                    }
+                    observed.accepted *= u32::from(outcome.is_transient());
                     interval.max(outcome.retry_after())
                 }
             };
@@ -209,13 +215,14 @@ impl<'a> Verifier<'a> {
                 tracing::info!(probes, seconds, "verified the pending key");
                 return Ok(Verification::Verified);
             }
-            let may_skip = self.may_skip(&observed) || self.may_use_brokers(target, &observed);
-            if probes == MAX_UNREACHABLE_PROBES && may_skip {
+            let may_skip =
+                self.may_skip(target, &observed) || self.may_use_brokers(target, &observed);
+            if observed.probes == MAX_UNREACHABLE_PROBES && may_skip {
                 return Ok(Verification::Unreachable);
             }
             // A probe that the deadline cut short shows nothing about the key.
-            let last = previous.filter(|_| deadline.remaining().is_zero());
-            let last = last.unwrap_or(outcome);
+            let cut_short = previous.filter(|_| deadline.remaining().is_zero());
+            let last = cut_short.unwrap_or(outcome);
             if deadline.wait(delay).await.is_err() {
                 return Err(Error::PendingKeyNotAccepted {
                     key: key.id.to_string(),
@@ -242,10 +249,11 @@ impl<'a> Verifier<'a> {
         observed: &mut Observed,
     ) -> Result<ProbeOutcome, Error> {
         let mut outcome = self.probe(key, target, deadline).await?;
-        if self.renew(target, &outcome).await? {
+        if self.look_up_if_moved(target, &outcome, deadline).await? {
             *observed = Observed::default();
             outcome = self.probe(key, target, deadline).await?;
         }
+        observed.probes += 1;
         observed.was_reached |= !matches!(outcome, ProbeOutcome::Unreachable(_));
         match outcome {
             ProbeOutcome::NotAuthorized => {}
@@ -279,8 +287,9 @@ impl<'a> Verifier<'a> {
     }
 
     /// Returns whether `KEY_VERIFICATION` allows to skip the verification because the endpoint is unreachable.
-    fn may_skip(&self, observed: &Observed) -> bool {
-        self.verification == KeyVerification::BestEffort && !observed.was_reached
+    fn may_skip(&self, target: &Target<'_>, observed: &Observed) -> bool {
+        let is_unreachable = !observed.was_reached && !target.is_uncertain;
+        self.verification == KeyVerification::BestEffort && is_unreachable
     }
 
     /// Returns how much older a key must become until it counts as propagated without a probe. A key of unknown age must reach

@@ -81,7 +81,7 @@ impl Context<'_> {
         finding
     }
 
-    /// `checked` is the outcome of the check that the bootstrap endpoint rejects a wrong secret.
+    /// Reports a round. `checked` is the outcome of the attempt with a wrong secret.
     fn brokers_finding(&self, round: &Round, checked: &ProbeOutcome) -> Finding {
         let observed = if round.has_brokers {
             let (accepted, all) = (round.accepted(), round.outcomes.len() + round.omitted);

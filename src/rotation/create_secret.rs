@@ -11,7 +11,7 @@ use crate::confluent::{
 };
 use crate::error::Error;
 use crate::http::RESPONSE_RESERVE;
-use crate::keys::credentials::ControlPlane;
+use crate::keys::credentials::{ControlPlane, key_filter};
 use crate::keys::deletion::{Deletion, Evidence};
 use crate::keys::ownership::{self, Ownership, OwnershipTag};
 use crate::keys::policy::PreviousKeyPolicy;
@@ -27,7 +27,7 @@ struct Current<'a> {
     labels: &'a SecretMetadata,
     value: &'a SecretValue,
     control_plane: &'a ControlPlane<'a>,
-    /// Which keys are listed: the owner's for the resource, or all of the owner's if the secret contains no key yet.
+    /// The filter of the list.
     filter: KeyFilter<'a>,
     /// The listed keys.
     keys: &'a [ApiKeyMetadata],
@@ -66,11 +66,7 @@ impl Rotation<'_> {
         control_plane
             .ensure_can_manage_keys(resource, value.api_key())
             .await?;
-        let filter = match value.api_key() {
-            Some(_) => KeyFilter::new(value.owner(), resource),
-            // No key of the owner may be overlooked: the secret may have contained it.
-            None => KeyFilter::of_owner(value.owner()),
-        };
+        let filter = key_filter(value, resource);
         let keys = &match control_plane.list(filter).await {
             Ok(keys) => keys,
             Err(error) => {
@@ -120,7 +116,11 @@ impl Rotation<'_> {
         };
         let metadata = current.control_plane.find(id, current.keys).await?;
         if self.key_to_check(current.value).is_some() {
-            let (value, keys) = (current.value, current.keys);
+            let owned = current
+                .control_plane
+                .keys_to_explain(&metadata, current.value);
+            let (value, keys) = (current.value, owned.await);
+            let keys = keys.as_deref().unwrap_or(current.keys);
             verification::check_scope(id, value, resource, metadata.as_ref(), keys)?;
         }
         current.metadata = metadata;
@@ -390,9 +390,9 @@ async fn quota_exceeded(
     let keys = match all {
         Ok(all) => {
             let all = count(&all, owner, None);
-            format!("API keys: {all}, of this resource: {of_resource}")
+            format!("{all} API keys, {of_resource} of them scoped to this resource")
         }
-        Err(_) => format!("API keys of this resource: {of_resource}"),
+        Err(_) => format!("API keys scoped to this resource: {of_resource}"),
     };
     Error::QuotaExceeded {
         owner: owner.to_owned(),

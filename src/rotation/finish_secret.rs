@@ -6,7 +6,7 @@ use super::{Rotation, StepContext, record_key_type, resource};
 use crate::config::OldKeyPolicy;
 use crate::confluent::{ApiKey, ApiKeyMetadata, KeyFilter};
 use crate::error::Error;
-use crate::keys::credentials::ControlPlane;
+use crate::keys::credentials::{ControlPlane, key_filter};
 use crate::keys::deletion::{Deletion, Evidence};
 use crate::keys::policy::PreviousKeyPolicy;
 use crate::secret::{CURRENT, SecretMetadata, SecretValue};
@@ -122,7 +122,7 @@ impl Rotation<'_> {
         let labels = labels.map_err(Error::from).map_err(message)?;
         let key = value.api_key().filter(|_| labels.has(version, CURRENT));
         let key = key.ok_or("the version is not labeled AWSCURRENT")?;
-        let filter = KeyFilter::new(value.owner(), resource);
+        let filter = key_filter(value, resource);
         let keys = self.list_with(control_plane, filter, key).await;
         let deletes_previous = self.deletes_previous(&labels);
         let evidence = Evidence {

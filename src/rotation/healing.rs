@@ -5,9 +5,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Pending, Rotation, resource};
-use crate::confluent::{ApiKeyId, ApiKeyMetadata, KeyFilter, ProbeOutcome};
+use crate::confluent::{ApiKeyId, ApiKeyMetadata, ProbeOutcome};
 use crate::error::Error;
-use crate::keys::credentials::ControlPlane;
+use crate::keys::credentials::{ControlPlane, key_filter};
 use crate::keys::target::Scope;
 use crate::keys::verification::Verification;
 use crate::secret::{self, PENDING, SecretMetadata, SecretValue, SecretVersion};
@@ -176,11 +176,7 @@ async fn is_deleted(
         return Ok(false);
     }
     let resource = &resource(current)?;
-    let filter = match expected {
-        Some(_) => KeyFilter::new(current.owner(), resource),
-        None => KeyFilter::of_owner(current.owner()),
-    };
-    let keys = control_plane.list(filter).await?;
+    let keys = control_plane.list(key_filter(current, resource)).await?;
     let lists = |id: &ApiKeyId| keys.iter().any(|key| key.id == id.as_str());
     let is_owned = |key: &ApiKeyMetadata| key.owner.as_deref() == Some(current.owner());
     let is_complete = expected.map_or_else(|| keys.iter().any(is_owned), lists);

@@ -79,7 +79,7 @@ async fn a_list_is_requested_by_owner_and_by_resource_where_that_is_documented()
         };
         for (filter, by_resource) in [
             (KeyFilter::of_owner(OWNER), String::new()),
-            (KeyFilter::new(OWNER, resource), by_resource),
+            (KeyFilter::for_resource(OWNER, resource), by_resource),
         ] {
             world.simulator.clear_requests();
 

@@ -1,6 +1,6 @@
 //! Where a key is probed: endpoints are cached for a fleet, and looked up again when they change.
 
-use confluent_key_rotation::confluent::{Endpoint, EndpointKey, Resource};
+use confluent_key_rotation::confluent::{Endpoint, EndpointCacheKey, Resource};
 use reqwest::StatusCode;
 use url::Url;
 
@@ -39,12 +39,13 @@ impl World {
     fn cache_endpoint(&self, url: &str) {
         let admin = self.value("AWSCURRENT")["adminSecretArn"].clone();
         let cluster = Resource::new(Some("lkc-orders"), Some(ENVIRONMENT)).unwrap();
-        let key = EndpointKey::new(&self.control_plane(), admin.as_str().unwrap(), &cluster);
+        let key = EndpointCacheKey::new(&self.control_plane(), admin.as_str().unwrap(), &cluster);
         let endpoint = Endpoint {
             environment: ENVIRONMENT.to_owned(),
             ..Endpoint::new(Url::parse(url).unwrap())
         };
-        self.function.endpoints.insert(key, endpoint);
+        let now = std::time::Instant::now();
+        self.function.endpoints.insert(key, endpoint, now);
     }
 
     async fn rotated(policy: OldKeyPolicy) -> Self {
@@ -363,4 +364,88 @@ async fn a_process_that_waits_for_the_reset_is_never_rate_limited() {
     }
 
     assert_eq!(world.count(|request| request.status == Some(429)), 0);
+}
+
+/// The cached endpoint may be out of date, so it is no evidence that the resource's endpoint is unreachable.
+#[tokio::test]
+async fn best_effort_does_not_skip_an_endpoint_that_cannot_be_looked_up_again() {
+    let mut world = World::new(Setting::default()).await;
+    world.set_variable("KEY_VERIFICATION", "best-effort");
+    world.run_steps(&["createSecret"]).await;
+    world.cache_endpoint(&world.simulator.unreachable_url());
+    let is_lookup = |request: &Request| request.name() == CLUSTER_LOOKUP;
+    world
+        .simulator
+        .respond_with(usize::MAX, is_lookup, Response::empty(503));
+    world.time_limit = SHORT_TIME_LIMIT;
+
+    let error = world.step_error("testSecret", "no lookup").await;
+
+    assert_eq!(error.error_type, "EndpointUnreachable", "{error:?}");
+}
+
+/// The host of another resource, at which a cached endpoint may point, rejects the key.
+#[tokio::test]
+async fn an_endpoint_that_rejects_the_current_key_is_looked_up_again_before_the_step_fails() {
+    let world = World::rotated(OldKeyPolicy::Delete).await;
+    world.token();
+    world.simulator.clear_requests();
+    let response = Response::empty(401);
+    world.simulator.respond_with(3, is_probe, response);
+
+    let error = world.step_error("createSecret", "401").await;
+
+    assert_eq!(error.error_type, "CurrentKeyNotAccepted");
+    assert_eq!(world.lookups(), 1);
+}
+
+/// The ID of a Flink region does not identify the environment, which is part of a probe's path.
+#[tokio::test]
+async fn secrets_for_one_flink_region_in_two_environments_share_no_endpoint() {
+    let world = World::new(Setting {
+        key_type: KeyType::Flink,
+        policy: OldKeyPolicy::Delete,
+        ..Setting::default()
+    })
+    .await;
+    let simulator = &world.simulator;
+    world.change_value(|value| {
+        value.as_object_mut().unwrap().remove("environmentId");
+    });
+    simulator.add_flink_region("aws.us-west-2", "env-other");
+    let (id, secret) = simulator.add_key(OWNER, Some("aws.us-west-2"), Some("env-other"));
+    let mut value = world.value("AWSCURRENT");
+    (value["apiKey"], value["apiSecret"]) = (json!(id), json!(secret));
+    let other = simulator.add_secret("orders/flink", &value.to_string());
+
+    for arn in [&world.arn, &other, &world.arn, &other] {
+        let invoke = async |event| {
+            let outcome = world.invoke(event).await;
+            outcome.map_err(|error| format!("{error:?}"))
+        };
+
+        assert_eq!(simulator.rotate(arn, &invoke).await, Outcome::Succeeded);
+    }
+}
+
+/// The list contains only keys for the resource, so it does not show that a key of another one existed before.
+#[tokio::test]
+async fn a_response_to_a_post_with_another_keys_description_is_no_created_key() {
+    for description in [
+        "created manually",
+        "confluent-key-rotation secret=0 version=0 invocation=0",
+    ] {
+        let world = World::new(Setting::default()).await;
+        let simulator = &world.simulator;
+        simulator.add_kafka_cluster("lkc-other", ENVIRONMENT);
+        let (id, secret) = simulator.add_key(OWNER, Some("lkc-other"), Some(ENVIRONMENT));
+        let body = json!({"id": id, "spec": {"secret": secret, "description": description}});
+        simulator.respond_with(1, creates_a_key, Response::json(202, &body));
+
+        let error = world.step_error("createSecret", description).await;
+
+        assert_eq!(error.error_type, "CreationOutcomeUnknown", "{error:?}");
+        assert!(world.all_keys().contains(&id));
+        assert_eq!(world.key("AWSPENDING"), None);
+    }
 }

@@ -315,7 +315,7 @@ async fn an_exhausted_quota_is_reported_with_the_number_of_keys() {
             "{response:?}: {}",
             error.error_message
         );
-        let counts = "(API keys: 3, of this resource: 2)";
+        let counts = "(3 API keys, 2 of them scoped to this resource)";
         assert!(
             error.error_message.contains(counts),
             "{response:?}: {}",

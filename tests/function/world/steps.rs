@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 
-use confluent_key_rotation::confluent::{EndpointKey, Resource};
+use confluent_key_rotation::confluent::{EndpointCacheKey, Resource};
 use simulator::{CurrentKeyGuarantee, Request, Response, SecretValue, Service};
 
 use super::*;
@@ -148,7 +148,7 @@ impl World {
         let admin = self.value("AWSCURRENT")["adminSecretArn"].clone();
         let pool = self.identity_pool();
         for credentials in [admin.as_str().unwrap_or_default(), &self.arn, &pool] {
-            let key = EndpointKey::new(&self.control_plane(), credentials, &cluster);
+            let key = EndpointCacheKey::new(&self.control_plane(), credentials, &cluster);
             self.function.endpoints.remove(&key);
         }
     }

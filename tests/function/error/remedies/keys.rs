@@ -72,7 +72,7 @@ const CASES: &[Case] = &[
             });
         },
         error: "QuotaExceeded",
-        message: "a quota for API keys is exhausted for sa-orders (API keys: 2, of this resource: 2); no key was deleted, because the \
+        message: "a quota for API keys is exhausted for sa-orders (2 API keys, 2 of them scoped to this resource); no key was deleted, because the \
                   rule for deletion allows none of this secret's keys: Confluent Cloud rejected a request from key MANAGEMENT to create an API key: HTTP 402, [..] (request ID ID). Delete \
                   unused keys, or contact Confluent Support to raise the quota",
         ..CASE

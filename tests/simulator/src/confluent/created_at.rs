@@ -34,13 +34,17 @@ impl State {
 
     /// Returns the creation time of a new key.
     ///
-    /// Without a [`CreatedAt`] that says otherwise, it is at least one second after the one before. A rotation takes
+    /// Without a [`CreatedAt`] that says otherwise, it is at least one second after that of the owner's other keys. A rotation takes
     /// minutes, but tests run several within a second.
-    pub(super) fn next_created_at(&mut self) -> Option<String> {
+    pub(super) fn next_created_at(&mut self, owner: &str) -> Option<String> {
         match &self.controls.created_at {
             CreatedAt::Now => {
-                self.last_created_at = now().max(self.last_created_at + 1);
-                Some(rfc3339(self.last_created_at))
+                let keys = self.keys.values().chain(self.deleted_keys.values());
+                let keys = keys.filter(|key| key.owner.as_deref() == Some(owner));
+                let last = keys.filter_map(|key| known_time(key.created_at.as_deref()));
+                let created_at = now().max(1 + last.max().unwrap_or_default());
+                self.last_created_at = self.last_created_at.max(created_at);
+                Some(rfc3339(created_at))
             }
             CreatedAt::Absent => None,
             CreatedAt::At(time) => Some(time.clone()),

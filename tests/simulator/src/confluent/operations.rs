@@ -183,7 +183,7 @@ fn create(state: &mut State, request: &HttpRequest, principal: &str) -> Result<R
     check_quota(state, &new.owner)?;
     let issued_secret = state.controls.issued_secret.clone();
     key.secret = issued_secret.unwrap_or(key.secret);
-    key.created_at = state.next_created_at();
+    key.created_at = state.next_created_at(&new.owner);
     key.display_name = new.display_name;
     key.description = new.description;
     key.created_by_function = true;
