@@ -1,10 +1,9 @@
 //! A secret with a Kafka API key, an admin secret, and the services.
 
-use std::time::Duration;
+use std::cell::RefCell;
 
 use serde_json::{Value, json};
-use simulator::rotation::STEPS;
-use simulator::{Role, Simulator};
+use simulator::{Outcome, Role, Service, Simulator};
 
 use crate::process::{Cost, Process};
 use crate::subject::Subject;
@@ -24,21 +23,35 @@ pub struct World {
     pub variables: Vec<(String, String)>,
 }
 
-/// The cost of one rotation.
-pub struct Rotation {
+/// The cost of a process that rotates the secret twice.
+pub struct Rotations {
     /// The cost of starting the process.
     pub init: Cost,
-    /// The cost of each step.
-    pub steps: [Cost; 4],
-    /// The number of requests in all steps.
-    pub requests: usize,
+    /// The first rotation.
+    pub first: Rotation,
+    /// The second rotation, in the warm process.
+    pub second: Rotation,
     /// The peak resident memory, in bytes.
     pub peak_memory: u64,
+    /// The number of violations of the guarantees that the simulator checks.
+    pub violations: usize,
+}
+
+/// The cost of one rotation.
+pub struct Rotation {
+    /// The cost of all steps.
+    pub cost: Cost,
+    /// The number of requests in all steps.
+    pub requests: usize,
+    /// Those of them that were sent to Confluent's control plane.
+    pub control_plane_requests: usize,
+    /// The number of requests with which the cluster showed whether it accepts a key.
+    pub probes: usize,
 }
 
 impl World {
-    /// Creates the services and a secret whose owner has `keys` keys. With `tls`, the function uses TLS.
-    pub async fn new(keys: usize, tls: Option<&Tls>) -> Self {
+    /// Creates the services and a secret. With `tls`, the function uses TLS.
+    pub async fn new(tls: Option<&Tls>) -> Self {
         let simulator = Simulator::start().await;
         simulator.add_owner(OWNER, &[]);
         simulator.add_owner("sa-admin", &[Role::OrganizationAdmin]);
@@ -46,9 +59,6 @@ impl World {
         let admin = simulator.add_key("sa-admin", None, None);
         let admin = simulator.add_admin_secret("admin", &admin);
         let (id, secret) = simulator.add_key(OWNER, Some(CLUSTER), Some(ENVIRONMENT));
-        for _ in 1..keys {
-            simulator.add_key(OWNER, Some(CLUSTER), Some(ENVIRONMENT));
-        }
         let value = json!({
             "apiKey": id, "apiSecret": secret, "serviceAccountId": OWNER, "resourceId": CLUSTER,
             "environmentId": ENVIRONMENT, "adminSecretArn": admin,
@@ -89,63 +99,51 @@ impl World {
         }
     }
 
-    /// Starts a function and rotates the secret with it.
+    /// Starts a function and rotates the secret twice with it.
     ///
     /// # Errors
     /// Returns why the function did not start, or the error of the failed step.
-    pub async fn rotate(&self, subject: &Subject) -> Result<Rotation, String> {
+    pub async fn rotate_twice(&self, subject: &Subject) -> Result<Rotations, String> {
         let mut process = Process::start(subject, &self.variables).await?;
-        let token = self.simulator.start_rotation(&self.arn);
-        self.simulator.clear_requests();
-        let mut steps = [Cost::default(); 4];
-        for (step, cost) in STEPS.into_iter().zip(&mut steps) {
-            let (response, spent) = process
-                .invoke(self.simulator.event(&self.arn, &token, step))
-                .await;
-            response.map_err(|error| format!("{step}: {}: {}", error.error_type, error.message))?;
-            *cost = spent;
-        }
-        Ok(Rotation {
+        let first = self.rotate(&mut process).await?;
+        Ok(Rotations {
             init: process.init,
-            steps,
-            requests: self.simulator.state().requests.len(),
+            first,
+            second: self.rotate(&mut process).await?,
             peak_memory: process.peak_memory(),
+            violations: std::mem::take(&mut self.simulator.state().violations).len(),
         })
     }
 
-    /// Runs createSecret, starts a new process, and resumes createSecret there `times` times.
-    ///
-    /// A resumed createSecret reads the staging labels and the pending value and sends no request to Confluent, so the first
-    /// step of a process and later ones can be compared.
-    ///
-    /// # Errors
-    /// Returns why the function did not start, or the error of the failed step.
-    pub async fn resume_create(
-        &self,
-        subject: &Subject,
-        times: usize,
-    ) -> Result<(Cost, Vec<Cost>), String> {
-        let token = self.simulator.start_rotation(&self.arn);
-        let failed =
-            |error: simulator::FunctionError| format!("{}: {}", error.error_type, error.message);
-        let event = || self.simulator.event(&self.arn, &token, STEPS[0]);
-        let mut process = Process::start(subject, &self.variables).await?;
-        process.invoke(event()).await.0.map_err(failed)?;
-        drop(process);
-
-        let mut process = Process::start(subject, &self.variables).await?;
-        let mut costs = Vec::new();
-        for _ in 0..times {
-            let (response, cost) = process.invoke(event()).await;
-            response.map_err(failed)?;
-            costs.push(cost);
+    async fn rotate(&self, process: &mut Process) -> Result<Rotation, String> {
+        self.simulator.clear_requests();
+        let spent = RefCell::new(Vec::new());
+        let process = RefCell::new(process);
+        // The calls are sequential.
+        #[expect(clippy::await_holding_refcell_ref, reason = "one call at a time")]
+        let invoke = async |event| {
+            let (response, cost) = process.borrow_mut().invoke(event).await;
+            spent.borrow_mut().push(cost);
+            let response = response.map(|_| ());
+            response.map_err(|error| format!("{}: {}", error.error_type, error.message))
+        };
+        let outcome = self.simulator.rotate(&self.arn, &invoke).await;
+        if outcome != Outcome::Succeeded {
+            return Err(format!("{outcome:?}"));
         }
-        Ok((process.init, costs))
-    }
-
-    /// Delays every response.
-    pub fn delay(&self, latency: Duration) {
-        self.simulator.state().controls.latency = latency;
+        let state = self.simulator.state();
+        let count = |service| {
+            let requests = state.requests.iter();
+            requests
+                .filter(|request| request.service == service)
+                .count()
+        };
+        Ok(Rotation {
+            cost: spent.into_inner().into_iter().sum(),
+            requests: state.requests.len(),
+            control_plane_requests: count(Service::ControlPlane),
+            probes: count(Service::KafkaRest),
+        })
     }
 }
 

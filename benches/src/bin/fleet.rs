@@ -32,7 +32,7 @@ Rotates many secrets concurrently with a control plane that has a rate limit.
 
 Usage: cargo run --package benches --bin fleet -- [OPTIONS]
 
-  --full             1000 secrets of 50 owners, 10 requests per second, 50 processes: 20 minutes
+  --full             1000 secrets of 50 owners, 10 requests per second, 200 processes: 8 minutes
   --secrets <N>      number of secrets
   --owners <N>       number of service accounts that own their keys
   --rate <N>         requests per second that the control plane accepts
@@ -83,7 +83,7 @@ impl Options {
                         secrets: 1000,
                         owners: 50,
                         rate: 10,
-                        processes: 50,
+                        processes: 200,
                         ..options
                     };
                 }
@@ -428,6 +428,12 @@ fn projection(requests_per_secret: f64) -> String {
     table(&head, &rows)
 }
 
+/// Formats a time as minutes and seconds.
+fn minutes(seconds: f64) -> String {
+    let (minutes, seconds) = ((seconds / 60.0).floor(), seconds % 60.0);
+    format!("{minutes:.0}:{:02.0}", seconds.floor())
+}
+
 /// Draws the created keys and the completed rotations over time, as an SVG.
 #[expect(clippy::cast_precision_loss, reason = "some thousands")]
 fn chart(options: &Options, created: &[Duration], completed: &[Duration]) -> String {
@@ -459,7 +465,7 @@ fn chart(options: &Options, created: &[Duration], completed: &[Duration]) -> Str
     for quarter in 0..=4 {
         let fraction = f64::from(quarter) / 4.0;
         let (x, y) = at(end * fraction, secrets * fraction);
-        let (time, count) = (number(end / 60.0 * fraction), number(secrets * fraction));
+        let (time, count) = (minutes(end * fraction), number(secrets * fraction));
         let _ = write!(
             axes,
             "<path d='M60 {y:.0}h{WIDTH}' stroke='#8884'/>\n\
@@ -468,15 +474,17 @@ fn chart(options: &Options, created: &[Duration], completed: &[Duration]) -> Str
         );
     }
     let title = format!(
-        "{} concurrent rotations, {} requests per second, over minutes:",
+        "{} concurrent rotations, {} requests per second:",
         options.secrets, options.rate
     );
     let (created, completed) = (line(created), line(completed));
     format!(
-        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 720 320' font-family='sans-serif' font-size='12' fill='#777'>\n\
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 720 332' font-family='sans-serif' font-size='12' fill='#777'>\n\
          <title>{title} keys created, rotations completed</title>\n\
          <text x='60' y='20'>{title} <tspan fill='#48c'>keys created</tspan>, <tspan fill='#2a7'>rotations completed</tspan></text>\n\
-         {axes}<polyline points='{created}' fill='none' stroke='#48c' stroke-width='2'/>\n\
+         {axes}<text x='380' y='322' text-anchor='middle'>time since the start, minutes:seconds</text>\n\
+         <text x='14' y='160' text-anchor='middle' transform='rotate(-90 14 160)'>secrets</text>\n\
+         <polyline points='{created}' fill='none' stroke='#48c' stroke-width='2'/>\n\
          <polyline points='{completed}' fill='none' stroke='#2a7' stroke-width='2'/>\n</svg>\n"
     )
 }
