@@ -190,6 +190,11 @@ impl<'a> KeyFilter<'a> {
         let resource = is_supported.then_some(resource.id.as_str());
         Self { owner, resource }
     }
+
+    /// Returns the filter for all keys of the owner, or `None` if this one is.
+    pub fn without_resource(self) -> Option<Self> {
+        self.resource.map(|_| Self::of_owner(self.owner))
+    }
 }
 
 /// The number of keys per page, which is the documented maximum.

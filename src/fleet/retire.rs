@@ -192,11 +192,11 @@ impl Retire<'_> {
         let keys = &current.control_plane.list(filter).await?;
         let metadata = current.control_plane.find(id, keys).await?;
         let (value, resource) = (&current.value, &current.resource);
-        let owned = current
-            .control_plane
-            .keys_to_explain(&metadata, value)
-            .await;
-        let listed = owned.as_deref().unwrap_or(keys);
+        let all = match metadata {
+            Some(_) => None,
+            None => current.control_plane.all_keys(filter).await,
+        };
+        let listed = all.as_deref().unwrap_or(keys);
         verification::check_scope(id, value, resource, metadata.as_ref(), listed)?;
         let deletion = Deletion::prepare(Evidence {
             control_plane: &current.control_plane,

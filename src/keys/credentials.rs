@@ -315,17 +315,10 @@ impl<'a> ControlPlane<'a> {
         }
     }
 
-    /// Returns all keys of the owner if the current key was not found, to explain what may have happened to it: a list of the keys for
-    /// one resource may be empty.
-    pub async fn keys_to_explain(
-        &self,
-        current: &Option<ApiKeyMetadata>,
-        value: &SecretValue,
-    ) -> Option<Vec<ApiKeyMetadata>> {
-        match current {
-            Some(_) => None,
-            None => self.list(KeyFilter::of_owner(value.owner())).await.ok(),
-        }
+    /// Returns all keys of the owner, to explain an error, if a list with `filter` does not contain them: the list of the keys for one
+    /// resource may be empty. Returns `None` if it does, or if the keys cannot be listed.
+    pub async fn all_keys(&self, filter: KeyFilter<'_>) -> Option<Vec<ApiKeyMetadata>> {
+        self.list(filter.without_resource()?).await.ok()
     }
 
     /// Deletes the key with `id`. Succeeds if it was already deleted, which a list with `filter` may show. Calls `is_unused` before

@@ -116,11 +116,11 @@ impl Rotation<'_> {
         };
         let metadata = current.control_plane.find(id, current.keys).await?;
         if self.key_to_check(current.value).is_some() {
-            let owned = current
-                .control_plane
-                .keys_to_explain(&metadata, current.value);
-            let (value, keys) = (current.value, owned.await);
-            let keys = keys.as_deref().unwrap_or(current.keys);
+            let all = match metadata {
+                Some(_) => None,
+                None => current.control_plane.all_keys(current.filter).await,
+            };
+            let (value, keys) = (current.value, all.as_deref().unwrap_or(current.keys));
             verification::check_scope(id, value, resource, metadata.as_ref(), keys)?;
         }
         current.metadata = metadata;
@@ -385,14 +385,13 @@ async fn quota_exceeded(
     source: confluent::Error,
 ) -> Error {
     let owner = current.owner();
-    let all = current.control_plane.list(KeyFilter::of_owner(owner)).await;
     let of_resource = count(current.keys, owner, Some(resource));
-    let keys = match all {
-        Ok(all) => {
-            let all = count(&all, owner, None);
-            format!("{all} API keys, {of_resource} of them scoped to this resource")
-        }
-        Err(_) => format!("API keys scoped to this resource: {of_resource}"),
+    let listed = current.control_plane.all_keys(current.filter).await;
+    let keys = if listed.is_none() && current.filter.without_resource().is_some() {
+        format!("API keys scoped to this resource: {of_resource}")
+    } else {
+        let all = count(listed.as_deref().unwrap_or(current.keys), owner, None);
+        format!("{all} API keys, {of_resource} of them scoped to this resource")
     };
     Error::QuotaExceeded {
         owner: owner.to_owned(),

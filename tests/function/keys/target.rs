@@ -216,24 +216,54 @@ async fn a_rejection_is_no_reason_to_look_up_the_endpoint() {
     }
 }
 
-/// An endpoint that is still unreachable after a lookup is not looked up before each probe.
+/// The host of another resource, at which a cached endpoint may point, rejects the key. If the lookup returns the same endpoint, there
+/// is no other one to probe.
 #[tokio::test]
 async fn an_endpoint_is_looked_up_again_only_once_per_verification() {
-    let world = World::rotated(OldKeyPolicy::Delete).await;
-    world.token();
-    world.simulator.clear_requests();
-    let response = Response::empty(404);
-    // One probe of the cached endpoint, and as many of the other one as fail the verification.
-    world.simulator.respond_with(1 + 3, is_probe, response);
+    for status in [400, 401, 404] {
+        let world = World::rotated(OldKeyPolicy::Delete).await;
+        world.token();
+        world.simulator.clear_requests();
+        let response = Response::empty(status);
+        world.simulator.respond_with(3, is_probe, response);
 
-    let error = world.step_error("createSecret", "404").await;
+        let error = world.step_error("createSecret", "a rejected key").await;
 
-    assert_eq!(error.error_type, "CurrentKeyNotAccepted");
-    assert_eq!(world.lookups(), 1);
-    // The next attempt does not use the cache, either.
-    world.simulator.clear_requests();
-    world.step("createSecret").await.unwrap();
-    assert_eq!(world.lookups(), 1);
+        assert_eq!(error.error_type, "CurrentKeyNotAccepted", "{status}");
+        assert_eq!(world.lookups(), 1, "{status}");
+        assert_eq!(world.count(is_probe), 3, "{status}");
+        // The next attempt does not use the cache, either.
+        world.simulator.clear_requests();
+        world.step("createSecret").await.unwrap();
+        assert_eq!(world.lookups(), 1, "{status}");
+    }
+}
+
+/// The owner's other keys explain what happened to a key, and a list of all of them is not repeated.
+#[tokio::test]
+async fn a_deleted_key_is_explained_with_one_list_of_all_keys_of_the_owner() {
+    for (key_type, lists) in [(KeyType::Kafka, 2), (KeyType::Cloud, 1)] {
+        let world = World::new(Setting {
+            key_type,
+            ..Setting::default()
+        })
+        .await;
+        world.set_current_key_guarantee(CurrentKeyGuarantee::Off);
+        let keys = world.all_keys();
+        for key in keys.iter().filter(|key| world.keys().contains(key)) {
+            world.simulator.delete_key_manually(key);
+        }
+        world.simulator.add_kafka_cluster("lkc-other", ENVIRONMENT);
+        world
+            .simulator
+            .add_key(OWNER, Some("lkc-other"), Some(ENVIRONMENT));
+        world.simulator.clear_requests();
+
+        let error = world.step_error("createSecret", "deleted").await;
+
+        assert_eq!(error.error_type, "CurrentKeyNotOfOwner", "{error:?}");
+        assert_eq!(world.count(lists_keys), lists, "{key_type:?}");
+    }
 }
 
 #[tokio::test]
@@ -382,21 +412,6 @@ async fn best_effort_does_not_skip_an_endpoint_that_cannot_be_looked_up_again() 
     let error = world.step_error("testSecret", "no lookup").await;
 
     assert_eq!(error.error_type, "EndpointUnreachable", "{error:?}");
-}
-
-/// The host of another resource, at which a cached endpoint may point, rejects the key.
-#[tokio::test]
-async fn an_endpoint_that_rejects_the_current_key_is_looked_up_again_before_the_step_fails() {
-    let world = World::rotated(OldKeyPolicy::Delete).await;
-    world.token();
-    world.simulator.clear_requests();
-    let response = Response::empty(401);
-    world.simulator.respond_with(3, is_probe, response);
-
-    let error = world.step_error("createSecret", "401").await;
-
-    assert_eq!(error.error_type, "CurrentKeyNotAccepted");
-    assert_eq!(world.lookups(), 1);
 }
 
 /// The ID of a Flink region does not identify the environment, which is part of a probe's path.
