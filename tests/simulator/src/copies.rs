@@ -1,57 +1,108 @@
-//! Copies of the key in a secret value, by a rule of the simulator's own: without escapes, the pending value and the value that
-//! it replaces differ only in the key.
+//! Copies of the keys in a secret value, by a rule of the simulator's own: without escapes, the pending value and the value
+//! that it replaces differ only in the keys.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde_json::Value;
 
-use crate::secret::{HeldKey, Secret, SecretValue};
+use crate::secret::slot::{Slot, placeholder};
+use crate::secret::{Secret, SecretValue};
 
-/// The fields that the function reads, and in which the key is therefore not replaced.
-const SETTINGS: [&str; 6] = [
+/// The fields that the function reads for all keys, and in which a key is therefore not replaced.
+const SETTINGS: [&str; 4] = [
     "serviceAccountId",
-    "resourceId",
     "environmentId",
     "adminSecretArn",
     "masterarn",
-    "endpoint",
 ];
+
+/// The fields that the function reads for one key.
+const SETTINGS_OF_A_KEY: [&str; 2] = ["resourceId", "endpoint"];
 
 /// Returns whether `pending` is the value of a version with another key in every place. Values that the rule cannot decide
 /// count as such.
 pub(crate) fn replaces_every_copy(secret: &Secret, pending: &str) -> bool {
-    let Some(pending_key) = HeldKey::of(pending) else {
+    let pending_slots = Slot::all(pending);
+    if pending_slots.iter().all(|slot| slot.key_id().is_none()) {
         return true;
-    };
-    let pending = without_key(pending, &pending_key);
+    }
     let versions = secret.versions.values();
-    let mut current = versions.filter_map(|version| match (&version.value, &version.held_key) {
-        (Some(SecretValue::String(value)), Some(key)) => Some((value, key)),
+    let mut current = versions.filter_map(|version| match &version.value {
+        Some(SecretValue::String(value)) => Some((value.as_str(), version.slots.as_slice())),
         _ => None,
     });
     let is_undecided = current
         .clone()
-        .all(|(value, key)| !can_be_found(value, key));
-    is_undecided || current.any(|(value, key)| without_key(value, key) == pending)
+        .filter(|(_, slots)| slots.iter().any(|slot| slot.key_id().is_some()))
+        .all(|(value, slots)| !can_be_found(value, slots));
+    is_undecided
+        || current.any(|(value, slots)| {
+            let initial: Vec<&Slot> = slots
+                .iter()
+                .filter(|slot| slot.key_id().is_none())
+                .collect();
+            without_keys(&without_fields(value, &initial), slots)
+                == without_keys(&without_fields(pending, &initial), &pending_slots)
+        })
 }
 
-/// Returns whether the key has the form of Confluent's keys, and no setting contains it.
-fn can_be_found(value: &str, key: &HeldKey) -> bool {
-    let json: serde_json::Value = serde_json::from_str(value).unwrap_or_default();
-    let mut settings = SETTINGS.iter().filter_map(|name| json[name].as_str());
-    key.id.trim().len() >= 12
-        && key.secret.trim().len() >= 32
-        && !settings.any(|string| string.contains(&key.id))
+/// Returns whether the keys have the form of Confluent's keys, and no setting contains one.
+fn can_be_found(value: &str, slots: &[Slot]) -> bool {
+    let json: Value = serde_json::from_str(value).unwrap_or_default();
+    let of_keys = slots
+        .iter()
+        .flat_map(|slot| SETTINGS_OF_A_KEY.map(|setting| slot.field(setting)));
+    let settings: Vec<String> = SETTINGS
+        .map(ToOwned::to_owned)
+        .into_iter()
+        .chain(of_keys)
+        .collect();
+    let is_setting = |id: &str| {
+        let mut strings = settings.iter().filter_map(|name| json[name].as_str());
+        strings.any(|string| string.contains(id))
+    };
+    let mut keys = slots.iter().filter(|slot| slot.key_id().is_some());
+    keys.all(|slot| {
+        slot.id.trim().len() >= 12 && slot.secret.trim().len() >= 32 && !is_setting(&slot.id)
+    })
 }
 
-/// Returns a value without escapes, with a word in place of each form of the key.
-fn without_key(value: &str, key: &HeldKey) -> String {
-    let (id, secret) = (key.id.trim(), key.secret.trim());
-    let pair = STANDARD_NO_PAD.encode(format!("{id}:{secret}"));
+/// Returns a value without the keys of these slots, into which a rotation inserts the initial keys. No other value changes.
+fn without_fields(value: &str, slots: &[&Slot]) -> String {
+    if slots.is_empty() {
+        return value.to_owned();
+    }
+    let mut json: Value = serde_json::from_str(value).unwrap_or_default();
+    if let Some(fields) = json.as_object_mut() {
+        for slot in slots {
+            fields.remove(&slot.field("apiKey"));
+            fields.remove(&slot.field("apiSecret"));
+        }
+    }
+    json.to_string()
+}
+
+/// Returns a value without escapes, with a word in place of each form of each key. The words name the slot. For an initial
+/// key, they are in place of its placeholders.
+fn without_keys(value: &str, slots: &[Slot]) -> String {
+    let mut forms = [const { Vec::new() }; 3];
+    for slot in slots {
+        let (id, secret) = match slot.key_id() {
+            Some(id) => (id.trim().to_owned(), slot.secret.trim().to_owned()),
+            None => (
+                placeholder(&slot.field("apiKey")),
+                placeholder(&slot.field("apiSecret")),
+            ),
+        };
+        let pair = STANDARD_NO_PAD.encode(format!("{id}:{secret}"));
+        let [pairs, secrets, ids] = &mut forms;
+        pairs.push((pair, format!("PAIR{}", slot.name)));
+        secrets.push((secret, format!("SECRET{}", slot.name)));
+        ids.push((id, format!("ID{}", slot.name)));
+    }
     let unescaped = unescape(value);
-    unescaped
-        .replace(&pair, "PAIR")
-        .replace(secret, "SECRET")
-        .replace(id, "ID")
+    let forms = forms.into_iter().flatten();
+    forms.fold(unescaped, |value, (form, word)| value.replace(&form, &word))
 }
 
 /// Removes the escapes of JSON at every level, and percent-encoding.
@@ -82,11 +133,14 @@ fn unescape(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Version;
 
     const SECRET: &str = "cflt+/5678901234567890123456789012345678901234567890123456789012";
 
-    fn key() -> HeldKey {
-        HeldKey {
+    fn key() -> Slot {
+        Slot {
+            name: String::new(),
+            resource: "cloud".to_owned(),
             id: "ABCDEFGH12345678".to_owned(),
             secret: SECRET.to_owned(),
         }
@@ -106,7 +160,98 @@ mod tests {
             ("x ABCDEFGH12345678:", "x ID:"),
             ("100 %, 50%", "100 %, 50%"),
         ] {
-            assert_eq!(without_key(value, &key()), expected);
+            assert_eq!(without_keys(value, &[key()]), expected);
+        }
+    }
+
+    const MAIN: [&str; 2] = ["MAINKEY012345678", SECRET];
+    const FURTHER: [&str; 2] = [
+        "FURTHERKEY012345",
+        "cfltfurther5678901234567890123456789012345678901234567890123456/",
+    ];
+    const NEW_MAIN: [&str; 2] = [
+        "NEWMAINKEY012345",
+        "cfltnewmain56789012345678901234567890123456789012345678901234567",
+    ];
+    const NEW_FURTHER: [&str; 2] = [
+        "NEWFURTHERKEY012",
+        "cfltnewfurther89012345678901234567890123456789012345678901234567",
+    ];
+
+    fn value([id, secret]: [&str; 2], [further_id, further_secret]: [&str; 2]) -> String {
+        format!(
+            r#"{{"apiKey": "{id}", "apiSecret": "{secret}", "resourceId": "lkc-1", "jaas": "user={id} password={secret}",
+            "srApiKey": "{further_id}", "srApiSecret": "{further_secret}", "srResourceId": "lsrc-1", "srEndpoint": "https://sr",
+            "info": "{further_id}:{further_secret}", "note": 1.0, "xApiKey": "X"}}"#
+        )
+    }
+
+    fn replaces(current: &str, pending: &str) -> bool {
+        let mut secret = Secret::new("arn", "name");
+        let version = Version {
+            value: Some(SecretValue::String(current.to_owned())),
+            slots: Slot::all(current),
+            ..Version::default()
+        };
+        secret.versions.insert("v1".to_owned(), version);
+        replaces_every_copy(&secret, pending)
+    }
+
+    #[test]
+    fn every_copy_of_every_key_is_replaced_by_the_key_of_its_slot() {
+        let current = value(MAIN, FURTHER);
+        let pending = value(NEW_MAIN, NEW_FURTHER);
+        let [further, new_main, new_further] =
+            [FURTHER, NEW_MAIN, NEW_FURTHER].map(|[id, secret]| format!("{id}:{secret}"));
+        for (pending, expected) in [
+            (pending.clone(), true),
+            (pending.replace(&new_further, &further), false),
+            (pending.replace(&new_further, &new_main), false),
+            (
+                pending.replace(
+                    &format!("{}:", NEW_FURTHER[0]),
+                    &format!("{}:", NEW_MAIN[0]),
+                ),
+                false,
+            ),
+            (value(NEW_FURTHER, NEW_MAIN), true),
+            (value(NEW_MAIN, FURTHER), true),
+            (pending.replace("lsrc-1", "lsrc-2"), false),
+            (pending.replace("https://sr", "https://other"), false),
+            (pending.replace("1.0", "1"), false),
+            (pending.replace("\"X\"", "\"Y\""), false),
+        ] {
+            assert_eq!(replaces(&current, &pending), expected, "{pending}");
+        }
+    }
+
+    #[test]
+    fn an_initial_key_is_stored_in_its_placeholders_and_nothing_else_changes() {
+        let placeholders = value(MAIN, ["${srApiKey}", "${srApiSecret}"]);
+        let pending = value(NEW_MAIN, NEW_FURTHER);
+        let blank = placeholders
+            .replace(r#""srApiKey": "${srApiKey}""#, r#""srApiKey": null"#)
+            .replace(r#""srApiSecret": "${srApiSecret}", "#, "");
+        for (current, pending, expected) in [
+            (&placeholders, pending.clone(), true),
+            (&blank, pending.clone(), true),
+            (
+                &blank,
+                pending.replace("https://sr", "https://other"),
+                false,
+            ),
+            (&blank, pending.replace(" password=", "password="), false),
+            (
+                &placeholders,
+                pending.replace(&NEW_FURTHER.join(":"), "${srApiKey}:${srApiSecret}"),
+                false,
+            ),
+        ] {
+            assert_eq!(
+                replaces(current, &pending),
+                expected,
+                "{current}, {pending}"
+            );
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The guarantees for a deletion: which keys are in use, which keys are the secret's, and in which state the function
 //! deletes nothing.
 //!
-//! The secret is the one to which the key belongs. A key that belongs to no secret is another application's.
+//! The secret is the one to which the key belongs. A key that belongs to no secret is another application's. The current key is
+//! the one for the same resource.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +14,7 @@ use crate::guarantees::Guarantee;
 use crate::http::request::{HttpRequest, Service};
 use crate::http::response::Response;
 use crate::ownership::OwnershipTag;
+use crate::secret::slot::Slot;
 use crate::secret::{CurrentKeyGuarantee, Secret, SecretValue};
 use crate::state::State;
 
@@ -53,9 +55,11 @@ impl State {
             Some(secret) => {
                 broken.extend(self.other_secret(key, secret));
                 broken.extend(scope_problem(self, key, secret));
-                broken.extend(self.order_problem(key, secret));
+                for slot in slots(key, secret) {
+                    broken.extend(self.order_problem(key, slot));
+                    broken.extend(self.current_key_fault(key, secret, slot));
+                }
                 broken.extend(self.overlap_problem(key, secret));
-                broken.extend(self.current_key_fault(key, secret));
                 broken.extend(ambiguity(key, secret));
             }
         }
@@ -136,14 +140,13 @@ impl State {
         broken
     }
 
-    /// Checks that the key was created before the current key.
-    fn order_problem(&self, key: &ApiKey, secret: &Secret) -> Option<(Guarantee, String)> {
+    /// Checks that the key was created before the current key in a slot.
+    fn order_problem(&self, key: &ApiKey, slot: &Slot) -> Option<(Guarantee, String)> {
         let owner = key.owner.as_deref().unwrap_or_default();
         if self.is_quota_exhausted(owner) {
             return None;
         }
-        let id = &key.id;
-        let current = secret.key_id("AWSCURRENT").unwrap_or_default();
+        let (id, current) = (&key.id, slot.key_id().unwrap_or_default());
         let created = |key: Option<&ApiKey>| known_time(key?.created_at.as_deref());
         let problem = match (created(Some(key)), created(self.keys.get(current))) {
             (Some(key), Some(current)) if key < current => return None,
@@ -154,13 +157,13 @@ impl State {
         Some((Guarantee::YoungerKeysKept, message))
     }
 
-    /// Checks that the current key works. An orphaned key that was never stored cannot replace it.
-    fn current_key_fault(&self, key: &ApiKey, secret: &Secret) -> Broken {
+    /// Checks that the current key in a slot works. An orphaned key that was never stored cannot replace it.
+    fn current_key_fault(&self, key: &ApiKey, secret: &Secret, slot: &Slot) -> Broken {
         let guarantee = match secret.current_key_guarantee {
             CurrentKeyGuarantee::Off => CurrentKeyGuarantee::Exists,
             guarantee => guarantee,
         };
-        let problem = self.current_key_problem(secret, guarantee);
+        let problem = self.slot_problem(secret, slot, guarantee);
         problem
             .filter(|_| self.was_stored(&key.id))
             .map(|problem| {
@@ -218,21 +221,28 @@ impl State {
     }
 }
 
-/// Checks that the key has the owner, the resource and the environment of the secret and of the current key.
+/// Returns the slots of the current value for the key's resource.
+fn slots<'s>(key: &ApiKey, secret: &'s Secret) -> impl Iterator<Item = &'s Slot> + Clone {
+    let slots = secret.slots("AWSCURRENT").iter();
+    slots.filter(|slot| slot.resource.eq_ignore_ascii_case(&key.resource))
+}
+
+/// Checks that the key has the owner, a resource and the environment of the secret, and the owner and the resource of the
+/// current key.
 fn scope_problem(state: &State, key: &ApiKey, secret: &Secret) -> Broken {
     let value = secret.value("AWSCURRENT").unwrap_or_default();
     let value: Value = serde_json::from_str(value).unwrap_or_default();
     let owner = value["serviceAccountId"].as_str();
-    let resource = value["resourceId"].as_str().unwrap_or("cloud");
     let environment = value["environmentId"].as_str();
-    let current = secret.key_id("AWSCURRENT");
-    let current = current.and_then(|id| state.keys.get(id));
+    let current = slots(key, secret).filter_map(|slot| state.keys.get(slot.key_id()?));
     let mut differences = Vec::new();
-    if key.owner.as_deref() != owner || current.is_some_and(|current| current.owner != key.owner) {
+    if key.owner.as_deref() != owner || current.clone().any(|current| current.owner != key.owner) {
         differences.push("owner");
     }
-    if !key.resource.eq_ignore_ascii_case(resource)
-        || current.is_some_and(|current| current.resource != key.resource)
+    if slots(key, secret).next().is_none()
+        || current
+            .clone()
+            .any(|current| current.resource != key.resource)
     {
         differences.push("resource");
     }

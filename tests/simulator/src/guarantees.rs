@@ -7,6 +7,7 @@ use std::fmt;
 use crate::confluent::token_exchange::{ACCESS_TOKEN_MARK, is_token_exchange};
 use crate::generate::CANARY;
 use crate::http::request::{HttpRequest, Service};
+use crate::secret::slot::Slot;
 use crate::secret::{CurrentKeyGuarantee, Secret};
 use crate::state::State;
 use crate::sts::web_identity_token::SIGNATURE_PREFIX;
@@ -30,7 +31,10 @@ pub enum Guarantee {
     /// A version with a staging label that cannot be read or parsed may hold any key, and a replica that is not in sync may
     /// serve an earlier value.
     AmbiguousStateKept,
-    /// A pending value contains the new key wherever the value that it replaces contains its own, and is otherwise equal.
+    /// A pending value holds a new key in each slot of the value that it replaces, for the same resource.
+    AllKeysReplaced,
+    /// A pending value contains the new key of a slot wherever the value that it replaces contains its own, and is otherwise
+    /// equal.
     CopiesReplaced,
     /// A secret value may appear only in the header `Authorization`, in the body of `PutSecretValue` and in the token of
     /// `SaslAuthenticate`, an access token only in the header, and the signature of a web identity token only in the form of
@@ -53,7 +57,8 @@ impl fmt::Display for Guarantee {
             }
             Self::WorkingKeyKept => "a key is deleted only while the current key works",
             Self::AmbiguousStateKept => "no key is deleted in an ambiguous state",
-            Self::CopiesReplaced => "every copy of the key is replaced, and nothing else",
+            Self::AllKeysReplaced => "a rotation replaces all keys of a secret in one version",
+            Self::CopiesReplaced => "every copy of a key is replaced, and nothing else",
             Self::SecretsNotLogged => "no secret value appears where it may be logged",
             Self::CredentialDestination => "a credential is sent only to its own service",
         })
@@ -69,7 +74,7 @@ impl State {
     /// Checks [`Guarantee::CurrentKeyAccepted`] for every secret. Reports each secret only once.
     pub(crate) fn check_current_keys(&mut self) {
         let problem = |secret: &Secret| {
-            let problem = self.current_key_problem(secret, secret.current_key_guarantee)?;
+            let problem = self.current_keys_problem(secret)?;
             let message = format!("AWSCURRENT of {} {problem}", secret.name);
             Some((secret.arn.clone(), message))
         };
@@ -80,28 +85,41 @@ impl State {
         }
     }
 
-    pub(crate) fn current_key_problem(
+    /// Returns why a current key breaks the guarantee for the secret.
+    fn current_keys_problem(&self, secret: &Secret) -> Option<String> {
+        let guarantee = secret.current_key_guarantee;
+        let slots = secret.slots("AWSCURRENT");
+        if slots.is_empty() && guarantee != CurrentKeyGuarantee::Off {
+            return Some("names no key".to_owned());
+        }
+        let mut slots = slots.iter();
+        slots.find_map(|slot| self.slot_problem(secret, slot, guarantee))
+    }
+
+    /// Returns why the current key in a slot breaks a guarantee.
+    pub(crate) fn slot_problem(
         &self,
         secret: &Secret,
+        slot: &Slot,
         guarantee: CurrentKeyGuarantee,
     ) -> Option<String> {
         if guarantee == CurrentKeyGuarantee::Off {
             return None;
         }
-        let Some(held) = secret.held_key("AWSCURRENT") else {
-            // A secret that waits for its initial key never held one.
-            let awaits_initial_key =
-                secret.held_key("AWSPREVIOUS").is_none() && secret.owner().is_some();
-            return (!awaits_initial_key).then(|| "names no key".to_owned());
+        let Some(id) = slot.key_id() else {
+            // A slot that waits for its initial key never held one.
+            let previous = secret.slot_key_id("AWSPREVIOUS", &slot.name);
+            let awaits_initial_key = previous.is_none() && secret.owner().is_some();
+            return (!awaits_initial_key)
+                .then(|| format!("names no key in {}", slot.field("apiKey")));
         };
-        let id = &held.id;
         match self
             .keys
             .get(id)
             .filter(|key| key.remaining_reads.is_none())
         {
             None => Some(format!("names {id}, which does not exist")),
-            Some(key) if key.secret != held.secret => {
+            Some(key) if key.secret != slot.secret => {
                 Some(format!("has a wrong API secret for {id}"))
             }
             Some(key) if guarantee == CurrentKeyGuarantee::Accepted && !key.is_accepted() => {

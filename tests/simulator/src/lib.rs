@@ -35,6 +35,7 @@ pub mod guarantees;
 mod http;
 mod overlap;
 mod ownership;
+mod replacement;
 mod retire;
 pub mod rotation;
 mod runtime_api;

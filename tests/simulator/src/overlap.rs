@@ -27,12 +27,14 @@ impl State {
             _ if self.is_quota_exhausted(owner) => false,
             Overlap::None => false,
             Overlap::Hours(hours) => {
-                let last = secret
-                    .last_replaced()
-                    .filter(|version| version.holds(&key.id));
-                last.is_some_and(|version| !version.has_overlapped_for(hours))
+                let mut slots = secret.slots("AWSCURRENT").iter();
+                slots.any(|slot| {
+                    let last = secret.last_replaced(&slot.name);
+                    let last = last.filter(|version| version.key_id(&slot.name) == Some(&key.id));
+                    last.is_some_and(|version| !version.has_overlapped_for(hours))
+                })
             }
-            Overlap::UntilNextRotation => self.previous_key(secret).as_ref() == Some(&key.id),
+            Overlap::UntilNextRotation => self.previous_keys(secret).contains(&key.id),
         };
         let message = format!(
             "{} is the previous key of {}, and its overlap has not ended",
@@ -89,11 +91,11 @@ impl State {
 }
 
 impl Secret {
-    /// Returns the version with another key than the current one from which `AWSCURRENT` moved away last.
-    fn last_replaced(&self) -> Option<&Version> {
-        let current = self.key_id("AWSCURRENT");
+    /// Returns the version with another key than the current one in a slot from which `AWSCURRENT` moved away last.
+    fn last_replaced(&self, slot: &str) -> Option<&Version> {
+        let current = self.slot_key_id("AWSCURRENT", slot);
         let holds_current =
-            |version: &Version| current.is_some_and(|current| version.holds(current));
+            |version: &Version| current.is_some() && version.key_id(slot) == current;
         let versions = self.versions.values();
         let replaced = versions.filter(|version| version.replaced.is_some());
         let replaced = replaced.filter(|version| !holds_current(version));
@@ -102,10 +104,6 @@ impl Secret {
 }
 
 impl Version {
-    fn holds(&self, id: &str) -> bool {
-        self.held_key.as_ref().is_some_and(|key| key.id == id)
-    }
-
     /// Returns whether `AWSCURRENT` moved away at least `hours` ago. A version that was never current counts from its creation.
     fn has_overlapped_for(&self, hours: u32) -> bool {
         let seconds = f64::from(hours) * 3600.0 - TOLERANCE_SECONDS;

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use crate::Simulator;
 use crate::confluent::api_key::ApiKey;
 use crate::secret::Secret;
+use crate::secret::slot::{Slot, is_prefix};
 use crate::state::State;
 
 const PREFIX: &str = "confluent-key-rotation";
@@ -29,7 +30,14 @@ impl OwnershipTag {
         let (prefix, words) = words.split_first()?;
         let fields: Option<Vec<_>> = words.iter().map(|word| word.split_once('=')).collect();
         let fields = fields.filter(|_| *prefix == PREFIX)?;
-        let known = ["secret", "version", "invocation", "previous", "replaces"];
+        let known = [
+            "secret",
+            "version",
+            "invocation",
+            "slot",
+            "previous",
+            "replaces",
+        ];
         let mut rest = fields.as_slice();
         let mut values = known.map(|_| None);
         for (value, name) in values.iter_mut().zip(known) {
@@ -40,10 +48,11 @@ impl OwnershipTag {
                 rest = others;
             }
         }
-        let [secret, version, invocation, previous, replaces] = values;
+        let [secret, version, invocation, slot, previous, replaces] = values;
         let is_id = |id: &Option<String>| id.as_ref().is_none_or(|id| !id.is_empty());
         let is_complete = rest.is_empty()
             && invocation?.len() <= MAX_INVOCATION_LEN
+            && slot.is_none_or(|slot| is_prefix(&slot))
             && is_id(&previous)
             && is_id(&replaces);
         let (secret, version) = (secret?, version?);
@@ -60,8 +69,8 @@ impl OwnershipTag {
     }
 }
 
-/// Returns the description of a key that the function creates for `version` of a secret. `extra` is empty or names other
-/// keys: `replaces=<ID>`, `previous=<ID> replaces=<ID>`.
+/// Returns the description of a key that the function creates for `version` of a secret. `extra` is empty or has, in this
+/// order, the prefix of a further key and other keys of its slot: `slot=<prefix> previous=<ID> replaces=<ID>`.
 #[must_use]
 pub fn ownership_tag(arn: &str, version: &str, invocation: &str, extra: &str) -> String {
     let secret = hash(arn);
@@ -87,7 +96,7 @@ impl Simulator {
 }
 
 impl State {
-    /// Returns whether a key is the secret's: it has the secret's ownership tag, or the current key has the secret's
+    /// Returns whether a key is the secret's: it has the secret's ownership tag, or a current key has the secret's
     /// ownership tag and replaces it.
     #[must_use]
     pub fn is_owned(&self, arn: &str, id: &str) -> bool {
@@ -100,26 +109,36 @@ impl State {
         let tag = OwnershipTag::parse(&key.description);
         let owns = |secret: &&Secret| match &tag {
             Some(tag) => tag.is_of(&secret.arn),
-            None => self
-                .current_tag(secret)
-                .is_some_and(|tag| tag.replaces.as_ref() == Some(&key.id)),
+            None => self.is_replaced(secret, key),
         };
         self.secrets.values().find(owns)
     }
 
-    /// Returns the tag of the secret's current key, unless it is another secret's.
-    pub(crate) fn current_tag(&self, secret: &Secret) -> Option<OwnershipTag> {
-        let key = self.keys.get(secret.key_id("AWSCURRENT")?)?;
+    /// Returns whether the tag of a current key names the key as the one that it replaces.
+    fn is_replaced(&self, secret: &Secret, key: &ApiKey) -> bool {
+        let mut slots = secret.slots("AWSCURRENT").iter();
+        let replaced = |slot: &Slot| self.current_tag(secret, slot)?.replaces;
+        slots.any(|slot| replaced(slot).as_ref() == Some(&key.id))
+    }
+
+    /// Returns the tag of the current key in a slot, unless it is another secret's.
+    fn current_tag(&self, secret: &Secret, slot: &Slot) -> Option<OwnershipTag> {
+        let key = self.keys.get(slot.key_id()?)?;
         OwnershipTag::parse(&key.description).filter(|tag| tag.is_of(&secret.arn))
     }
 
-    /// Returns the previous key: that of the version with `AWSPREVIOUS` or, if that is no other key than the current one,
-    /// the one that the current key's tag names.
-    pub(crate) fn previous_key(&self, secret: &Secret) -> Option<String> {
-        let labeled = secret.key_id("AWSPREVIOUS").map(ToOwned::to_owned);
-        labeled
-            .filter(|id| secret.key_id("AWSCURRENT") != Some(id))
-            .or_else(|| self.current_tag(secret)?.previous)
+    /// Returns the previous key of each slot: that of the version with `AWSPREVIOUS` or, if that is no other key than the
+    /// current one, the one that the current key's tag names.
+    pub(crate) fn previous_keys(&self, secret: &Secret) -> Vec<String> {
+        let previous = |slot: &Slot| {
+            let labeled = secret.slot_key_id("AWSPREVIOUS", &slot.name);
+            let labeled = labeled.filter(|id| slot.key_id() != Some(id));
+            labeled
+                .map(ToOwned::to_owned)
+                .or_else(|| self.current_tag(secret, slot)?.previous)
+        };
+        let slots = secret.slots("AWSCURRENT").iter();
+        slots.filter_map(previous).collect()
     }
 }
 
@@ -142,6 +161,8 @@ mod tests {
             ("previous=K1", Some("K1"), None),
             ("replaces=K0", None, Some("K0")),
             ("previous=K1 replaces=K0", Some("K1"), Some("K0")),
+            ("slot=schemaRegistry", None, None),
+            ("slot=sr previous=K1 replaces=K0", Some("K1"), Some("K0")),
         ] {
             let tag = OwnershipTag::parse(&ownership_tag(ARN, "v2", "0a1b2c3d", extra));
             let tag = tag.unwrap_or_else(|| panic!("no tag with {extra}"));
@@ -161,6 +182,10 @@ mod tests {
             format!("{tag} edited"),
             format!("{tag} replaces="),
             format!("{tag} replaces=K0 previous=K1"),
+            format!("{tag} previous=K1 slot=sr"),
+            format!("{tag} slot="),
+            format!("{tag} slot=s-r"),
+            tag.replace(" invocation", " slot=sr invocation"),
             format!("the {tag}"),
             tag.replace("0a1b2c3d", "0a1b2c3d4"),
             tag.replace(" version=v2", ""),

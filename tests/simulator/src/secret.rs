@@ -10,6 +10,7 @@ mod manual_changes;
 pub(crate) mod operations;
 mod replication;
 mod schedule;
+pub(crate) mod slot;
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,6 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 pub use self::replication::{CrossAccountReplica, Replica};
+use self::slot::Slot;
 use crate::account::Attributes;
 use crate::state::State;
 
@@ -66,7 +68,8 @@ pub struct Secret {
 pub struct Version {
     /// The value. A rotation starts with a version that has none.
     pub value: Option<SecretValue>,
-    pub(crate) held_key: Option<HeldKey>,
+    /// The slots of the value; empty if it is not a string.
+    pub(crate) slots: Vec<Slot>,
     /// `CreatedDate`, in seconds since 1970.
     pub created: Option<f64>,
     /// The time at which `AWSCURRENT` moved to another version, in seconds since 1970.
@@ -99,7 +102,7 @@ impl SecretValue {
     }
 }
 
-/// The condition that the simulator checks for the current key.
+/// The condition that the simulator checks for each current key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CurrentKeyGuarantee {
     /// The key's resource accepts it.
@@ -109,33 +112,6 @@ pub enum CurrentKeyGuarantee {
     Exists,
     /// Nothing. For a secret with a key that is invalid from the start.
     Off,
-}
-
-/// The key in the value of a version.
-#[derive(Clone)]
-pub(crate) struct HeldKey {
-    pub(crate) id: String,
-    pub(crate) secret: String,
-}
-
-impl HeldKey {
-    /// Reads the fields of AWS's managed type.
-    ///
-    /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/mes-partner-ConfluentCloudApiKey.html>
-    pub(crate) fn of(value: &str) -> Option<Self> {
-        let value: Value = serde_json::from_str(value).ok()?;
-        let field = |name: &str| {
-            value
-                .get(name)
-                .and_then(Value::as_str)
-                .filter(|string| !string.is_empty())
-                .map(ToOwned::to_owned)
-        };
-        Some(Self {
-            id: field("apiKey")?,
-            secret: field("apiSecret")?,
-        })
-    }
 }
 
 impl Secret {
@@ -148,17 +124,32 @@ impl Secret {
         }
     }
 
-    /// Returns the ID of the key in the version with `label`.
+    /// Returns the ID of the main key in the version with `label`.
     #[must_use]
     pub fn key_id(&self, label: &str) -> Option<&str> {
-        self.held_key(label).map(|key| key.id.as_str())
+        self.slot_key_id(label, "")
     }
 
-    /// Returns the ID and the secret of the key in the version with `label`.
+    /// Returns the ID and the secret of the main key in the version with `label`.
     #[must_use]
     pub fn key(&self, label: &str) -> Option<(String, String)> {
-        let key = self.held_key(label)?;
-        Some((key.id.clone(), key.secret.clone()))
+        let slot = self.version(label)?.slot_with_key("")?;
+        Some((slot.id.clone(), slot.secret.clone()))
+    }
+
+    /// Returns the IDs of all keys in the version with `label`: that of the main key, followed by the others in the order of
+    /// the JSON.
+    #[must_use]
+    pub fn key_ids(&self, label: &str) -> Vec<String> {
+        let ids = self.slots(label).iter().filter_map(Slot::key_id);
+        ids.map(ToOwned::to_owned).collect()
+    }
+
+    /// Returns the ID of the key in one slot of the version with `label`: that of the main key for an empty name, or of the
+    /// further key with this prefix.
+    #[must_use]
+    pub fn slot_key_id(&self, label: &str, slot: &str) -> Option<&str> {
+        self.version(label)?.key_id(slot)
     }
 
     /// Returns the `serviceAccountId` of the current version.
@@ -183,11 +174,14 @@ impl Secret {
         (Some(pending) != self.labels.get("AWSCURRENT")).then_some(pending)
     }
 
-    pub(crate) fn held_key(&self, label: &str) -> Option<&HeldKey> {
-        self.versions
-            .get(self.labels.get(label)?)?
-            .held_key
-            .as_ref()
+    /// Returns the slots of the version with `label`.
+    pub(crate) fn slots(&self, label: &str) -> &[Slot] {
+        self.version(label)
+            .map_or(&[], |version| version.slots.as_slice())
+    }
+
+    fn version(&self, label: &str) -> Option<&Version> {
+        self.versions.get(self.labels.get(label)?)
     }
 
     /// Moves a staging label. If `AWSCURRENT` moves, `AWSPREVIOUS` moves to the version that had it.
@@ -220,6 +214,19 @@ impl Secret {
             .get(label)
             .unwrap_or_else(|| panic!("no version has {label}"));
         self.versions.get_mut(version).expect("the version exists")
+    }
+}
+
+impl Version {
+    /// Returns the ID of the key in a slot.
+    pub(crate) fn key_id(&self, slot: &str) -> Option<&str> {
+        self.slot_with_key(slot).map(|slot| slot.id.as_str())
+    }
+
+    /// Returns the slot with this name, if it holds a key.
+    fn slot_with_key(&self, name: &str) -> Option<&Slot> {
+        let mut slots = self.slots.iter();
+        slots.find(|slot| slot.name == name && slot.key_id().is_some())
     }
 }
 
@@ -262,7 +269,7 @@ impl State {
     /// Adds a version, or stores the value of a version that has none.
     pub(crate) fn store(&mut self, arn: &str, version: &str, value: Option<SecretValue>) {
         let version_with_value = Version {
-            held_key: self.record_value(value.as_ref()),
+            slots: self.record_value(value.as_ref()),
             value,
             created: Some(epoch_seconds()),
             ..Version::default()
@@ -274,16 +281,18 @@ impl State {
             .insert(version.to_owned(), version_with_value);
     }
 
-    /// Returns the key in a value that is stored.
-    fn record_value(&mut self, value: Option<&SecretValue>) -> Option<HeldKey> {
+    /// Returns the slots of a value that is stored.
+    fn record_value(&mut self, value: Option<&SecretValue>) -> Vec<Slot> {
         let Some(SecretValue::String(string)) = value else {
-            return None;
+            return Vec::new();
         };
         self.canaries.insert(string.clone());
-        let key = HeldKey::of(string)?;
-        self.canaries.insert(key.secret.clone());
-        self.stored_keys.insert(key.id.clone());
-        Some(key)
+        let slots = Slot::all(string);
+        for slot in slots.iter().filter(|slot| slot.key_id().is_some()) {
+            self.canaries.insert(slot.secret.clone());
+            self.stored_keys.insert(slot.id.clone());
+        }
+        slots
     }
 }
 

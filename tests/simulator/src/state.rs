@@ -206,7 +206,7 @@ impl State {
             |key: &&ApiKey| self.is_owned(arn, &key.id) || key.created_for.as_deref() == Some(arn);
         let is_labeled = |id: &str| {
             let mut labels = secret.labels.keys();
-            labels.any(|label| secret.key_id(label) == Some(id))
+            labels.any(|label| secret.key_ids(label).iter().any(|held| held == id))
         };
         let owner = secret.owner().unwrap_or_default();
         self.keys_of(&owner)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{SecretValue, epoch_seconds};
+use super::{SecretValue, epoch_seconds, slot};
 use crate::state::State;
 use crate::{Simulator, generate};
 
@@ -58,18 +58,32 @@ impl Simulator {
         self.state().secret_mut(arn).incomplete = None;
     }
 
-    /// Stores the current value with another key, and returns the ID of the new version.
+    /// Stores the current value with another main key, and returns the ID of the new version.
     ///
     /// # Panics
     /// If the current value is not a JSON object.
-    pub fn replace_key_manually(&self, arn: &str, (id, secret): &(String, String)) -> String {
+    pub fn replace_key_manually(&self, arn: &str, key: &(String, String)) -> String {
+        self.replace_slot_key_manually(arn, "", key)
+    }
+
+    /// Stores the current value with another key in a slot: that of the main key for an empty name, or of the further key with
+    /// this prefix. Returns the ID of the new version.
+    ///
+    /// # Panics
+    /// If the current value is not a JSON object.
+    pub fn replace_slot_key_manually(
+        &self,
+        arn: &str,
+        slot: &str,
+        (id, secret): &(String, String),
+    ) -> String {
         let mut value: Value = {
             let state = self.state();
             let value = state.secret(arn).value("AWSCURRENT").unwrap_or_default();
             serde_json::from_str(value).expect("the current value is JSON")
         };
-        value["apiKey"] = json!(id);
-        value["apiSecret"] = json!(secret);
+        value[slot::field(slot, "apiKey")] = json!(id);
+        value[slot::field(slot, "apiSecret")] = json!(secret);
         self.store_manually(arn, &value.to_string())
     }
 
@@ -102,10 +116,10 @@ impl Simulator {
     /// Changes the value of the version with `label` in place, which Secrets Manager does not support.
     pub fn overwrite_value(&self, arn: &str, label: &str, value: SecretValue) {
         let mut state = self.state();
-        let held_key = state.record_value(Some(&value));
+        let slots = state.record_value(Some(&value));
         let version = state.secret_mut(arn).version_mut(label);
         version.value = Some(value);
-        version.held_key = held_key;
+        version.slots = slots;
     }
 
     /// Denies the function permission to decrypt the version that has `label` now.

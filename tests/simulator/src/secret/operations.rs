@@ -17,6 +17,7 @@ use crate::copies::replaces_every_copy;
 use crate::guarantees::Guarantee;
 use crate::http::request::HttpRequest;
 use crate::http::response::Response;
+use crate::replacement::{promotion_problem, stored_value_problem};
 use crate::state::State;
 
 /// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_limits.html>
@@ -221,9 +222,14 @@ pub(crate) fn get_secret_value(
 fn put_secret_value(state: &mut State, arn: &str, body: &Body) -> Result<Response, Response> {
     let (token, value) = check_put(state, arn, body)?;
     check_value(value)?;
+    let problem = stored_value_problem(&state.secrets[arn], token, value);
+    if let Some(problem) = problem.or_else(|| state.misplaced_key(value)) {
+        let message = format!("the pending value of {arn} {problem}");
+        state.record_broken(Guarantee::AllKeysReplaced, &message);
+    }
     if !replaces_every_copy(&state.secrets[arn], value) {
         let message = format!(
-            "the pending value of {arn} is no version's value with every copy of the key replaced"
+            "the pending value of {arn} is no version's value with every copy of every key replaced"
         );
         state.record_broken(Guarantee::CopiesReplaced, &message);
     }
@@ -372,7 +378,14 @@ fn check_label(
     to: Option<&str>,
 ) -> Result<(), Response> {
     match (label, to) {
-        ("AWSCURRENT", _) | ("AWSPENDING", None) => Ok(()),
+        ("AWSCURRENT", Some(to)) => {
+            if let Some(problem) = promotion_problem(&state.secrets[arn], to) {
+                let message = format!("the version of {arn} that becomes current {problem}");
+                state.record_broken(Guarantee::AllKeysReplaced, &message);
+            }
+            Ok(())
+        }
+        ("AWSCURRENT" | "AWSPENDING", None) => Ok(()),
         ("AWSPREVIOUS", None) => match state.previous_label_problem(arn) {
             None => Ok(()),
             Some((guarantee, message)) => {

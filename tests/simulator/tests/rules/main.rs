@@ -11,6 +11,7 @@ mod arrange;
 mod brokers;
 mod confluent;
 mod deletion;
+mod further_keys;
 mod guarantees;
 mod http;
 mod keyless;
