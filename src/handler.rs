@@ -75,6 +75,7 @@ impl Function {
             step = Empty,
             secret_id = Empty,
             version_id = Empty,
+            resource_id = Empty,
             key_type = Empty,
             mode = Empty,
             previous_key_id = Empty,
@@ -89,7 +90,8 @@ impl Function {
             };
             tracing::Span::current().record("step", &step);
             let outcome = match request {
-                Ok(request) => self.run(request, &invocation.context, &metrics).await,
+                // Boxed, because the future is large.
+                Ok(request) => Box::pin(self.run(request, &invocation.context, &metrics)).await,
                 Err(error) => Err(error),
             };
             let error = outcome.as_ref().err();

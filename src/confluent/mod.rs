@@ -25,6 +25,6 @@ pub use endpoint_cache::{EndpointCache, EndpointCacheKey};
 pub use error_response::{ErrorKind, ErrorResponse};
 pub use key_type::{KEY_TYPES, KeyType, Quota, ResourceReference};
 pub use metadata::ApiKeyMetadata;
-pub(crate) use probe::{ENDPOINT_FROM_CONFLUENT, ENDPOINT_FROM_SECRET};
+pub(crate) use probe::endpoint_source;
 pub use probe::{ProbeOutcome, ProbeTarget};
 pub use resource::{Resource, UnknownResource};

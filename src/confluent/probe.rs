@@ -16,24 +16,14 @@ pub struct ProbeTarget<'a> {
     pub resource: &'a Resource,
     /// The resource's endpoint.
     pub endpoint: Endpoint,
-    /// Whether the secret value names the endpoint.
-    pub is_from_secret: bool,
+    /// The field of the secret value that contains the endpoint, or `None` if the control plane returned the endpoint.
+    pub field: Option<String>,
 }
 
-/// How an error refers to the endpoint in the secret value.
-pub(crate) const ENDPOINT_FROM_SECRET: &str = "`endpoint` in the secret";
-/// How an error refers to the endpoint that the control plane returned.
-pub(crate) const ENDPOINT_FROM_CONFLUENT: &str = "the endpoint that Confluent Cloud returned";
-
-impl ProbeTarget<'_> {
-    /// Returns where the endpoint comes from, for an error message.
-    pub fn endpoint_source(&self) -> &'static str {
-        if self.is_from_secret {
-            ENDPOINT_FROM_SECRET
-        } else {
-            ENDPOINT_FROM_CONFLUENT
-        }
-    }
+/// Returns where an endpoint comes from, for an error message: a field of the secret value, or the control plane.
+pub(crate) fn endpoint_source(field: Option<&str>) -> String {
+    let from_confluent = || "the endpoint that Confluent Cloud returned".to_owned();
+    field.map_or_else(from_confluent, |field| format!("`{field}` in the secret"))
 }
 
 /// The outcome of a probe.

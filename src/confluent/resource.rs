@@ -15,12 +15,15 @@ pub struct Resource {
 
 /// No key type has a resource ID of this form.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`resourceId` in the secret is not a resource ID of Confluent Cloud")]
-pub struct UnknownResource;
+#[error("`{field}` in the secret is not a resource ID of Confluent Cloud")]
+pub struct UnknownResource {
+    /// The field with the ID.
+    pub field: String,
+}
 
 impl Resource {
-    /// Creates a resource from `resourceId` and `environmentId` of a secret value.
-    pub fn new(id: Option<&str>, environment: Option<&str>) -> Result<Self, UnknownResource> {
+    /// Creates a resource from an ID and an environment in a secret value. Returns `None` if no key type has such an ID.
+    pub fn new(id: Option<&str>, environment: Option<&str>) -> Option<Self> {
         let (prefix, id) = split_environment(id.unwrap_or("cloud"));
         // Both become segments of a URL's path.
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
@@ -28,8 +31,8 @@ impl Resource {
         let are_well_formed = is_well_formed(id) && prefix.is_none_or(is_well_formed);
         let mut key_types = KEY_TYPES.iter();
         let key_type = key_types.find(|key_type| are_well_formed && key_type.has_resource(id));
-        Ok(Self {
-            key_type: key_type.ok_or(UnknownResource)?,
+        Some(Self {
+            key_type: key_type?,
             id: id.to_owned(),
             environment: environment.or(prefix).map(str::to_owned),
         })
@@ -64,7 +67,7 @@ pub(super) fn split_environment(id: &str) -> (Option<&str>, &str) {
 mod tests {
     use super::*;
 
-    fn key_type(id: Option<&str>) -> Result<&'static str, UnknownResource> {
+    fn key_type(id: Option<&str>) -> Option<&'static str> {
         Resource::new(id, None).map(|resource| resource.key_type.name)
     }
 
@@ -85,7 +88,7 @@ mod tests {
             (Some("TABLEFLOW"), "tableflow"),
             (Some("global"), "global"),
         ] {
-            assert_eq!(key_type(id), Ok(expected), "{id:?}");
+            assert_eq!(key_type(id), Some(expected), "{id:?}");
         }
     }
 
@@ -101,7 +104,7 @@ mod tests {
             "aws.",
             "oci.x",
         ] {
-            assert_eq!(key_type(Some(id)), Err(UnknownResource), "{id:?}");
+            assert_eq!(key_type(Some(id)), None, "{id:?}");
         }
     }
 

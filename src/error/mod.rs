@@ -16,7 +16,7 @@ use lambda_runtime::Diagnostic;
 use crate::config::SECRET_ARN_FORM;
 use crate::confluent::{self, ApiKeyId, ApiKeyMetadata, ProbeOutcome, UnknownResource};
 use crate::http::{self, joined, printable};
-use crate::secret::{self, CURRENT, SecretMetadata, SecretValue, value};
+use crate::secret::{self, CURRENT, SecretMetadata, SecretValue, Slot, field_name, value};
 use crate::web_identity;
 
 /// A failed step. The [names](Error::name) of the variants are stable, because alarms and runbooks use them.
@@ -35,10 +35,10 @@ pub enum Error {
         "version {version} is not labeled AWSPENDING ({labels}), so its rotation is not in progress"
     )]
     VersionNotPending { version: String, labels: String },
-    #[error("the {label} version contains no key: apiKey and apiSecret are missing or empty")]
-    VersionWithoutKey { label: &'static str },
-    #[error("the secret contains no key: apiKey and apiSecret are missing or empty")]
-    InitialKeyNotAllowed,
+    #[error("the {label} version contains no key: {fields} are missing or empty")]
+    VersionWithoutKey { label: &'static str, fields: String },
+    #[error("the secret contains no key: {fields} are missing or empty")]
+    InitialKeyNotAllowed { fields: String },
     #[error(
         "the secret contains no key, and neither an admin secret except itself nor an identity pool is configured to create one"
     )]
@@ -146,10 +146,10 @@ pub enum Error {
     #[error("could not look up the resource's endpoint")]
     EndpointNotFound { source: confluent::Error },
     #[error("{endpoint_source} is not an HTTPS URL of a host without a path or query")]
-    EndpointInvalid { endpoint_source: &'static str },
+    EndpointInvalid { endpoint_source: String },
     #[error("{endpoint_source} is not allowed")]
     EndpointNotAllowed {
-        endpoint_source: &'static str,
+        endpoint_source: String,
         source: http::Error,
     },
     #[error(
@@ -194,6 +194,13 @@ pub enum Error {
         if *.secrets == 1 { "" } else { "s" }
     )]
     RetireFailed { failed: usize, secrets: usize },
+    /// An error of one key of a secret that contains several.
+    #[error("the key in `{}` ({resource})", field_name(.prefix, "apiKey"))]
+    OfKey {
+        prefix: String,
+        resource: String,
+        source: Box<Self>,
+    },
     #[error(transparent)]
     Confluent(#[from] confluent::Error),
     #[error(transparent)]
@@ -214,6 +221,9 @@ impl From<web_identity::Error> for Error {
         }
     }
 }
+
+/// The fields of a key that remedies name.
+const KEY_FIELDS: [&str; 3] = ["apiKey", "apiSecret", "resourceId"];
 
 impl Error {
     /// Creates the error for an invalid event with the `Step` `event`, or `""` for a step of a rotation.
@@ -244,22 +254,36 @@ impl Error {
         Self::CurrentKeyNotOfOwner { key, owner, source }
     }
 
+    /// Names the key of `slot` and its resource if `value` contains several keys. Otherwise returns the same error.
+    #[must_use]
+    pub fn of_key(self, slot: &Slot, value: &SecretValue) -> Self {
+        match slot.resource() {
+            Ok(resource) if value.has_several_keys() => Self::OfKey {
+                prefix: slot.prefix.clone(),
+                resource: resource.id,
+                source: Box::new(self),
+            },
+            _ => self,
+        }
+    }
+
     /// Names the fields of `value` that seem to contain a key, if this error says that `value` contains none. Otherwise returns
     /// the same error.
     #[must_use]
     pub fn with_other_keys(self, value: &SecretValue) -> Self {
         match self {
-            Self::InitialKeyNotAllowed | Self::InitialKeyRequiresAdminSecret => {
+            Self::InitialKeyNotAllowed { .. } | Self::InitialKeyRequiresAdminSecret => {
                 value.other_keys().map_or(self, Self::key_in_other_fields)
             }
             error => error,
         }
     }
 
-    /// Checks that `value`, which is to receive its initial key, contains the ID of none of `keys`.
+    /// Checks that `value`, which is to receive an initial key, contains the ID of none of `keys`, except its current keys.
     pub fn ensure_no_listed_key(value: &SecretValue, keys: &[ApiKeyMetadata]) -> Result<(), Self> {
-        let mut ids = keys.iter().map(|key| ApiKeyId::new(key.id.clone()));
-        let paths = ids.find_map(|id| value.keys_with(&id));
+        let ids = keys.iter().map(|key| ApiKeyId::new(key.id.clone()));
+        let mut others = ids.filter(|id| !value.keys().any(|key| key.id == *id));
+        let paths = others.find_map(|id| value.keys_with(&id));
         paths.map_or(Ok(()), |paths| Err(Self::key_in_other_fields(paths)))
     }
 
@@ -283,18 +307,14 @@ impl Error {
     /// Returns [`EarlierValueStored`](Self::EarlierValueStored) if `keys` does not contain the current key, but the key of
     /// `previous`. Otherwise returns the same error.
     #[must_use]
-    pub fn with_previous_key(
-        self,
-        previous: Option<&SecretValue>,
-        keys: &[ApiKeyMetadata],
-    ) -> Self {
+    pub fn with_previous_key(self, previous: Option<&Slot>, keys: &[ApiKeyMetadata]) -> Self {
         let is_listed = |id: &str| keys.iter().any(|key| key.id == id);
         let is_deleted = match &self {
             Self::CurrentKeyNotOfOwner { source, .. } => *source == KeyLookup::OtherKeys,
             Self::CurrentKeyNotAccepted { key, .. } => !is_listed(key),
             _ => false,
         };
-        let previous = previous.and_then(SecretValue::api_key);
+        let previous = previous.and_then(|slot| slot.key.as_ref());
         let previous = previous.map(|key| key.id.to_string());
         match previous.filter(|id| is_deleted && is_listed(id)) {
             Some(previous) => Self::EarlierValueStored {
@@ -322,14 +342,21 @@ impl Error {
             Self::Confluent(source) | Self::KeyDeletionFailed { source, .. } => {
                 source.may_have_taken_effect()
             }
+            Self::OfKey { source, .. } => source.may_have_taken_effect(),
             _ => false,
         }
     }
 
     /// Returns the complete message: what happened, its causes, and what to do.
     pub fn message(&self) -> String {
+        let mut remedy = self.remedy().to_owned();
+        if let Self::OfKey { prefix, .. } = self {
+            for name in KEY_FIELDS {
+                remedy = remedy.replace(name, &field_name(prefix, name));
+            }
+        }
         // Some messages of the services end with a period.
-        format!("{}. {}", joined(self).trim_end_matches('.'), self.remedy())
+        format!("{}. {remedy}", joined(self).trim_end_matches('.'))
     }
 }
 

@@ -15,11 +15,12 @@ impl Error {
             Self::InvalidEvent { event, .. } => for_event(event),
             Self::RotationNotEnabled { .. } => "Enable rotation, unless it was canceled on purpose",
             Self::VersionNotPending { .. } => "Start a new rotation with RotateSecret",
-            Self::InitialKeyNotAllowed => STORE_OR_ALLOW_KEY,
+            Self::InitialKeyNotAllowed { .. } => STORE_OR_ALLOW_KEY,
             Self::InitialKeyRequiresAdminSecret => NAME_ADMIN_SECRET,
             Self::AdminSecretRequired { reason, .. } => for_own_key(*reason),
             Self::InvalidAdminSecretArn => COPY_ARN,
             Self::AdminSecretNotAllowed { .. } => REMOVE_ADMIN_SECRET,
+            Self::OfKey { source, .. } => source.remedy(),
             Self::TokenNotObtained(error) => error.remedy(),
             Self::FederationDisabled { .. } => ENABLE_FEDERATION,
             Self::TokenDenied { source } => for_token_denial(&source.to_string()),
@@ -32,7 +33,7 @@ impl Error {
             Self::InvalidAdminSecretValue { source, .. } => for_value(CURRENT, source),
             Self::VersionWithoutValue { label: PENDING, .. }
             | Self::PendingKeyScopeMismatch { .. } => REMOVE_PENDING_LABEL,
-            Self::VersionWithoutKey { label: PENDING }
+            Self::VersionWithoutKey { label: PENDING, .. }
             | Self::PendingIsCurrent { .. }
             | Self::PendingMismatch { .. }
             | Self::PendingOutdated { .. }
@@ -192,6 +193,12 @@ fn for_value(label: &str, error: &value::Error) -> &'static str {
             "Store key/value pairs: apiKey, apiSecret and (not in admin secrets) serviceAccountId"
         }
         value::Error::Missing(_) => "Add it, in exactly this spelling",
+        value::Error::IncompleteKey { .. } => {
+            "Add it, empty if the first rotation is to create the key, or remove the field with the resource ID"
+        }
+        value::Error::SameResource { .. } | value::Error::SameKey { .. } => {
+            "Store one key per resource, each in fields of its own"
+        }
         value::Error::NotAString(_) => "Set it to a string in double quotes",
         value::Error::Repeated(_) | value::Error::TwoAdminSecrets => "Remove one of them",
         value::Error::Malformed { form, .. } if *form == SECRET_ARN_FORM => COPY_ARN,

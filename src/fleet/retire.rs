@@ -4,6 +4,7 @@
 //! staging labels, dates and Confluent's list of keys, so a missed run does no harm.
 
 use serde::Serialize;
+use tracing::Instrument;
 
 use super::findings::{Finding, RETIRE_WINDOW, count, findings, has_passed, overlap_start};
 use crate::config::Config;
@@ -17,7 +18,9 @@ use crate::keys::deletion::{Deletion, Evidence};
 use crate::keys::policy::PreviousKeyPolicy;
 use crate::keys::target::Scope;
 use crate::keys::verification::{self, Verification, Verifier};
-use crate::secret::{self, CURRENT, PREVIOUS, SecretMetadata, SecretValue, now, process_each};
+use crate::secret::{
+    self, CURRENT, PREVIOUS, SecretMetadata, SecretValue, Slot, now, process_each,
+};
 
 /// A run, with everything that it uses.
 #[derive(Debug)]
@@ -50,12 +53,15 @@ pub struct RetireReport {
     pub not_processed: usize,
 }
 
-/// The current version of a secret, and the credentials for its keys.
+/// A current key, and what Confluent Cloud returns about it.
 struct Current<'a> {
-    value: SecretValue,
-    key: ApiKey,
+    control_plane: &'a ControlPlane<'a>,
+    slot: &'a Slot,
+    key: &'a ApiKey,
     resource: Resource,
-    control_plane: ControlPlane<'a>,
+    /// The listed keys of the owner.
+    listed: Vec<ApiKeyMetadata>,
+    metadata: ApiKeyMetadata,
 }
 
 impl Retire<'_> {
@@ -180,44 +186,95 @@ impl Retire<'_> {
         self.delete_due(labels, value).await
     }
 
-    /// Deletes the previous and orphaned keys, which are due, once the current key is verified.
+    /// Deletes the previous and orphaned keys, which are due, of each slot whose current key is verified.
     async fn delete_due(
         &self,
         labels: SecretMetadata,
         value: SecretValue,
     ) -> Result<&'static str, Error> {
-        let current = &self.current(&labels, value).await?;
-        let id = &current.key.id;
-        let filter = key_filter(&current.value, &current.resource);
-        let keys = &current.control_plane.list(filter).await?;
-        let metadata = current.control_plane.find(id, keys).await?;
-        let (value, resource) = (&current.value, &current.resource);
-        let all = match metadata {
-            Some(_) => None,
-            None => current.control_plane.all_keys(filter).await,
-        };
-        let listed = all.as_deref().unwrap_or(keys);
-        verification::check_scope(id, value, resource, metadata.as_ref(), listed)?;
-        let deletion = Deletion::prepare(Evidence {
-            control_plane: &current.control_plane,
-            secrets: self.secrets,
-            value,
-            resource,
-            keys,
-            labels,
-        });
-        let deletion = match deletion.await {
+        let value = &value;
+        let control_plane = &self.control_plane(&labels, value).await?;
+        let mut listed = Vec::new();
+        for (slot, key) in value.filled_slots() {
+            let current = Self::list_keys(control_plane, slot, key);
+            let current = current.instrument(slot.span()).await;
+            listed.push(current.map_err(|error| error.of_key(slot, value)));
+        }
+        let deletion = Deletion::prepare(control_plane, self.secrets, value, labels);
+        let mut deletion = match deletion.await {
             Ok(deletion) => deletion,
             Err(reason) => return Ok(self.keep_all(&reason)),
         };
-        if !deletion.has_candidates() {
-            return Ok("no key is due for deletion");
+        let with_evidence = listed.iter().flatten().map(|current| {
+            let Current {
+                slot,
+                resource,
+                listed,
+                ..
+            } = current;
+            (current, deletion.evidence(slot, resource, listed))
+        });
+        let with_evidence: Vec<_> = with_evidence.collect();
+        let (mut message, mut result) = ("no key is due for deletion", Ok(()));
+        for (current, evidence) in with_evidence {
+            let processed = async {
+                match evidence {
+                    Ok(evidence) => self.process_key(&mut deletion, current, &evidence).await,
+                    Err(reason) => Ok(Some(self.keep_all(reason))),
+                }
+            };
+            match processed.instrument(current.slot.span()).await {
+                Ok(processed) => message = processed.unwrap_or(message),
+                Err(error) => result = result.and(Err(error.of_key(current.slot, value))),
+            }
         }
-        if let Err(reason) = self.verify(current, metadata.unwrap_or_default()).await? {
-            return Ok(self.keep_all(reason));
+        let failed = listed.into_iter().find_map(Result::err);
+        failed.map_or(result, Err)?;
+        Ok(message)
+    }
+
+    /// Deletes the previous and orphaned keys of a slot, once the current key is verified. Returns a message, or `None` if there are
+    /// none.
+    async fn process_key(
+        &self,
+        deletion: &mut Deletion<'_>,
+        current: &Current<'_>,
+        evidence: &Evidence<'_>,
+    ) -> Result<Option<&'static str>, Error> {
+        if !deletion.has_candidates(evidence) {
+            return Ok(None);
         }
-        deletion.delete_replaced(true).await?;
-        Ok("processed the previous and orphaned keys")
+        if let Err(reason) = self.verify(current).await? {
+            return Ok(Some(self.keep_all(reason)));
+        }
+        deletion.delete_replaced(evidence, true).await?;
+        Ok(Some("processed the previous and orphaned keys"))
+    }
+
+    /// Lists the keys of a slot's owner, and checks that the current key is one of them.
+    async fn list_keys<'s>(
+        control_plane: &'s ControlPlane<'s>,
+        slot: &'s Slot,
+        key: &'s ApiKey,
+    ) -> Result<Current<'s>, Error> {
+        let resource = slot.resource()?;
+        let filter = key_filter(slot, &resource);
+        let listed = control_plane.list(filter).await?;
+        let metadata = control_plane.find(&key.id, &listed).await?;
+        let all = match metadata {
+            Some(_) => None,
+            None => control_plane.all_keys(filter).await,
+        };
+        let keys = all.as_deref().unwrap_or(&listed);
+        verification::check_scope(&key.id, slot, &resource, metadata.as_ref(), keys)?;
+        Ok(Current {
+            control_plane,
+            slot,
+            key,
+            metadata: metadata.unwrap_or_default(),
+            resource,
+            listed,
+        })
     }
 
     /// Reads the current value and its `CreatedDate`.
@@ -239,58 +296,45 @@ impl Retire<'_> {
         Ok((value, current.created_at))
     }
 
-    async fn current(
+    async fn control_plane(
         &self,
         labels: &SecretMetadata,
-        value: SecretValue,
-    ) -> Result<Current<'_>, Error> {
-        let label = CURRENT;
-        let key = value.api_key().cloned();
-        let key = key.ok_or(Error::VersionWithoutKey { label })?;
-        let resource = Resource::new(value.resource_id(), value.environment_id())?;
+        value: &SecretValue,
+    ) -> Result<ControlPlane<'_>, Error> {
+        if let Some(slot) = value.slots().find(|slot| slot.key.is_none()) {
+            let fields = slot.key_fields();
+            let label = CURRENT;
+            return Err(Error::VersionWithoutKey { label, fields });
+        }
+        let own_slot = value.own_slot();
         let configured = self.config.admin_secret_arn.as_deref();
-        let management = ManagementCredentials::of(labels, &value, configured, self.access_tokens)?;
+        let management = ManagementCredentials::of(labels, value, configured, self.access_tokens)?;
+        let own_key = own_slot.key.as_ref();
         let control_plane =
-            ControlPlane::new(self.confluent, self.secrets, management, Some(&key)).await?;
-        control_plane
-            .ensure_can_manage_keys(&resource, Some(&key))
-            .await?;
-        Ok(Current {
-            value,
-            key,
-            resource,
-            control_plane,
-        })
+            ControlPlane::new(self.confluent, self.secrets, management, own_key).await?;
+        control_plane.ensure_can_manage_keys(own_slot).await?;
+        Ok(control_plane)
     }
 
     /// Verifies the current key, regardless of `CURRENT_KEY_CHECK`: after a deletion, it is the only key. Returns the reason if
     /// it cannot be verified.
-    async fn verify(
-        &self,
-        current: &Current<'_>,
-        metadata: ApiKeyMetadata,
-    ) -> Result<Result<(), &'static str>, Error> {
-        let Current {
-            value,
-            key,
-            resource,
-            control_plane,
-        } = current;
+    async fn verify(&self, current: &Current<'_>) -> Result<Result<(), &'static str>, Error> {
         let verifier = Verifier::new(self.confluent, self.config);
+        let (metadata, resource) = (&current.metadata, &current.resource);
         if !verifier.can_probe(resource) {
-            let is_aged = verifier.remaining_age(&metadata, resource).is_zero();
+            let is_aged = verifier.remaining_age(metadata, resource).is_zero();
             let reason = "the current key has not reached its minimum age";
             return Ok(is_aged.then_some(()).ok_or(reason));
         }
         let scope = Scope {
-            control_plane,
-            value,
+            control_plane: current.control_plane,
+            slot: current.slot,
             resource,
-            metadata: Some(metadata),
+            metadata: Some(metadata.clone()),
             keys: Vec::new(),
         };
         let mut target = verifier.target(scope).await?;
-        let outcome = verifier.verify_once(key, &mut target, self.deadline);
+        let outcome = verifier.verify_once(current.key, &mut target, self.deadline);
         Ok(match outcome.await? {
             Verification::Verified => Ok(()),
             Verification::Unreachable => Err("the endpoint of the current key is unreachable"),

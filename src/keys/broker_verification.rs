@@ -106,7 +106,7 @@ impl Verifier<'_> {
         target: &Target<'_>,
         deadline: Deadline,
     ) -> Result<ProbeOutcome, Error> {
-        if round.accepted() == 0 || !target.probe.is_from_secret {
+        if round.accepted() == 0 || target.probe.field.is_none() {
             return Ok(ProbeOutcome::Accepted);
         }
         self.probe_with_wrong_secret(key, target, deadline).await
@@ -125,7 +125,7 @@ impl Verifier<'_> {
         let count = unreachable.len() as u64;
         self.client
             .metrics()
-            .count(|counts| counts.unreachable_brokers = Some(count));
+            .count(|counts| *counts.unreachable_brokers.get_or_insert_default() += count);
         if !unreachable.is_empty() {
             let unreachable = unreachable.join(", ");
             tracing::warn!(
@@ -164,7 +164,7 @@ impl Verifier<'_> {
             if self.look_up_if_moved(target, &outcome, deadline).await? {
                 outcome = self.probe_bootstrap(key, target, deadline).await?;
             }
-            if outcome == ProbeOutcome::Accepted && target.probe.is_from_secret {
+            if outcome == ProbeOutcome::Accepted && target.probe.field.is_some() {
                 outcome = self.probe_with_wrong_secret(key, target, deadline).await?;
             }
             if outcome == ProbeOutcome::Accepted {

@@ -11,7 +11,7 @@ use crate::confluent::{
     self, ApiKey, ApiKeyId, ApiKeyMetadata, Credentials, ErrorKind, KeyFilter, Resource,
 };
 use crate::error::{Error, OwnKeyUse};
-use crate::secret::{self, SecretMetadata, SecretValue};
+use crate::secret::{self, SecretMetadata, SecretValue, Slot};
 use crate::telemetry::Metrics;
 
 /// Which management credentials a secret uses.
@@ -96,12 +96,12 @@ impl<'a> ManagementCredentials<'a> {
     }
 }
 
-/// Returns the filter for a secret's keys: the owner's keys for the resource. If the secret contains no key, all keys of the owner,
+/// Returns the filter for the keys of a slot: the owner's keys for the resource. If the slot contains no key, all keys of the owner,
 /// because it may have contained any of them.
-pub fn key_filter<'v>(value: &'v SecretValue, resource: &'v Resource) -> KeyFilter<'v> {
-    match value.api_key() {
-        Some(_) => KeyFilter::for_resource(value.owner(), resource),
-        None => KeyFilter::of_owner(value.owner()),
+pub fn key_filter<'v>(slot: &'v Slot, resource: &'v Resource) -> KeyFilter<'v> {
+    match slot.key {
+        Some(_) => KeyFilter::for_resource(&slot.owner, resource),
+        None => KeyFilter::of_owner(&slot.owner),
     }
 }
 
@@ -193,17 +193,14 @@ impl<'a> ControlPlane<'a> {
     ///
     /// # Errors
     /// Returns [`Error::AdminSecretRequired`].
-    pub async fn ensure_can_manage_keys(
-        &self,
-        resource: &Resource,
-        own_key: Option<&ApiKey>,
-    ) -> Result<(), Error> {
+    pub async fn ensure_can_manage_keys(&self, slot: &Slot) -> Result<(), Error> {
+        let resource = slot.resource()?;
         let reason = match self.source {
             Source::OwnKey(_, _, reason) => reason,
             _ => OwnKeyUse::SameKey,
         };
         if !resource.key_type.can_manage_keys
-            && let Some(key) = own_key
+            && let Some(key) = &slot.key
             && self.authenticates_with(key.id.as_str()).await
         {
             let key_type = resource.key_type.name;
@@ -216,11 +213,11 @@ impl<'a> ControlPlane<'a> {
     ///
     /// # Errors
     /// Returns [`Error::CurrentKeyIsAdminKey`].
-    pub async fn ensure_not_admin_key(&self, current: &ApiKeyId) -> Result<(), Error> {
+    pub async fn ensure_not_admin_key(&self, current: &ApiKey) -> Result<(), Error> {
         if matches!(self.source, Source::AdminSecret(..))
-            && self.authenticates_with(current.as_str()).await
+            && self.authenticates_with(current.id.as_str()).await
         {
-            let key = current.to_string();
+            let key = current.id.to_string();
             return Err(Error::CurrentKeyIsAdminKey { key });
         }
         Ok(())
@@ -237,12 +234,12 @@ impl<'a> ControlPlane<'a> {
             .await
     }
 
-    /// Explains why the keys of the owner in `value` could not be listed: the current key has another owner, or an earlier value
+    /// Explains why the keys of the owner in `slot` could not be listed: the current key has another owner, or an earlier value
     /// was probably stored again. Returns `error` for any other reason.
     pub async fn explain(
         &self,
         error: Error,
-        value: &SecretValue,
+        slot: &Slot,
         previous: Option<&SecretValue>,
     ) -> Error {
         let kind = match &error {
@@ -250,7 +247,7 @@ impl<'a> ControlPlane<'a> {
             _ => None,
         };
         match kind {
-            Some(ErrorKind::Forbidden) => self.other_owner(value).await.unwrap_or(error),
+            Some(ErrorKind::Forbidden) => self.other_owner(slot).await.unwrap_or(error),
             Some(ErrorKind::Unauthenticated) if matches!(self.source, Source::OwnKey(..)) => {
                 self.with_previous_key(error, previous).await
             }
@@ -258,18 +255,19 @@ impl<'a> ControlPlane<'a> {
         }
     }
 
-    /// Reads the current key. Returns an error if it has another owner than the one in `value`.
-    async fn other_owner(&self, value: &SecretValue) -> Option<Error> {
-        let (id, owner) = (&value.api_key()?.id, value.owner());
+    /// Reads the current key. Returns an error if it has another owner than the one in `slot`.
+    async fn other_owner(&self, slot: &Slot) -> Option<Error> {
+        let (id, owner) = (&slot.key.as_ref()?.id, &slot.owner);
         let metadata = self.read(id).await.ok()??;
-        let is_of_owner = metadata.owner.as_deref() == Some(owner);
+        let is_of_owner = metadata.owner.as_ref() == Some(owner);
         (!is_of_owner).then(|| Error::not_of_owner(id, owner, Some(&metadata), &[]))
     }
 
     /// Adds to `error` that the key of `previous` exists. A rejected key cannot list the owner's keys, so the key of `previous`
     /// does.
     async fn with_previous_key(&self, error: Error, previous: Option<&SecretValue>) -> Error {
-        let key = previous.and_then(|value| Some((value.api_key()?, value.owner())));
+        let previous = previous.map(SecretValue::own_slot);
+        let key = previous.and_then(|slot| Some((slot.key.as_ref()?, &slot.owner)));
         let Some((key, owner)) = key else {
             return error;
         };

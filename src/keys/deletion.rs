@@ -13,7 +13,7 @@ use super::ownership::{Ownership, OwnershipTag};
 use crate::confluent::{ApiKeyId, ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::http::joined;
-use crate::secret::{self, PENDING, PREVIOUS, SecretMetadata, SecretValue};
+use crate::secret::{self, PENDING, PREVIOUS, SecretMetadata, SecretValue, Slot};
 
 /// The longest time for reading the staging labels before a key is deleted to free quota, retries included. An invocation that
 /// stores and promotes the key in the meantime verifies it first, twice, which takes as long by default.
@@ -33,62 +33,24 @@ enum Outcome {
     Stopped,
 }
 
-/// What decides which keys of a secret may be deleted.
+/// What Confluent Cloud shows about the keys of one slot.
 #[derive(Debug)]
 pub struct Evidence<'a> {
-    /// The control plane.
-    pub control_plane: &'a ControlPlane<'a>,
-    /// Secrets Manager.
-    pub secrets: &'a secret::Client,
-    /// The current value.
-    pub value: &'a SecretValue,
-    /// The resource that the secret's keys are scoped to.
+    /// The slot.
+    pub slot: &'a Slot,
+    /// The slot's resource.
     pub resource: &'a Resource,
     /// The listed keys of the owner.
-    pub keys: &'a [ApiKeyMetadata],
-    /// The staging labels with which keys are chosen.
-    pub labels: SecretMetadata,
-}
-
-/// The deletion of keys of one secret.
-#[derive(Debug)]
-pub struct Deletion<'a> {
-    evidence: Evidence<'a>,
+    keys: &'a [ApiKeyMetadata],
     current: &'a ApiKeyMetadata,
     /// The current key's ownership tag, if it names this secret.
     tag: Option<OwnershipTag>,
-    /// The values of the versions that have a label.
-    values: BTreeMap<String, SecretValue>,
-    /// The pending version whose key needs quota.
-    quota_version: Option<&'a str>,
-    /// The version from which `AWSPREVIOUS` was removed.
-    unlabeled_version: Option<String>,
-    is_stopped: bool,
+    previous: Option<String>,
+    /// Whether the current key is verified, so that other keys than orphans of a pending version may be deleted to free quota.
+    pub is_verified: bool,
 }
 
-impl<'a> Deletion<'a> {
-    /// Reads all versions that have a label.
-    ///
-    /// # Errors
-    /// Returns the reason if no key may be deleted: Confluent Cloud does not list the current key, a replica may still serve an
-    /// earlier value, or a version cannot be read.
-    pub async fn prepare(evidence: Evidence<'a>) -> Result<Self, String> {
-        let id = evidence.value.api_key().map(|key| key.id.as_str());
-        let id = id.ok_or("the current version contains no key")?;
-        let current = evidence.keys.iter().find(|key| key.id == id);
-        let current = current.ok_or("Confluent Cloud does not list the current key")?;
-        let tag = Ownership::of(current, &evidence.labels.arn).tag_of_this_secret();
-        Ok(Self {
-            tag,
-            current,
-            values: labeled_values(evidence.secrets, &evidence.labels).await?,
-            quota_version: None,
-            unlabeled_version: None,
-            is_stopped: false,
-            evidence,
-        })
-    }
-
+impl<'a> Evidence<'a> {
     /// Returns whether the current key was created for `version` of this secret.
     pub fn is_current_created_for(&self, version: &str) -> bool {
         self.tag.as_ref().is_some_and(|tag| tag.version == version)
@@ -96,88 +58,181 @@ impl<'a> Deletion<'a> {
 
     /// Returns the ID of the previous key: the key of `AWSPREVIOUS`, or else the key that the current key's tag names.
     pub fn previous_key(&self) -> Option<&str> {
-        let labeled = self.labeled_previous().map(|(_, id)| id.as_str());
-        let labeled = labeled.filter(|id| *id != self.current.id);
-        labeled.or_else(|| self.tag.as_ref()?.previous.as_deref())
+        self.previous.as_deref()
     }
 
-    /// Returns the version that is labeled `AWSPREVIOUS` and the ID of its key.
-    fn labeled_previous(&self) -> Option<(&str, &ApiKeyId)> {
-        let version = self.evidence.labels.version_with(PREVIOUS)?;
-        let key = self.values.get(version)?.api_key()?;
-        Some((version, &key.id))
+    fn listed(&self, id: &str) -> Option<&'a ApiKeyMetadata> {
+        self.keys.iter().find(|key| key.id == id)
+    }
+}
+
+/// The deletion of keys of one secret.
+#[derive(Debug)]
+pub struct Deletion<'a> {
+    control_plane: &'a ControlPlane<'a>,
+    secrets: &'a secret::Client,
+    /// The staging labels with which keys are chosen.
+    labels: SecretMetadata,
+    /// The values of the versions that have a label.
+    values: BTreeMap<String, SecretValue>,
+    /// The current value.
+    current: &'a SecretValue,
+    /// The resources of all its slots.
+    resources: Vec<Resource>,
+    /// The pending version whose key needs quota.
+    quota_version: Option<&'a str>,
+    /// The version from which `AWSPREVIOUS` was removed.
+    unlabeled_version: Option<String>,
+    /// The keys that were deleted, or may have been to free quota.
+    deleted: Vec<String>,
+    is_stopped: bool,
+}
+
+impl<'a> Deletion<'a> {
+    /// Reads all versions that have a label.
+    ///
+    /// # Errors
+    /// Returns the reason if no key may be deleted: a replica may still serve an earlier value, or a version cannot be read.
+    pub async fn prepare(
+        control_plane: &'a ControlPlane<'a>,
+        secrets: &'a secret::Client,
+        current: &'a SecretValue,
+        labels: SecretMetadata,
+    ) -> Result<Self, String> {
+        let resources = current.slots().filter_map(|slot| slot.resource().ok());
+        Ok(Self {
+            control_plane,
+            secrets,
+            values: labeled_values(secrets, &labels).await?,
+            labels,
+            current,
+            resources: resources.collect(),
+            quota_version: None,
+            unlabeled_version: None,
+            deleted: Vec::new(),
+            is_stopped: false,
+        })
+    }
+
+    /// Collects the evidence for the keys of `slot`, whose resource is `resource`, from the listed `keys` of the owner. The evidence
+    /// for all slots must be collected before a key is deleted.
+    ///
+    /// # Errors
+    /// Returns the reason if no key of the slot may be deleted: Confluent Cloud does not list the current key.
+    pub fn evidence<'e>(
+        &self,
+        slot: &'e Slot,
+        resource: &'e Resource,
+        keys: &'e [ApiKeyMetadata],
+    ) -> Result<Evidence<'e>, &'static str> {
+        let id = slot.key.as_ref().map(|key| key.id.as_str());
+        let id = id.ok_or("the current version contains no key")?;
+        let current = keys.iter().find(|key| key.id == id);
+        let current = current.ok_or("Confluent Cloud does not list the current key")?;
+        let tag = Ownership::of(current, &self.labels.arn).tag_of_this_secret();
+        // A user may have moved the current keys to other fields.
+        let is_current = |id: &&ApiKeyId| self.current.keys().any(|key| key.id == **id);
+        let labeled = self.labeled_previous(slot).map(|(_, id)| id);
+        let labeled = labeled
+            .filter(|id| !is_current(id))
+            .map(ToString::to_string);
+        Ok(Evidence {
+            previous: labeled.or_else(|| tag.as_ref()?.previous.clone()),
+            tag,
+            slot,
+            resource,
+            keys,
+            current,
+            is_verified: false,
+        })
+    }
+
+    /// Returns the version that is labeled `AWSPREVIOUS` and the ID of its key in `slot`.
+    fn labeled_previous(&self, slot: &Slot) -> Option<(&str, &ApiKeyId)> {
+        let version = self.labels.version_with(PREVIOUS)?;
+        let previous = self.values.get(version)?.slot(&slot.prefix)?;
+        Some((version, &previous.key.as_ref()?.id))
     }
 
     /// Returns the orphaned keys: keys of this secret that no version with a label contains, except the previous key. With
     /// `version`, only keys that were created for it.
-    pub fn orphans(&self, version: Option<&str>) -> Vec<&'a str> {
-        let previous = self.previous_key();
+    pub fn orphans<'e>(&self, evidence: &Evidence<'e>, version: Option<&str>) -> Vec<&'e str> {
         let is_of_version = |key: &ApiKeyMetadata| {
-            let tag = Ownership::of(key, &self.evidence.labels.arn).tag_of_this_secret();
+            let tag = Ownership::of(key, &self.labels.arn).tag_of_this_secret();
             version.is_none_or(|version| tag.is_some_and(|tag| tag.version == version))
         };
         let is_orphan = |key: &&ApiKeyMetadata| {
-            let id = Some(key.id.as_str());
-            id != Some(&self.current.id)
-                && id != previous
-                && self.check_ownership(key).is_ok()
-                && !self.is_in_use(&key.id)
+            let id = key.id.as_str();
+            id != evidence.current.id
+                && Some(id) != evidence.previous_key()
+                && self.is_of_slot(evidence, key)
+                && self.check_ownership(evidence, key).is_ok()
+                && !self.is_in_use(evidence, id)
                 && is_of_version(key)
         };
-        let orphans = self.evidence.keys.iter().filter(is_orphan);
+        let orphans = evidence.keys.iter().filter(is_orphan);
         orphans.map(|key| key.id.as_str()).collect()
+    }
+
+    /// Returns whether a listed key is one of the slot's. The slot of `apiKey` includes the keys for former resources.
+    fn is_of_slot(&self, evidence: &Evidence<'_>, key: &ApiKeyMetadata) -> bool {
+        let is_for = |resource: &Resource| {
+            resource.matches(key.resource.as_deref(), key.environment.as_deref())
+        };
+        let is_former = || !self.resources.iter().any(is_for);
+        is_for(evidence.resource) || evidence.slot.prefix.is_empty() && is_former()
     }
 
     /// Returns the orphaned keys that the rule allows to be deleted once they are older than the current key, and the orphaned
     /// and previous keys that it does not allow to be deleted, with the reasons.
-    pub async fn orphaned_and_kept(&self) -> (Vec<&'a str>, Vec<String>) {
+    pub async fn orphaned_and_kept<'e>(
+        &self,
+        evidence: &Evidence<'e>,
+    ) -> (Vec<&'e str>, Vec<String>) {
         let (mut orphaned, mut kept) = (Vec::new(), Vec::new());
-        for id in self.orphans(None) {
-            match self.decide(id).await {
+        for id in self.orphans(evidence, None) {
+            match self.decide(evidence, id).await {
                 Ok(key) if key.plausible_created_at().is_some() => orphaned.push(id),
                 Ok(_) => kept.push(format!("{id} is kept: its creation time is unknown")),
                 Err(reason) => kept.extend(reason.map(|reason| format!("{id} is kept: {reason}"))),
             }
         }
-        if let Some(id) = self.previous_key()
-            && let Err(Some(reason)) = self.decide(id).await
+        if let Some(id) = evidence.previous_key()
+            && let Err(Some(reason)) = self.decide(evidence, id).await
         {
             kept.push(format!("{id} is kept: {reason}"));
         }
         (orphaned, kept)
     }
 
-    /// Returns whether the rule allows the deletion of a key to free quota.
-    pub fn can_free_quota(&self) -> bool {
-        let mut ids = self.orphans(None).into_iter().chain(self.previous_key());
-        ids.any(|id| self.listed(id).is_some_and(|key| self.check(key).is_ok()))
-    }
-
-    fn listed(&self, id: &str) -> Option<&'a ApiKeyMetadata> {
-        self.evidence.keys.iter().find(|key| key.id == id)
+    /// Returns the number of keys of a slot that the rule allows to be deleted to free quota.
+    pub fn count_deletable(&self, evidence: &Evidence<'_>) -> usize {
+        let orphans = self.orphans(evidence, None).into_iter();
+        let keys = orphans.chain(evidence.previous_key());
+        let keys = keys.filter_map(|id| evidence.listed(id));
+        keys.filter(|key| self.check(evidence, key).is_ok()).count()
     }
 
     /// Deletes at most one key, so that a key for `version` can be created: an orphan of this version, another orphan or the
-    /// previous key. Unless the current key `is_verified`, deletes only an orphan of this version. The version must not have a
-    /// value yet, and the key may be younger than the current one. Returns whether a key may have been deleted, and what
-    /// happened.
-    pub async fn free_quota(mut self, version: &'a str, is_verified: bool) -> (bool, String) {
+    /// previous key, each of the first of `slots` that has one. In a slot whose current key is not verified, deletes only an orphan of
+    /// this version. The version must not have a value yet, and the key may be younger than the current one. Returns whether a key
+    /// may have been deleted, and what happened.
+    pub async fn free_quota(
+        &mut self,
+        version: &'a str,
+        slots: &[&Evidence<'_>],
+    ) -> (bool, String) {
         self.quota_version = Some(version);
-        let previous = self.previous_key().map(str::to_owned);
-        let mut ids = self.orphans(Some(version));
-        if is_verified {
-            let others = self.orphans(None).into_iter().chain(previous.as_deref());
-            let others: Vec<&str> = others.filter(|id| !ids.contains(id)).collect();
-            ids.extend(others);
-        }
-        let mut result = if is_verified || !ids.is_empty() {
+        let candidates = self.quota_candidates(version, slots);
+        let is_verified = slots.iter().any(|evidence| evidence.is_verified);
+        let mut result = if is_verified || !candidates.is_empty() {
             "no key was deleted, because the rule for deletion allows none of this secret's keys"
         } else {
             "no key was deleted, because the current key is not verified and there is no orphaned key of this version"
         }
         .to_owned();
-        for id in ids {
-            match self.delete(id).await {
+        for (evidence, id) in candidates {
+            match self.delete(evidence, id).await {
                 Ok(Outcome::Deleted) => return (true, format!("deleted key {id}")),
                 Ok(Outcome::Stopped) => {
                     let result =
@@ -188,6 +243,7 @@ impl<'a> Deletion<'a> {
                 Err(error) => {
                     result = joined(&error);
                     if error.may_have_taken_effect() {
+                        self.deleted.push(id.to_owned());
                         return (true, result);
                     }
                 }
@@ -196,22 +252,53 @@ impl<'a> Deletion<'a> {
         (false, result)
     }
 
-    /// Deletes the previous key if `deletes_previous`, then each orphaned key.
+    /// Returns the keys whose deletion would free quota, in the order in which they are tried.
+    fn quota_candidates<'s>(
+        &self,
+        version: &str,
+        slots: &[&'s Evidence<'s>],
+    ) -> Vec<(&'s Evidence<'s>, &'s str)> {
+        let orphans = |evidence: &'s Evidence<'s>, version| {
+            let orphans = self.orphans(evidence, version).into_iter();
+            orphans.map(move |id| (evidence, id))
+        };
+        let of_version = slots
+            .iter()
+            .flat_map(|evidence| orphans(evidence, Some(version)));
+        let verified = slots.iter().filter(|evidence| evidence.is_verified);
+        let others = verified
+            .clone()
+            .flat_map(|evidence| orphans(evidence, None));
+        let previous = verified.filter_map(|evidence| Some((*evidence, evidence.previous_key()?)));
+        let mut candidates: Vec<(&Evidence<'_>, &str)> = Vec::new();
+        for (evidence, id) in of_version.chain(others).chain(previous) {
+            let is_known = candidates.iter().any(|(_, known)| *known == id);
+            if !is_known && !self.deleted.iter().any(|deleted| deleted == id) {
+                candidates.push((evidence, id));
+            }
+        }
+        candidates
+    }
+
+    /// Deletes the previous key of a slot if `deletes_previous`, then each orphaned key.
     ///
     /// # Errors
     /// Returns an error if the rule allows to delete the previous key, and the removal of its label or the `DELETE` failed. An
     /// orphaned key that cannot be deleted is a warning.
-    pub async fn delete_replaced(mut self, deletes_previous: bool) -> Result<(), Error> {
-        let orphans = self.orphans(None);
-        let previous = self.previous_key().map(str::to_owned);
+    pub async fn delete_replaced(
+        &mut self,
+        evidence: &Evidence<'_>,
+        deletes_previous: bool,
+    ) -> Result<(), Error> {
+        let orphans = self.orphans(evidence, None);
         let mut deleted = Ok(Outcome::Kept);
-        if let Some(previous) = previous.filter(|_| deletes_previous) {
-            deleted = self.delete(&previous).await;
+        if let Some(previous) = evidence.previous_key().filter(|_| deletes_previous) {
+            deleted = self.delete(evidence, previous).await;
         } else {
-            self.warn_of_previous_key().await;
+            self.warn_of_previous_key(evidence).await;
         }
         for id in orphans {
-            if let Err(error) = self.delete(id).await {
+            if let Err(error) = self.delete(evidence, id).await {
                 let error = error.message();
                 tracing::warn!(key_id = id, error, "could not delete an orphaned key");
             }
@@ -220,22 +307,22 @@ impl<'a> Deletion<'a> {
     }
 
     /// Returns whether Confluent Cloud lists the previous key or an orphaned key.
-    pub fn has_candidates(&self) -> bool {
-        let previous = self.previous_key().and_then(|id| self.listed(id));
-        previous.is_some() || !self.orphans(None).is_empty()
+    pub fn has_candidates(&self, evidence: &Evidence<'_>) -> bool {
+        let previous = evidence.previous_key().and_then(|id| evidence.listed(id));
+        previous.is_some() || !self.orphans(evidence, None).is_empty()
     }
 
     /// Deletes the key with `id` if the rule allows it.
     ///
     /// # Errors
     /// Returns [`Error`] if the rule allows it, and the removal of its label or the `DELETE` failed.
-    async fn delete(&mut self, id: &str) -> Result<Outcome, Error> {
+    async fn delete(&mut self, evidence: &Evidence<'_>, id: &str) -> Result<Outcome, Error> {
         if self.is_stopped {
             return Ok(Outcome::Stopped);
         }
-        let reason = match self.decide(id).await {
-            Ok(key) => match self.check_age(key) {
-                Ok(()) => return self.delete_allowed(key).await,
+        let reason = match self.decide(evidence, id).await {
+            Ok(key) => match self.check_age(evidence, key) {
+                Ok(()) => return self.delete_allowed(evidence, key).await,
                 Err(reason) => Some(reason),
             },
             Err(reason) => reason,
@@ -248,64 +335,73 @@ impl<'a> Deletion<'a> {
 
     /// Returns the key with `id` if the rule allows its deletion at some age. Otherwise returns the reason, or `None` if the key
     /// no longer exists.
-    async fn decide(&self, id: &str) -> Result<&'a ApiKeyMetadata, Option<&'static str>> {
-        let control_plane = self.evidence.control_plane;
-        let Some(key) = self.listed(id) else {
+    async fn decide<'e>(
+        &self,
+        evidence: &Evidence<'e>,
+        id: &str,
+    ) -> Result<&'e ApiKeyMetadata, Option<&'static str>> {
+        let control_plane = self.control_plane;
+        let Some(key) = evidence.listed(id) else {
             let read = control_plane.read(&ApiKeyId::new(id.to_owned())).await;
             return Err(match read {
                 Ok(None) => None,
-                Ok(Some(key)) => Some(self.check(&key).err().unwrap_or(NOT_LISTED)),
+                Ok(Some(key)) => Some(self.check(evidence, &key).err().unwrap_or(NOT_LISTED)),
                 Err(_) => Some(NOT_LISTED),
             });
         };
         if control_plane.authenticates_with(id).await {
             return Err(Some("the function authenticates with it"));
         }
-        self.check(key).map(|()| key).map_err(Some)
+        self.check(evidence, key).map(|()| key).map_err(Some)
     }
 
     fn warn_of_kept_key(&self, id: &str, reason: &str) {
         tracing::warn!(key_id = id, reason, "kept a key");
-        let metrics = self.evidence.control_plane.metrics();
+        let metrics = self.control_plane.metrics();
         metrics.count(|counts| counts.kept += 1);
     }
 
     /// Warns if the rule will not allow the deletion of the previous key, which the policy keeps for the moment.
-    async fn warn_of_previous_key(&self) {
-        if let Some(id) = self.previous_key()
-            && let Err(Some(reason)) = self.decide(id).await
+    async fn warn_of_previous_key(&self, evidence: &Evidence<'_>) {
+        if let Some(id) = evidence.previous_key()
+            && let Err(Some(reason)) = self.decide(evidence, id).await
         {
             self.warn_of_kept_key(id, reason);
         }
     }
 
     /// Checks everything that the list of keys and the versions show, except the creation time.
-    fn check(&self, key: &ApiKeyMetadata) -> Result<(), &'static str> {
+    fn check(&self, evidence: &Evidence<'_>, key: &ApiKeyMetadata) -> Result<(), &'static str> {
         let (resource, environment) = (key.resource.as_deref(), key.environment.as_deref());
-        if key.owner.as_deref() != Some(self.evidence.value.owner()) {
+        if key.owner.as_ref() != Some(&evidence.slot.owner) {
             return Err("its owner is not the one that the secret names");
         }
-        if !self.evidence.resource.matches(resource, environment) {
+        if !evidence.resource.matches(resource, environment) {
             return Err("its resource is not the one that the secret names");
         }
         // The ID of a Flink region does not contain its environment.
         let environments = key
             .environment
             .as_ref()
-            .zip(self.current.environment.as_ref());
+            .zip(evidence.current.environment.as_ref());
         if environments.is_some_and(|(key, current)| key != current) {
             return Err("its environment is not the current key's");
         }
-        if self.is_in_use(&key.id) {
+        if self.is_in_use(evidence, &key.id) {
             return Err("a version with a staging label contains it");
         }
-        self.check_ownership(key)
+        self.check_ownership(evidence, key)
     }
 
     /// Checks that an ownership tag says that the key belongs to this secret.
-    fn check_ownership(&self, key: &ApiKeyMetadata) -> Result<(), &'static str> {
-        let replaced = self.tag.as_ref().and_then(|tag| tag.replaces.as_ref());
-        match Ownership::of(key, &self.evidence.labels.arn) {
+    fn check_ownership(
+        &self,
+        evidence: &Evidence<'_>,
+        key: &ApiKeyMetadata,
+    ) -> Result<(), &'static str> {
+        let tag = evidence.tag.as_ref();
+        let replaced = tag.and_then(|tag| tag.replaces.as_ref());
+        match Ownership::of(key, &self.labels.arn) {
             Ownership::ThisSecret(_) => Ok(()),
             Ownership::Untagged if replaced == Some(&key.id) => Ok(()),
             Ownership::Untagged => Err("no ownership tag says that it belongs to this secret"),
@@ -314,10 +410,10 @@ impl<'a> Deletion<'a> {
     }
 
     /// Checks that the key is older than the current one.
-    fn check_age(&self, key: &ApiKeyMetadata) -> Result<(), &'static str> {
+    fn check_age(&self, evidence: &Evidence<'_>, key: &ApiKeyMetadata) -> Result<(), &'static str> {
         let created = key
             .plausible_created_at()
-            .zip(self.current.plausible_created_at());
+            .zip(evidence.current.plausible_created_at());
         let is_older = created.is_some_and(|(key, current)| key < current);
         if is_older || self.quota_version.is_some() {
             Ok(())
@@ -327,8 +423,8 @@ impl<'a> Deletion<'a> {
     }
 
     /// Returns whether a version contains the ID, except the version from which `AWSPREVIOUS` can be removed.
-    fn is_in_use(&self, id: &str) -> bool {
-        let removable = self.removable_version(id);
+    fn is_in_use(&self, evidence: &Evidence<'_>, id: &str) -> bool {
+        let removable = self.removable_version(evidence.slot, id);
         let id = ApiKeyId::new(id.to_owned());
         let mut values = self.values.iter();
         values.any(|(version, value)| {
@@ -337,16 +433,20 @@ impl<'a> Deletion<'a> {
     }
 
     /// Returns the version of the key if its only label is `AWSPREVIOUS`.
-    fn removable_version(&self, id: &str) -> Option<&str> {
-        let (version, key) = self.labeled_previous()?;
-        let labels = self.evidence.labels.labels_of(version)?;
+    fn removable_version(&self, slot: &Slot, id: &str) -> Option<&str> {
+        let (version, key) = self.labeled_previous(slot)?;
+        let labels = self.labels.labels_of(version)?;
         (key.as_str() == id && labels.len() == 1).then_some(version)
     }
 
-    async fn delete_allowed(&mut self, key: &ApiKeyMetadata) -> Result<Outcome, Error> {
-        let is_orphan = self.previous_key() != Some(&key.id);
-        let deleted = self.remove_label_and_delete(key).await;
-        let metrics = self.evidence.control_plane.metrics();
+    async fn delete_allowed(
+        &mut self,
+        evidence: &Evidence<'_>,
+        key: &ApiKeyMetadata,
+    ) -> Result<Outcome, Error> {
+        let is_orphan = evidence.previous_key() != Some(&key.id);
+        let deleted = self.remove_label_and_delete(evidence, key).await;
+        let metrics = self.control_plane.metrics();
         match deleted {
             Ok(true) => {
                 tracing::info!(deleted_key_id = key.id, "deleted a key");
@@ -354,7 +454,8 @@ impl<'a> Deletion<'a> {
                     counts.orphans += u64::from(is_orphan);
                     counts.previous_keys += u64::from(!is_orphan);
                 });
-                self.warn_of_lost_evidence(key);
+                self.warn_of_lost_evidence(evidence, key);
+                self.deleted.push(key.id.clone());
                 Ok(Outcome::Deleted)
             }
             Ok(false) => {
@@ -374,8 +475,13 @@ impl<'a> Deletion<'a> {
 
     /// Removes `AWSPREVIOUS` if it names the key, so that no label ever names a key that the function deleted. Then reads the
     /// labels and deletes the key. Returns `false` if a label has moved or the labels cannot be read.
-    async fn remove_label_and_delete(&mut self, key: &ApiKeyMetadata) -> Result<bool, Error> {
-        if let Some(version) = self.removable_version(&key.id).map(str::to_owned)
+    async fn remove_label_and_delete(
+        &mut self,
+        evidence: &Evidence<'_>,
+        key: &ApiKeyMetadata,
+    ) -> Result<bool, Error> {
+        let removable = self.removable_version(evidence.slot, &key.id);
+        if let Some(version) = removable.map(str::to_owned)
             && !self.remove_previous_label(&version).await?
         {
             return Ok(false);
@@ -386,28 +492,27 @@ impl<'a> Deletion<'a> {
             Err(error) => {
                 let error = error.message();
                 tracing::warn!(error, "could not read the staging labels before a deletion");
-                let metrics = self.evidence.control_plane.metrics();
+                let metrics = self.control_plane.metrics();
                 metrics.count(|counts| counts.failed_deletions += 1);
                 return Ok(false);
             }
         }
-        let evidence = &self.evidence;
         let id = ApiKeyId::new(key.id.clone());
         // The admin secret may have been rotated to this key in the meantime.
         let is_unused = async || {
-            !evidence.control_plane.authenticates_with(&key.id).await
+            !self.control_plane.authenticates_with(&key.id).await
                 && self.is_unchanged().await.unwrap_or(false)
         };
-        let filter = key_filter(evidence.value, evidence.resource);
-        let current = evidence.value.api_key().map(|key| &key.id);
-        let control_plane = evidence.control_plane;
+        let filter = key_filter(evidence.slot, evidence.resource);
+        let current = evidence.slot.key.as_ref().map(|key| &key.id);
+        let control_plane = self.control_plane;
         match control_plane.delete(filter, &id, current, is_unused).await {
             Ok(()) => Ok(true),
             Err(error) if error.is_no_longer_wanted() => Ok(false),
             // The deletion was not retried, because a label has moved.
             Err(error) if matches!(self.is_unchanged().await, Ok(false)) => {
                 let is_unknown = u64::from(error.may_have_taken_effect());
-                let metrics = evidence.control_plane.metrics();
+                let metrics = control_plane.metrics();
                 metrics.count(|counts| counts.failed_deletions += is_unknown);
                 Ok(false)
             }
@@ -417,8 +522,8 @@ impl<'a> Deletion<'a> {
 
     /// Removes `AWSPREVIOUS` from `version`. Returns `false` if the label has moved.
     async fn remove_previous_label(&mut self, version: &str) -> Result<bool, Error> {
-        let secrets = self.evidence.secrets;
-        let mut without_label = self.evidence.labels.clone();
+        let secrets = self.secrets;
+        let mut without_label = self.labels.clone();
         without_label.remove(version, PREVIOUS);
         let arn = &without_label.arn;
         if let Err(error) = secrets.remove_label(arn, version, PREVIOUS).await {
@@ -431,7 +536,7 @@ impl<'a> Deletion<'a> {
                 return Ok(false);
             }
         }
-        self.evidence.labels = without_label;
+        self.labels = without_label;
         self.values.remove(version);
         self.unlabeled_version = Some(version.to_owned());
         Ok(true)
@@ -439,9 +544,9 @@ impl<'a> Deletion<'a> {
 
     /// Describes the secret. Returns whether nothing has changed since the key was chosen, except what the function itself changed.
     async fn is_unchanged(&self) -> Result<bool, Error> {
-        let Evidence {
+        let Self {
             secrets, labels, ..
-        } = &self.evidence;
+        } = self;
         // The removal of the label reaches the replicas later.
         let is_complete = |now: &SecretMetadata| {
             let removed = self.unlabeled_version.as_ref();
@@ -464,14 +569,15 @@ impl<'a> Deletion<'a> {
     }
 
     /// Warns if the tag of a deleted key says that it replaced an untagged key, and the current key's tag does not.
-    fn warn_of_lost_evidence(&self, key: &ApiKeyMetadata) {
-        let arn = &self.evidence.labels.arn;
+    fn warn_of_lost_evidence(&self, evidence: &Evidence<'_>, key: &ApiKeyMetadata) {
+        let arn = &self.labels.arn;
         let tag = Ownership::of(key, arn).tag_of_this_secret();
         let Some(id) = tag.and_then(|tag| tag.replaces) else {
             return;
         };
-        let is_remembered = self.tag.as_ref().and_then(|tag| tag.replaces.as_ref()) == Some(&id);
-        let mut keys = self.evidence.keys.iter();
+        let tag = evidence.tag.as_ref();
+        let is_remembered = tag.and_then(|tag| tag.replaces.as_ref()) == Some(&id);
+        let mut keys = evidence.keys.iter();
         let is_untagged = |key: &ApiKeyMetadata| Ownership::of(key, arn) == Ownership::Untagged;
         if !is_remembered && keys.any(|key| key.id == id && is_untagged(key)) {
             let reason = "this secret contained it, and the current key's ownership tag does not name it: delete it \

@@ -16,6 +16,8 @@ pub struct OwnershipTag {
     /// The version that the key was created for.
     pub version: String,
     invocation: String,
+    /// The prefix of the slot that the key was created for, which is empty for `apiKey`.
+    slot: String,
     /// The ID of the key that was current when this one was created. It is information, not evidence.
     pub previous: Option<String>,
     /// The ID of the untagged key that this one is to replace. It is evidence, because createSecret verified possession of that key.
@@ -36,6 +38,11 @@ pub enum Ownership {
 /// The start of every ownership tag.
 const PREFIX: &str = "confluent-key-rotation";
 
+/// The longest description. Confluent documents no limit. Descriptions of this length are known to work.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#operation/createIamV2ApiKey>
+const MAX_LENGTH: usize = 255;
+
 /// The number of characters of the invocation's request ID in a tag.
 const INVOCATION_LENGTH: usize = 8;
 
@@ -47,9 +54,17 @@ impl OwnershipTag {
             secret: hash(secret_arn),
             version: version.to_owned(),
             invocation: invocation.take(INVOCATION_LENGTH).collect(),
+            slot: String::new(),
             previous: None,
             replaces: None,
         }
+    }
+
+    /// Sets the prefix of the slot that the key is created for.
+    #[must_use]
+    pub fn for_slot(self, prefix: &str) -> Self {
+        let slot = prefix.to_owned();
+        Self { slot, ..self }
     }
 
     /// Sets the key that is current, and the untagged key that is to be replaced. Omits an ID that does not fit into a tag.
@@ -65,23 +80,31 @@ impl OwnershipTag {
         }
     }
 
-    /// Returns the description of a key with this tag: ASCII, at most 255 characters.
+    /// Returns the description of a key with this tag: ASCII, at most 255 characters. Omits `previous` if both IDs do not fit.
     pub fn description(&self) -> String {
         let Self {
             secret,
             version,
             invocation,
+            slot,
             previous,
             replaces,
         } = self;
         let mut tag = format!("{PREFIX} secret={secret} version={version} invocation={invocation}");
-        for (name, id) in [("previous", previous), ("replaces", replaces)] {
-            if let Some(id) = id {
-                // Writing to a String cannot fail.
-                let _ = write!(tag, " {name}={id}");
-            }
+        if !slot.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = write!(tag, " slot={slot}");
         }
-        tag
+        let word = |name: &str, id: &Option<String>| {
+            id.as_ref()
+                .map_or_else(String::new, |id| format!(" {name}={id}"))
+        };
+        let (mut previous, replaces) = (word("previous", previous), word("replaces", replaces));
+        // Evidence is more important than information.
+        if tag.len() + previous.len() + replaces.len() > MAX_LENGTH {
+            previous.clear();
+        }
+        tag + &previous + &replaces
     }
 
     /// Parses the words of a description after the prefix.
@@ -91,11 +114,16 @@ impl OwnershipTag {
             secret: word("secret=")?,
             version: word("version=")?,
             invocation: word("invocation=")?,
+            slot: String::new(),
             previous: None,
             replaces: None,
         };
         for word in words {
             let (field, id) = match word.split_once('=')? {
+                ("slot", prefix) if !prefix.is_empty() && tag.is_minimal() => {
+                    prefix.clone_into(&mut tag.slot);
+                    continue;
+                }
                 ("previous", id) => (&mut tag.previous, id),
                 ("replaces", id) => (&mut tag.replaces, id),
                 _ => return None,
@@ -105,6 +133,11 @@ impl OwnershipTag {
             }
         }
         Some(tag)
+    }
+
+    /// Returns whether the tag names neither a slot nor another key.
+    fn is_minimal(&self) -> bool {
+        self.slot.is_empty() && self.previous.is_none() && self.replaces.is_none()
     }
 }
 
@@ -155,11 +188,6 @@ mod tests {
 
     const ARN: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:orders/kafka-AbCdEf";
 
-    /// Confluent documents no limit for descriptions. Descriptions of this length are known to work.
-    ///
-    /// <https://docs.confluent.io/cloud/current/api.html#operation/createIamV2ApiKey>
-    const MAX_DESCRIPTION_LENGTH: usize = 255;
-
     fn of(description: &str) -> Ownership {
         let key = ApiKeyMetadata {
             description: description.to_owned(),
@@ -184,6 +212,8 @@ mod tests {
             tag().replacing(id("KEY1"), None),
             tag().replacing(None, id("KEY2")),
             tag().replacing(id("KEY1"), id("KEY2")),
+            tag().for_slot("schemaRegistry"),
+            tag().for_slot("sr").replacing(id("KEY1"), id("KEY2")),
         ] {
             assert_eq!(of(&tag.description()), Ownership::ThisSecret(tag));
         }
@@ -195,14 +225,26 @@ mod tests {
         let longest = "K".repeat(MAX_ID_LENGTH);
         let tag = OwnershipTag::new(&arn, &"v".repeat(64), &"i\u{e9} ".repeat(500));
 
-        let description = tag.replacing(id(&longest), id(&longest)).description();
+        let tag = tag.replacing(id(&longest), id(&longest));
+        for slot in ["", &"s".repeat(32)] {
+            let description = tag.clone().for_slot(slot).description();
 
-        assert!(
-            description.len() <= MAX_DESCRIPTION_LENGTH,
-            "{}",
-            description.len()
+            assert!(description.len() <= MAX_LENGTH, "{}", description.len());
+            assert!(description.is_ascii());
+            assert!(description.ends_with(&format!(" replaces={longest}")));
+        }
+    }
+
+    #[test]
+    fn the_longest_tag_with_todays_ids_is_complete() {
+        let (arn, slot, today) = ("arn", "s".repeat(32), "K".repeat(18));
+        let tag = OwnershipTag::new(arn, &"v".repeat(64), "invocation").for_slot(&slot);
+        let tag = tag.replacing(id(&today), id(&today));
+
+        assert_eq!(
+            OwnershipTag::parse(tag.description().split(' ').skip(1)),
+            Some(tag)
         );
-        assert!(description.is_ascii());
     }
 
     #[test]
@@ -231,6 +273,9 @@ mod tests {
             &format!("{ours} edited"),
             &format!("{ours} replaces="),
             &format!("{ours} replaces=A replaces=B"),
+            &format!("{ours} slot="),
+            &format!("{ours} slot=a slot=b"),
+            &format!("{ours} previous=A slot=a"),
             &format!("{PREFIX}2{}", &ours[PREFIX.len()..]),
             &ours.replace("version=", "Version="),
         ] {

@@ -12,13 +12,12 @@ use super::credentials::ControlPlane;
 use super::verification::{INTERVAL_GROWTH, Verification, Verifier};
 use crate::confluent::broker::Bootstrap;
 use crate::confluent::{
-    self, ApiKeyId, ApiKeyMetadata, ENDPOINT_FROM_CONFLUENT, ENDPOINT_FROM_SECRET, Endpoint,
-    EndpointCacheKey, EndpointLookup, EndpointSource, ErrorKind, ProbeOutcome, ProbeTarget,
-    Resource,
+    self, ApiKeyId, ApiKeyMetadata, Endpoint, EndpointCacheKey, EndpointLookup, EndpointSource,
+    ErrorKind, ProbeOutcome, ProbeTarget, Resource, endpoint_source,
 };
 use crate::error::Error;
 use crate::http::{self, Backoff, Deadline, joined};
-use crate::secret::SecretValue;
+use crate::secret::Slot;
 
 /// The longest interval, and the number of retries, of reading a key that the control plane does not return yet.
 const MAX_READ_INTERVAL: Duration = Duration::from_secs(2);
@@ -29,8 +28,8 @@ const READ_RETRIES: u32 = 5;
 pub struct Scope<'a> {
     /// The control plane, which returns the endpoint.
     pub control_plane: &'a ControlPlane<'a>,
-    /// The secret value, which may contain the endpoint.
-    pub value: &'a SecretValue,
+    /// The slot of the key, which may contain the endpoint.
+    pub slot: &'a Slot,
     /// The resource.
     pub resource: &'a Resource,
     /// The metadata of a key for the resource, which contains its environment and organization.
@@ -66,7 +65,7 @@ impl Target<'_> {
     /// Creates the error for a host to which the key may not be sent.
     pub(crate) fn not_allowed(&self, source: http::Error) -> Error {
         Error::EndpointNotAllowed {
-            endpoint_source: self.probe.endpoint_source(),
+            endpoint_source: endpoint_source(self.probe.field.as_deref()),
             source,
         }
     }
@@ -87,7 +86,7 @@ impl Verifier<'_> {
         let probe = ProbeTarget {
             resource: scope.resource,
             endpoint,
-            is_from_secret: false,
+            field: None,
         };
         Ok(Target {
             scope,
@@ -108,7 +107,11 @@ impl Verifier<'_> {
         let probe = ProbeTarget {
             resource: scope.resource,
             endpoint,
-            is_from_secret: scope.value.endpoint().is_some(),
+            field: scope
+                .slot
+                .endpoint
+                .as_ref()
+                .map(|_| scope.slot.field("endpoint")),
         };
         Ok(Target {
             scope,
@@ -185,7 +188,7 @@ impl Verifier<'_> {
         };
         // The ID of a Flink region does not identify its environment.
         let is_identified = !lookup.needs_organization || scope.resource.environment.is_some();
-        let is_cached = is_identified && scope.value.endpoint().is_none();
+        let is_cached = is_identified && scope.slot.endpoint.is_none();
         let control_plane = self.client.control_plane();
         let credentials = scope.control_plane.credentials_id();
         is_cached
@@ -193,13 +196,11 @@ impl Verifier<'_> {
     }
 
     async fn look_up(&self, scope: &Scope<'_>) -> Result<Endpoint, Error> {
-        let Scope {
-            value, resource, ..
-        } = scope;
+        let Scope { slot, resource, .. } = scope;
         let EndpointSource::Lookup(lookup) = &resource.key_type.endpoint else {
             return Ok(Endpoint::new(self.client.control_plane().as_url().clone()));
         };
-        let needs_environment = lookup.needs_organization || value.endpoint().is_none();
+        let needs_environment = lookup.needs_organization || slot.endpoint.is_none();
         let needs_metadata =
             lookup.needs_organization || (needs_environment && resource.environment.is_none());
         let mut metadata = scope.metadata.clone();
@@ -221,9 +222,9 @@ impl Verifier<'_> {
         } else {
             String::new()
         };
-        let (url, bootstrap) = match value.endpoint() {
+        let (url, bootstrap) = match &slot.endpoint {
             Some(endpoint) => {
-                let url = base_url(ENDPOINT_FROM_SECRET, endpoint)?;
+                let url = base_url(&endpoint_source(Some(&slot.field("endpoint"))), endpoint)?;
                 let host = url.host_str().map(Bootstrap::at);
                 let bootstrap = host.filter(|_| lookup.bootstrap.is_some());
                 (url, bootstrap)
@@ -281,7 +282,7 @@ async fn request_endpoint(
         let parse = Bootstrap::parse;
         bootstrap.as_deref().map(parse).unwrap_or_default()
     });
-    Ok((base_url(ENDPOINT_FROM_CONFLUENT, &endpoint)?, bootstrap))
+    Ok((base_url(&endpoint_source(None), &endpoint)?, bootstrap))
 }
 
 /// Converts a failed lookup of an endpoint: it has remedies of its own.
@@ -301,7 +302,8 @@ fn lookup_failed(error: Error) -> Error {
 }
 
 /// Parses an endpoint. Some of Confluent's responses omit the scheme.
-fn base_url(endpoint_source: &'static str, endpoint: &str) -> Result<Url, Error> {
+fn base_url(endpoint_source: &str, endpoint: &str) -> Result<Url, Error> {
+    let endpoint_source = endpoint_source.to_owned();
     let invalid = Error::EndpointInvalid { endpoint_source };
     let url = match Url::parse(endpoint) {
         Ok(url) if url.has_host() => url,

@@ -16,7 +16,7 @@ use crate::confluent::{
 };
 use crate::error::Error;
 use crate::http::{Deadline, RESPONSE_RESERVE, Redacted, at_least};
-use crate::secret::SecretValue;
+use crate::secret::Slot;
 
 /// The number of consecutive accepted probes that verify the pending key. Confluent's Terraform provider waits for two, "to
 /// ensure synced across all brokers". One more costs one interval.
@@ -257,7 +257,7 @@ impl<'a> Verifier<'a> {
         observed.was_reached |= !matches!(outcome, ProbeOutcome::Unreachable(_));
         match outcome {
             ProbeOutcome::NotAuthorized => {}
-            ProbeOutcome::Accepted if target.probe.is_from_secret => {}
+            ProbeOutcome::Accepted if target.probe.field.is_some() => {}
             outcome => return Ok(outcome),
         }
         if observed.rejects_wrong_secret {
@@ -331,19 +331,19 @@ pub(super) fn with_wrong_secret(key: &ApiKey) -> ApiKey {
     }
 }
 
-/// Checks that Confluent lists the current key with the owner and resource of the secret value. Together with its verification,
+/// Checks that Confluent lists the current key with the owner and resource of its slot. Together with its verification,
 /// this prevents a secret from being used to obtain a key for another owner. `metadata` is the key's, `keys` are the owner's.
 ///
 /// # Errors
 /// Returns [`Error::CurrentKeyNotOfOwner`] or [`Error::CurrentKeyScopeMismatch`].
 pub fn check_scope(
     key: &ApiKeyId,
-    value: &SecretValue,
+    slot: &Slot,
     resource: &Resource,
     metadata: Option<&ApiKeyMetadata>,
     keys: &[ApiKeyMetadata],
 ) -> Result<(), Error> {
-    let owner = value.owner();
+    let owner = slot.owner.as_str();
     let Some(found) = metadata.filter(|metadata| metadata.owner.as_deref() == Some(owner)) else {
         return Err(Error::not_of_owner(key, owner, metadata, keys));
     };

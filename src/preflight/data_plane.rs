@@ -19,12 +19,12 @@ impl Context<'_> {
     pub(super) async fn check_data_plane(&self, report: &mut Report, metadata: ApiKeyMetadata) {
         let verifier = Verifier::new(self.preflight.confluent, self.preflight.config);
         if !verifier.can_probe(self.resource) {
-            return report.stop("KEY_VERIFICATION=control-plane skips them".to_owned());
+            return report.stop("KEY_VERIFICATION=control-plane skips them");
         }
         let mut target = match self.target(&verifier, metadata).await {
             Ok(target) => target,
             Err(error) => {
-                let finding = match (error, self.value.api_key()) {
+                let finding = match (error, &self.slot.key) {
                     (Error::OrganizationUnknown, None) => {
                         Finding::not_verifiable("unknown until a key exists")
                     }
@@ -34,7 +34,7 @@ impl Context<'_> {
                 return;
             }
         };
-        let Some(key) = self.value.api_key() else {
+        let Some(key) = &self.slot.key else {
             let unknown = || Finding::not_verifiable("the secret contains no key to verify");
             report.add("endpoint", Finding::ok(target.probe.endpoint.url.as_str()));
             report.add("brokers", unknown());
@@ -126,7 +126,7 @@ impl Context<'_> {
     ) -> Result<Target<'_>, Error> {
         let scope = Scope {
             control_plane: self.control_plane,
-            value: self.value,
+            slot: self.slot,
             resource: self.resource,
             metadata: Some(metadata),
             keys: Vec::new(),

@@ -5,7 +5,6 @@ use crate::config::{CurrentKeyCheck, InitialKey};
 use crate::confluent::{ApiKey, ApiKeyMetadata};
 use crate::error::Error;
 use crate::error::remedy::RAISE_QUOTA;
-use crate::keys::deletion::Deletion;
 use crate::keys::verification;
 use crate::secret::PREVIOUS;
 
@@ -48,11 +47,8 @@ impl Context<'_> {
         let plural = if limit == 1 { "" } else { "s" };
         let observed =
             format!("{owner} uses {used} of its quota of {limit} API key{plural} ({id})");
-        // If the quota is full, createSecret deletes one key.
-        let is_checked = self.preflight.config.current_key_check == CurrentKeyCheck::Required;
-        let deletion = self.deletion.as_ref().ok().filter(|_| is_checked);
-        let deleted = deletion.is_some_and(Deletion::can_free_quota);
-        if used >= limit.saturating_add(u64::from(deleted)) {
+        let (created, deleted) = self.count_created_and_deleted();
+        if used.saturating_add(created) > limit.saturating_add(deleted) {
             Finding::new(Outcome::Failed, observed, Some(RAISE_QUOTA))
         } else if used.saturating_mul(100) >= limit.saturating_mul(QUOTA_WARNING_PERCENT) {
             Finding::warning(observed, RAISE_QUOTA)
@@ -61,11 +57,33 @@ impl Context<'_> {
         }
     }
 
+    /// Returns how many keys a rotation creates that use the same quota, and how many keys createSecret may delete if the quota is
+    /// full: at most one for each key that it creates.
+    fn count_created_and_deleted(&self) -> (u64, u64) {
+        let quota = self.resource.key_type.quota;
+        let resources = self.value.slots().filter_map(|slot| {
+            let resource = slot.resource().ok()?;
+            (resource.key_type.quota == quota).then_some((slot, resource))
+        });
+        let is_checked = self.preflight.config.current_key_check == CurrentKeyCheck::Required;
+        let (mut created, mut deletable) = (0, 0);
+        for (slot, resource) in resources {
+            created += 1;
+            if let Ok((deletion, evidence)) = self.evidence(slot, &resource)
+                && is_checked
+            {
+                deletable += deletion.count_deletable(&evidence);
+            }
+        }
+        let deleted = u64::try_from(deletable).unwrap_or(u64::MAX);
+        (created, deleted.min(created))
+    }
+
     /// Looks for orphaned keys, and for keys that the rule for deletion keeps.
     pub(super) async fn check_orphans(&self) -> Finding {
-        let deletion = match self.deletion {
-            Ok(deletion) => deletion,
-            Err(_) if self.value.api_key().is_none() => {
+        let (deletion, evidence) = match self.evidence(self.slot, self.resource) {
+            Ok(evidence) => evidence,
+            Err(_) if self.slot.key.is_none() => {
                 return Finding::ok("no key is deleted before the secret contains one");
             }
             Err(reason) => {
@@ -74,7 +92,7 @@ impl Context<'_> {
                 return Finding::warning(observed, remedy);
             }
         };
-        let (orphans, kept) = deletion.orphaned_and_kept().await;
+        let (orphans, kept) = deletion.orphaned_and_kept(&evidence).await;
         let remedy = match (orphans.as_slice(), kept.as_slice()) {
             ([], []) => return Finding::ok("no orphaned keys"),
             (_, []) => "No action is required: the next rotation deletes orphaned keys",
@@ -87,13 +105,13 @@ impl Context<'_> {
 
     /// Checks the owner and the resource of the current key. Returns its metadata if the key can be probed.
     pub(super) async fn check_current_key(&self) -> CheckResult<ApiKeyMetadata> {
-        let Some(ApiKey { id, .. }) = self.value.api_key() else {
+        let Some(ApiKey { id, .. }) = &self.slot.key else {
             return Ok(self.check_initial_key());
         };
         let (keys, owner) = (self.keys, self.value.owner());
         let found = self.control_plane.find(id, keys).await?;
         let metadata = found.as_ref();
-        let scope = verification::check_scope(id, self.value, self.resource, metadata, keys);
+        let scope = verification::check_scope(id, self.slot, self.resource, metadata, keys);
         let Err(error) = scope else {
             let observed = format!("{id} is a key of {owner} and scoped to the resource");
             return Ok((found.unwrap_or_default(), Finding::ok(observed)));
@@ -110,7 +128,10 @@ impl Context<'_> {
     pub(super) async fn current_key_error(&self, error: Error) -> Finding {
         let previous = self.preflight.read(self.labels, PREVIOUS).await;
         let previous = previous.ok().flatten();
-        let error = error.with_previous_key(previous.as_ref(), self.keys);
+        let previous = previous
+            .as_ref()
+            .and_then(|value| value.slot(&self.slot.prefix));
+        let error = error.with_previous_key(previous, self.keys);
         match self.preflight.config.current_key_check {
             CurrentKeyCheck::Required => error.into(),
             CurrentKeyCheck::Off => Finding::error(Outcome::Warning, &error),
@@ -124,9 +145,11 @@ impl Context<'_> {
             ..ApiKeyMetadata::default()
         };
         let finding = match self.preflight.config.initial_key {
-            InitialKey::Off => Error::InitialKeyNotAllowed
-                .with_other_keys(self.value)
-                .into(),
+            InitialKey::Off => {
+                let fields = self.slot.key_fields();
+                let error = Error::InitialKeyNotAllowed { fields };
+                error.with_other_keys(self.value).into()
+            }
             InitialKey::Allow => match Error::ensure_no_listed_key(self.value, self.keys) {
                 Ok(()) => Finding::ok("the secret contains no key; the first rotation creates it"),
                 Err(error) => error.into(),

@@ -17,7 +17,7 @@ use crate::keys::access_tokens::AccessTokens;
 use crate::keys::credentials::{ControlPlane, ManagementCredentials};
 use crate::keys::deletion::{Deletion, Evidence};
 use crate::keys::policy::PreviousKeyPolicy;
-use crate::secret::{self, CURRENT, PENDING, PREVIOUS, SecretMetadata, SecretValue};
+use crate::secret::{self, CURRENT, PENDING, PREVIOUS, SecretMetadata, SecretValue, Slot};
 use report::Finding;
 
 pub use many::Summary;
@@ -43,12 +43,27 @@ struct Context<'a> {
     preflight: &'a Preflight<'a>,
     labels: &'a SecretMetadata,
     value: &'a SecretValue,
-    resource: &'a Resource,
     control_plane: &'a ControlPlane<'a>,
     /// The list of the owner's keys.
     keys: &'a [ApiKeyMetadata],
     /// The deletion of previous and orphaned keys, or why no key can be deleted.
     deletion: &'a Result<Deletion<'a>, String>,
+    /// The slot to check, and its resource.
+    slot: &'a Slot,
+    resource: &'a Resource,
+}
+
+impl Context<'_> {
+    /// Returns the evidence for the deletion of keys of a slot, or why no key can be deleted.
+    fn evidence<'c>(
+        &'c self,
+        slot: &'c Slot,
+        resource: &'c Resource,
+    ) -> Result<(&'c Deletion<'c>, Evidence<'c>), String> {
+        let deletion = self.deletion.as_ref().map_err(Clone::clone)?;
+        let evidence = deletion.evidence(slot, resource, self.keys)?;
+        Ok((deletion, evidence))
+    }
 }
 
 const SHORTEN_OVERLAP: &str = "Otherwise, the next rotation ends the overlap early. Reduce OLD_KEY_HOURS or the resource tag \
@@ -93,36 +108,52 @@ impl Preflight<'_> {
         version: &str,
     ) -> Option<()> {
         let value = report.add_result("value", self.check_value(labels, version).await)?;
+        report.set_keys(&value);
         report.add("key-copies", check_key_copies(&value));
-        let resource = report.add_result("key-type", check_key_type(&value))?;
-        let control_plane = self.check_credentials(labels, &value, &resource).await;
+        let mut slots = Vec::new();
+        for slot in value.slots() {
+            report.set_slot(slot);
+            let resource = report.add_result("key-type", check_key_type(slot));
+            slots.extend(resource.map(|resource| (slot, resource)));
+        }
+        if slots.len() < value.slots().count() {
+            return None;
+        }
+        let control_plane = self.check_credentials(labels, &value).await;
         let control_plane = report.add_result("management-credentials", control_plane)?;
         let keys = self.check_access(labels, &control_plane, &value).await;
         let keys = report.add_result("control-plane-access", keys)?;
-        let evidence = Evidence {
-            control_plane: &control_plane,
-            secrets: self.secrets,
-            value: &value,
-            resource: &resource,
-            keys: &keys,
-            labels: labels.clone(),
-        };
-        let deletion = Deletion::prepare(evidence).await;
-        let context = Context {
-            preflight: self,
-            labels,
-            value: &value,
-            resource: &resource,
-            control_plane: &control_plane,
-            keys: &keys,
-            deletion: &deletion,
-        };
-        let metadata = report.add_result("current-key", context.check_current_key().await);
+        let deletion = Deletion::prepare(&control_plane, self.secrets, &value, labels.clone());
+        let deletion = &deletion.await;
+        let contexts: Vec<Context<'_>> = slots
+            .iter()
+            .map(|(slot, resource)| Context {
+                preflight: self,
+                labels,
+                value: &value,
+                control_plane: &control_plane,
+                keys: &keys,
+                deletion,
+                slot,
+                resource,
+            })
+            .collect();
+        let mut metadata = Vec::new();
+        for context in &contexts {
+            report.set_slot(context.slot);
+            let found = context.check_current_key().await;
+            metadata.push(report.add_result("current-key", found));
+        }
         let observed = "only a rotation shows it, because it creates a key";
         report.add("create-permission", Finding::not_verifiable(observed));
-        report.add("quota", context.check_quota().await);
-        report.add("orphaned-keys", context.check_orphans().await);
-        context.check_data_plane(report, metadata?).await;
+        for (context, metadata) in contexts.iter().zip(metadata) {
+            report.set_slot(context.slot);
+            report.add("quota", context.check_quota().await);
+            report.add("orphaned-keys", context.check_orphans().await);
+            if let Some(metadata) = metadata {
+                context.check_data_plane(report, metadata).await;
+            }
+        }
         Some(())
     }
 
@@ -191,7 +222,7 @@ impl Preflight<'_> {
             Ok(keys) => keys,
             Err(error) => {
                 let previous = self.read(labels, PREVIOUS).await.ok().flatten();
-                let error = control_plane.explain(error, value, previous.as_ref());
+                let error = control_plane.explain(error, value.own_slot(), previous.as_ref());
                 return Err(error.await.into());
             }
         };
@@ -204,8 +235,8 @@ impl Preflight<'_> {
         &self,
         labels: &SecretMetadata,
         value: &SecretValue,
-        resource: &Resource,
     ) -> CheckResult<ControlPlane<'_>> {
+        let own_slot = value.own_slot();
         let configured = self.config.admin_secret_arn.as_deref();
         let management = ManagementCredentials::of(labels, value, configured, self.access_tokens)?;
         let finding = Finding::ok(match &management {
@@ -213,17 +244,17 @@ impl Preflight<'_> {
             ManagementCredentials::IdentityPool(tokens) => {
                 format!("access tokens of identity pool {}", tokens.identity_pool_id())
             }
-            ManagementCredentials::OwnKey(..) if resource.key_type.name == "global" => {
+            ManagementCredentials::OwnKey(..) if own_slot.resource().is_ok_and(|own| own.key_type.name == "global") => {
                 "the secret's own key; Confluent does not document whether a Global API key can manage keys".to_owned()
             }
             ManagementCredentials::OwnKey(..) => "the secret's own key".to_owned(),
         });
-        let own_key = value.api_key();
+        let own_key = own_slot.key.as_ref();
         let created = ControlPlane::new(self.confluent, self.secrets, management, own_key).await;
         let created = created.map_err(|error| error.with_other_keys(value))?;
-        created.ensure_can_manage_keys(resource, own_key).await?;
-        if let Some(key) = own_key {
-            created.ensure_not_admin_key(&key.id).await?;
+        created.ensure_can_manage_keys(own_slot).await?;
+        for key in value.keys() {
+            created.ensure_not_admin_key(key).await?;
         }
         Ok((created, finding))
     }
@@ -264,13 +295,8 @@ fn check_key_copies(value: &SecretValue) -> Finding {
         }
         .into();
     }
-    let copies = value
-        .copies()
-        .map_or_else(String::new, |paths| format!(", {paths}"));
-    let mut observed = vec![format!(
-        "a rotation stores the key in apiKey, apiSecret{copies}"
-    )];
-    if value.api_key().is_some() {
+    let mut observed: Vec<String> = value.slots().map(|slot| stored_in(slot, value)).collect();
+    if value.keys().next().is_some() {
         let other_keys = value.other_keys();
         observed.extend(
             other_keys.map(|paths| format!("another key, which is not replaced, in {paths}")),
@@ -291,9 +317,16 @@ fn check_key_copies(value: &SecretValue) -> Finding {
     Finding::warning(observed.join("; "), remedy)
 }
 
-fn check_key_type(value: &SecretValue) -> CheckResult<Resource> {
-    let resource = Resource::new(value.resource_id(), value.environment_id());
-    let resource = resource.map_err(Error::from)?;
+/// Returns where a rotation stores the key of a slot.
+fn stored_in(slot: &Slot, value: &SecretValue) -> String {
+    let copies = value.copies(slot);
+    let copies = copies.map_or_else(String::new, |paths| format!(", {paths}"));
+    let (id, secret) = (slot.field("apiKey"), slot.field("apiSecret"));
+    format!("a rotation stores the key in {id}, {secret}{copies}")
+}
+
+fn check_key_type(slot: &Slot) -> CheckResult<Resource> {
+    let resource = slot.resource().map_err(Error::from)?;
     let observed = format!(
         "key type {}, resource {}",
         resource.key_type.name, resource.id

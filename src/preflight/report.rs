@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::http::joined;
+use crate::secret::{SecretValue, Slot};
 
 /// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, strum_macros::Display)]
@@ -92,6 +93,10 @@ impl Finding {
 pub struct Check {
     /// The stable name.
     pub name: &'static str,
+    /// The field of the key that was checked, such as `schemaRegistryApiKey`, if the secret contains several keys and the check is about
+    /// one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// What the check found.
     #[serde(flatten)]
     pub finding: Finding,
@@ -120,6 +125,17 @@ pub const CHECKS: [&str; 16] = [
     "data-plane",
 ];
 
+/// The checks that are run for each key of a secret.
+const CHECKS_OF_KEYS: [&str; 7] = [
+    "key-type",
+    "current-key",
+    "quota",
+    "orphaned-keys",
+    "endpoint",
+    "brokers",
+    "data-plane",
+];
+
 /// The checks that may remain unknown: only a rotation shows the first, and none requires the permission to read quotas or, unless
 /// `KAFKA_VERIFICATION` says so, a connection to brokers.
 const MAY_BE_UNKNOWN: [&str; 3] = ["create-permission", "quota", "brokers"];
@@ -127,8 +143,8 @@ const MAY_BE_UNKNOWN: [&str; 3] = ["create-permission", "quota", "brokers"];
 /// The checks that were not run, and why.
 #[derive(Clone, Debug, Serialize)]
 pub struct NotRun {
-    /// Their names.
-    pub checks: Vec<&'static str>,
+    /// Their names, with the field of the key if the secret contains several.
+    pub checks: Vec<String>,
     /// The reason.
     pub reason: String,
 }
@@ -148,6 +164,12 @@ pub struct Report {
     pub not_run: Option<NotRun>,
     #[serde(skip)]
     has_token_checks: bool,
+    /// The fields of the keys, if the secret contains several.
+    #[serde(skip)]
+    keys: Vec<String>,
+    /// The field of the key that the next checks are about, if the secret contains several.
+    #[serde(skip)]
+    key: Option<String>,
 }
 
 impl Report {
@@ -155,6 +177,8 @@ impl Report {
     pub(super) fn new(secret: &str, has_token_checks: bool) -> Self {
         Self {
             has_token_checks,
+            keys: Vec::new(),
+            key: None,
             secret: secret.to_owned(),
             verdict: Outcome::Ok,
             checks: Vec::new(),
@@ -162,12 +186,26 @@ impl Report {
         }
     }
 
+    /// Sets the fields of the keys, if the secret contains several.
+    pub(super) fn set_keys(&mut self, value: &SecretValue) {
+        let fields = value.slots().map(|slot| slot.field("apiKey"));
+        self.keys = fields.filter(|_| value.has_several_keys()).collect();
+    }
+
+    /// Sets the slot that the next checks are about.
+    pub(super) fn set_slot(&mut self, slot: &Slot) {
+        let field = slot.field("apiKey");
+        self.key = self.keys.contains(&field).then_some(field);
+    }
+
     /// Adds what the check `name` found.
     pub(super) fn add(&mut self, name: &'static str, finding: Finding) {
         if finding.outcome > Outcome::Unknown || !MAY_BE_UNKNOWN.contains(&name) {
             self.verdict = self.verdict.max(finding.outcome);
         }
-        self.checks.push(Check { name, finding });
+        let key = self.key.clone();
+        let key = key.filter(|_| CHECKS_OF_KEYS.contains(&name));
+        self.checks.push(Check { name, key, finding });
     }
 
     /// Adds what the check `name` found, and returns what the next checks require.
@@ -179,7 +217,7 @@ impl Report {
         let (required, finding) = match result {
             Ok((required, finding)) => (Some(required), finding),
             Err(finding) => {
-                self.stop(format!("they require `{name}`"));
+                self.stop(&format!("they require `{name}`"));
                 (None, finding)
             }
         };
@@ -187,8 +225,14 @@ impl Report {
         required
     }
 
-    /// Sets why the checks that will be missing were not run.
-    pub(super) fn stop(&mut self, reason: String) {
+    /// Sets why the checks that will be missing were not run. The checks of several keys may have several reasons.
+    pub(super) fn stop(&mut self, reason: &str) {
+        let known = self.not_run.take().map(|not_run| not_run.reason);
+        let reason = match known {
+            Some(known) if known.split("; ").any(|known| known == reason) => known,
+            Some(known) => format!("{known}; {reason}"),
+            None => reason.to_owned(),
+        };
         let checks = Vec::new();
         self.not_run = Some(NotRun { checks, reason });
     }
@@ -200,13 +244,27 @@ impl Report {
         } else {
             &[]
         };
-        let names = first.iter().chain(&CHECKS).skip(self.checks.len());
-        let names: Vec<&str> = names.copied().collect();
+        let names = first.iter().chain(&CHECKS);
+        let names: Vec<String> = names.flat_map(|name| self.missing(name)).collect();
         self.not_run = self.not_run.filter(|_| !names.is_empty());
         if let Some(not_run) = &mut self.not_run {
             not_run.checks = names;
         }
         self
+    }
+
+    /// Returns the check `name`, once for each key, if it was not run.
+    fn missing(&self, name: &'static str) -> Vec<String> {
+        let was_run = |key: Option<&String>| {
+            let mut checks = self.checks.iter();
+            checks.any(|check| check.name == name && check.key.as_ref() == key)
+        };
+        if self.keys.is_empty() || !CHECKS_OF_KEYS.contains(&name) {
+            let missing = Some(name.to_owned()).filter(|_| !was_run(None));
+            return missing.into_iter().collect();
+        }
+        let keys = self.keys.iter().filter(|key| !was_run(Some(key)));
+        keys.map(|key| format!("{name} ({key})")).collect()
     }
 
     /// Logs the checks that require attention, those that were not run, and the verdict.
@@ -218,7 +276,8 @@ impl Report {
                 remedy,
             } = &check.finding;
             if *outcome >= Outcome::Unknown {
-                tracing::warn!(check = check.name, check_outcome = %outcome, observed, remedy, "preflight check");
+                let key = &check.key;
+                tracing::warn!(check = check.name, key, check_outcome = %outcome, observed, remedy, "preflight check");
             }
         }
         let outcomes = self.checks.iter().map(|check| check.finding.outcome);

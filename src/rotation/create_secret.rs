@@ -3,7 +3,9 @@
 //! Confluent returns a key's secret only once. If the function stops between creating the key and storing it, the key
 //! cannot be used. Every key therefore carries an ownership tag, so that a later step can find and delete it.
 
-use super::{Rotation, key_in, record, resource};
+use tracing::Instrument;
+
+use super::{Rotation, ensure_keys, record_ids};
 use crate::config::{CurrentKeyCheck, KeyVerification};
 use crate::confluent::{
     self, ApiKey, ApiKeyId, ApiKeyMetadata, ApiKeySpec, ErrorKind, KeyFilter, Resource,
@@ -17,35 +19,47 @@ use crate::keys::ownership::{self, Ownership, OwnershipTag};
 use crate::keys::policy::PreviousKeyPolicy;
 use crate::keys::target::Scope;
 use crate::keys::verification::{self, Verification};
-use crate::secret::{CURRENT, PENDING, PREVIOUS, SecretMetadata, SecretValue, SecretVersion};
+use crate::secret::{CURRENT, PENDING, PREVIOUS, SecretMetadata, SecretValue, SecretVersion, Slot};
 
 /// The result of a step that stored its key.
 const STORED: &str = "created an API key and stored it as AWSPENDING";
 
-/// The current value, and what createSecret knows about its key.
+/// The current value, and what createSecret knows about its keys.
 struct Current<'a> {
     labels: &'a SecretMetadata,
     value: &'a SecretValue,
     control_plane: &'a ControlPlane<'a>,
-    /// The filter of the list.
-    filter: KeyFilter<'a>,
+    keys: Vec<CurrentKey<'a>>,
+}
+
+/// One current key, or the place for an initial key.
+struct CurrentKey<'a> {
+    slot: &'a Slot,
+    resource: Resource,
     /// The listed keys.
-    keys: &'a [ApiKeyMetadata],
+    listed: Vec<ApiKeyMetadata>,
     /// The current key's metadata, if Confluent Cloud returns it.
     metadata: Option<ApiKeyMetadata>,
     /// Whether the resource accepted the current key in this invocation.
     is_verified: bool,
 }
 
-impl Current<'_> {
-    fn owner(&self) -> &str {
-        self.value.owner()
+impl CurrentKey<'_> {
+    /// Returns the ID of the current key, or `None` if the initial key is to be created.
+    fn id(&self) -> Option<&ApiKeyId> {
+        self.slot.key.as_ref().map(|key| &key.id)
     }
 
-    /// Returns the ID of the current key, or `None` if the initial key is to be created.
-    fn key_id(&self) -> Option<&ApiKeyId> {
-        self.value.api_key().map(|key| &key.id)
+    /// Returns the filter of the list.
+    fn filter(&self) -> KeyFilter<'_> {
+        key_filter(self.slot, &self.resource)
     }
+}
+
+/// The deletion of keys to free quota, once a `POST` was rejected for quota.
+struct QuotaCleanup<'a> {
+    deletion: Deletion<'a>,
+    evidence: Vec<Evidence<'a>>,
 }
 
 impl Rotation<'_> {
@@ -61,70 +75,94 @@ impl Rotation<'_> {
         }
         check_value(value)?;
         PreviousKeyPolicy::of(labels, self.config)?;
-        let resource = &resource(value)?;
-        let control_plane = &self.control_plane(labels, value, value.api_key()).await?;
+        let control_plane = &self.control_plane(labels, value).await?;
         control_plane
-            .ensure_can_manage_keys(resource, value.api_key())
+            .ensure_can_manage_keys(value.own_slot())
             .await?;
-        let filter = key_filter(value, resource);
-        let keys = &match control_plane.list(filter).await {
-            Ok(keys) => keys,
-            Err(error) => {
-                let previous = self.previous(labels).await;
-                return Err(control_plane.explain(error, value, previous.as_ref()).await);
-            }
-        };
-        match value.api_key() {
-            Some(key) => control_plane.ensure_not_admin_key(&key.id).await?,
-            None => Error::ensure_no_listed_key(value, keys)?,
-        }
         let mut current = Current {
             labels,
             value,
             control_plane,
-            filter,
-            keys,
+            keys: Vec::new(),
+        };
+        // No key is created before all current keys are checked.
+        for slot in value.slots() {
+            let checked = self.check_key(&current, slot).instrument(slot.span());
+            let checked = checked.await.map_err(|error| error.of_key(slot, value))?;
+            current.keys.push(checked);
+        }
+        let keys = self.create_keys(&current).await?;
+        self.store(&current, &keys).await
+    }
+
+    /// Lists the keys of a slot's owner, and checks the current key.
+    async fn check_key<'v>(
+        &self,
+        current: &Current<'v>,
+        slot: &'v Slot,
+    ) -> Result<CurrentKey<'v>, Error> {
+        let Current {
+            labels,
+            value,
+            control_plane,
+            ..
+        } = current;
+        let resource = slot.resource()?;
+        let listed = match control_plane.list(key_filter(slot, &resource)).await {
+            Ok(listed) => listed,
+            Err(error) => {
+                let previous = self.previous(labels).await;
+                return Err(control_plane.explain(error, slot, previous.as_ref()).await);
+            }
+        };
+        match &slot.key {
+            Some(key) => control_plane.ensure_not_admin_key(key).await?,
+            None => Error::ensure_no_listed_key(value, &listed)?,
+        }
+        let mut key = CurrentKey {
+            slot,
+            resource,
+            listed,
             metadata: None,
             is_verified: false,
         };
-        self.count_keys(&current, resource);
-        if let Err(error) = self.check_current(&mut current, resource).await {
+        self.count_keys(&key);
+        if let Err(error) = self.check_current(control_plane, &mut key).await {
             let previous = self.previous(labels).await;
-            return Err(error.with_previous_key(previous.as_ref(), keys));
+            let previous = previous.as_ref().and_then(|value| value.slot(&slot.prefix));
+            return Err(error.with_previous_key(previous, &key.listed));
         }
-        let resource = &complete_environment(resource, current.metadata.as_ref())?;
-
-        let key = self.create_key(&current, resource).await?;
-        check_created(&current, &key)?;
-        self.store(&current, &key).await
+        key.resource = complete_environment(&key.resource, key.metadata.as_ref())?;
+        Ok(key)
     }
 
     /// Returns the current key if there is one and `CURRENT_KEY_CHECK` requires a check.
-    fn key_to_check<'v>(&self, value: &'v SecretValue) -> Option<&'v ApiKey> {
+    fn key_to_check<'v>(&self, slot: &'v Slot) -> Option<&'v ApiKey> {
         let is_required = self.config.current_key_check == CurrentKeyCheck::Required;
-        value.api_key().filter(|_| is_required)
+        slot.key.as_ref().filter(|_| is_required)
     }
 
     /// Looks up the current key and verifies it. If the key is to be checked, its metadata must match the secret value.
     async fn check_current(
         &self,
-        current: &mut Current<'_>,
-        resource: &Resource,
+        control_plane: &ControlPlane<'_>,
+        current: &mut CurrentKey<'_>,
     ) -> Result<(), Error> {
-        let Some(id) = current.key_id() else {
+        let Some(id) = current.id() else {
             return Ok(());
         };
-        let metadata = current.control_plane.find(id, current.keys).await?;
-        if self.key_to_check(current.value).is_some() {
+        let metadata = control_plane.find(id, &current.listed).await?;
+        if self.key_to_check(current.slot).is_some() {
             let all = match metadata {
                 Some(_) => None,
-                None => current.control_plane.all_keys(current.filter).await,
+                None => control_plane.all_keys(current.filter()).await,
             };
-            let (value, keys) = (current.value, all.as_deref().unwrap_or(current.keys));
-            verification::check_scope(id, value, resource, metadata.as_ref(), keys)?;
+            let (slot, resource) = (current.slot, &current.resource);
+            let keys = all.as_deref().unwrap_or(&current.listed);
+            verification::check_scope(id, slot, resource, metadata.as_ref(), keys)?;
         }
         current.metadata = metadata;
-        current.is_verified = self.verify_current(current, resource).await?;
+        current.is_verified = self.verify_current(control_plane, current).await?;
         Ok(())
     }
 
@@ -139,20 +177,20 @@ impl Rotation<'_> {
     /// accepted it.
     async fn verify_current(
         &self,
-        current: &Current<'_>,
-        resource: &Resource,
+        control_plane: &ControlPlane<'_>,
+        current: &CurrentKey<'_>,
     ) -> Result<bool, Error> {
         let verifier = self.verifier();
-        let Some(key) = self.key_to_check(current.value) else {
+        let Some(key) = self.key_to_check(current.slot) else {
             return Ok(false);
         };
-        if !verifier.can_probe(resource) {
+        if !verifier.can_probe(&current.resource) {
             return Ok(false);
         }
         let scope = Scope {
-            control_plane: current.control_plane,
-            value: current.value,
-            resource,
+            control_plane,
+            slot: current.slot,
+            resource: &current.resource,
             metadata: current.metadata.clone(),
             keys: Vec::new(),
         };
@@ -182,24 +220,54 @@ impl Rotation<'_> {
     }
 
     /// Counts the owner's keys for the resource.
-    fn count_keys(&self, current: &Current<'_>, resource: &Resource) {
-        let used = count(current.keys, current.owner(), Some(resource));
+    fn count_keys(&self, current: &CurrentKey<'_>) {
+        let used = count(
+            &current.listed,
+            &current.slot.owner,
+            Some(&current.resource),
+        );
+        let used = u64::try_from(used).unwrap_or(u64::MAX);
         let metrics = self.confluent.metrics();
-        metrics.count(|counts| counts.resource_keys = u64::try_from(used).ok());
+        metrics.count(|counts| counts.resource_keys = counts.resource_keys.max(Some(used)));
+    }
+
+    /// Creates a key for each slot. If one cannot be created, deletes those that were created before it.
+    async fn create_keys(&self, current: &Current<'_>) -> Result<Vec<ApiKey>, Error> {
+        let (mut keys, mut cleanup) = (Vec::new(), None);
+        for key in &current.keys {
+            let created = self.create_key(current, key, &mut cleanup);
+            let created = created.instrument(key.slot.span()).await;
+            let checked = created.and_then(|created| {
+                check_created(current, &keys, &created)?;
+                Ok(created)
+            });
+            match checked {
+                Ok(created) => keys.push(created),
+                Err(error) => {
+                    if !keys.is_empty() {
+                        self.delete_unless_stored(current, &keys).await;
+                    }
+                    return Err(error.of_key(key.slot, current.value));
+                }
+            }
+        }
+        record_ids("pending_key_id", &keys);
+        Ok(keys)
     }
 
     /// Creates a key. If the quota is exceeded, deletes one key and sends the `POST` once more. A `POST` whose outcome is unknown
     /// is not retried: a key that it created is an orphan, which finishSecret deletes.
-    async fn create_key(
-        &self,
-        current: &Current<'_>,
-        resource: &Resource,
+    async fn create_key<'c>(
+        &'c self,
+        current: &'c Current<'_>,
+        key: &'c CurrentKey<'_>,
+        cleanup: &mut Option<Result<QuotaCleanup<'c>, String>>,
     ) -> Result<ApiKey, Error> {
         self.ensure_time_left()?;
-        let tag = self.new_tag(current);
+        let tag = self.new_tag(&current.labels.arn, key);
         let spec = ApiKeySpec {
-            owner: current.owner(),
-            resource,
+            owner: &key.slot.owner,
+            resource: &key.resource,
             display_name: &ownership::display_name(&current.labels.arn),
             description: &tag.description(),
         };
@@ -210,10 +278,10 @@ impl Rotation<'_> {
                 .await
         };
         let mut created = post().await;
-        let mut cleanup = String::new();
+        let mut result = String::new();
         if created.as_ref().is_err_and(is_quota_exceeded) {
             let is_sent_again;
-            (is_sent_again, cleanup) = self.free_quota(current, resource).await;
+            (is_sent_again, result) = self.free_quota(current, key, cleanup).await;
             if is_sent_again {
                 self.ensure_time_left()?;
                 created = post().await;
@@ -221,7 +289,7 @@ impl Rotation<'_> {
         }
         match created {
             Err(Error::Confluent(source)) if source.kind() == Some(ErrorKind::QuotaExceeded) => {
-                Err(quota_exceeded(current, resource, cleanup, source).await)
+                Err(quota_exceeded(control_plane, key, result, source).await)
             }
             Err(Error::Confluent(source)) if source.may_have_taken_effect() => {
                 Err(Error::CreationOutcomeUnknown { source })
@@ -232,9 +300,8 @@ impl Rotation<'_> {
 
     /// Returns the ownership tag of the key to create. It names the untagged key that is to be replaced only on evidence: the
     /// current key if its resource accepted it, or else what the current key's own tag says.
-    fn new_tag(&self, current: &Current<'_>) -> OwnershipTag {
-        let arn = &current.labels.arn;
-        let id = current.key_id().map(ToString::to_string);
+    fn new_tag(&self, arn: &str, current: &CurrentKey<'_>) -> OwnershipTag {
+        let id = current.id().map(ToString::to_string);
         let ownership = current
             .metadata
             .as_ref()
@@ -245,52 +312,101 @@ impl Rotation<'_> {
             Some(Ownership::AnotherSecret) | None => None,
         };
         let is_listed_untagged = |id: &String| {
-            let mut keys = current.keys.iter();
+            let mut keys = current.listed.iter();
             keys.any(|key| key.id == *id && Ownership::of(key, arn) == Ownership::Untagged)
         };
         let replaces = replaces.filter(is_listed_untagged);
-        OwnershipTag::new(arn, &self.event.token, self.request_id).replacing(id, replaces)
+        OwnershipTag::new(arn, &self.event.token, self.request_id)
+            .for_slot(&current.slot.prefix)
+            .replacing(id, replaces)
     }
 
-    /// Deletes at most one key to free quota. Returns whether a key may have been deleted, and what happened.
-    async fn free_quota(&self, current: &Current<'_>, resource: &Resource) -> (bool, String) {
-        let evidence = Evidence {
-            control_plane: current.control_plane,
-            secrets: self.secrets,
-            value: current.value,
-            resource,
-            keys: current.keys,
-            labels: current.labels.clone(),
+    /// Deletes at most one key to free the quota that a key for the resource of `key` needs. The keys for other resources may use the
+    /// same quota. Returns whether a key may have been deleted, and what happened.
+    async fn free_quota<'c>(
+        &'c self,
+        current: &'c Current<'_>,
+        key: &CurrentKey<'_>,
+        cleanup: &mut Option<Result<QuotaCleanup<'c>, String>>,
+    ) -> (bool, String) {
+        let prepared = match cleanup {
+            Some(prepared) => prepared,
+            None => cleanup.insert(self.quota_cleanup(current).await),
         };
-        match Deletion::prepare(evidence).await {
-            Ok(deletion) => {
-                let is_verified = self.is_verified_for_deletion(current, resource);
-                deletion.free_quota(&self.event.token, is_verified).await
+        match prepared {
+            Ok(QuotaCleanup { deletion, evidence }) => {
+                let quota = key.resource.key_type.quota;
+                let is_of_key = |evidence: &&Evidence<'_>| evidence.slot.prefix == key.slot.prefix;
+                let shares_quota = |evidence: &&Evidence<'_>| {
+                    quota.is_some() && evidence.resource.key_type.quota == quota
+                };
+                let own = evidence.iter().filter(is_of_key);
+                let others = evidence
+                    .iter()
+                    .filter(|evidence| !is_of_key(evidence) && shares_quota(evidence));
+                let slots: Vec<&Evidence<'_>> = own.chain(others).collect();
+                deletion.free_quota(&self.event.token, &slots).await
             }
-            Err(reason) => {
-                tracing::warn!(reason, "kept all keys of the secret");
-                self.confluent.metrics().count(|counts| counts.kept += 1);
-                (false, format!("no key was deleted, because {reason}"))
-            }
+            Err(reason) => (false, format!("no key was deleted, because {reason}")),
         }
     }
 
+    /// Prepares the deletion of keys to free quota.
+    async fn quota_cleanup<'c>(
+        &'c self,
+        current: &'c Current<'_>,
+    ) -> Result<QuotaCleanup<'c>, String> {
+        let Current {
+            control_plane,
+            value,
+            labels,
+            ..
+        } = current;
+        let labels = (*labels).clone();
+        let deletion = Deletion::prepare(control_plane, self.secrets, value, labels).await;
+        let collected = deletion.and_then(|deletion| {
+            let mut evidence = Vec::new();
+            let mut reason = None;
+            for key in &current.keys {
+                match deletion.evidence(key.slot, &key.resource, &key.listed) {
+                    Ok(mut of_key) => {
+                        of_key.is_verified = self.is_verified_for_deletion(key);
+                        evidence.push(of_key);
+                    }
+                    Err(of_key) => reason = Some(of_key),
+                }
+            }
+            match reason.filter(|_| evidence.is_empty()) {
+                Some(reason) => Err(reason.to_owned()),
+                None => Ok(QuotaCleanup { deletion, evidence }),
+            }
+        });
+        collected.inspect_err(|reason| {
+            tracing::warn!(reason, "kept all keys of the secret");
+            self.confluent.metrics().count(|counts| counts.kept += 1);
+        })
+    }
+
     /// Returns whether the current key is verified, so that keys other than orphans of this version may be deleted.
-    fn is_verified_for_deletion(&self, current: &Current<'_>, resource: &Resource) -> bool {
+    fn is_verified_for_deletion(&self, current: &CurrentKey<'_>) -> bool {
         let is_aged = || {
-            let id = self.key_to_check(current.value).map(|key| key.id.as_str());
-            let listed = current.keys.iter().find(|key| Some(key.id.as_str()) == id);
-            listed.is_some_and(|key| self.verifier().remaining_age(key, resource).is_zero())
+            let id = self.key_to_check(current.slot).map(|key| key.id.as_str());
+            let listed = current
+                .listed
+                .iter()
+                .find(|key| Some(key.id.as_str()) == id);
+            listed.is_some_and(|key| {
+                let remaining = self.verifier().remaining_age(key, &current.resource);
+                remaining.is_zero()
+            })
         };
         let is_probed = self.config.key_verification != KeyVerification::ControlPlane;
         current.is_verified || (!is_probed && is_aged())
     }
 
-    /// Stores the created key. If Secrets Manager rejects it permanently, deletes the key, which cannot be used.
-    async fn store(&self, current: &Current<'_>, key: &ApiKey) -> Result<&'static str, Error> {
-        record("pending_key_id", key);
-        let arn = &current.labels.arn;
-        let Err(error) = self.store_value(current, key).await else {
+    /// Stores the created keys. If Secrets Manager rejects them permanently, deletes them, because they cannot be used.
+    async fn store(&self, current: &Current<'_>, keys: &[ApiKey]) -> Result<&'static str, Error> {
+        let Err(error) = self.store_value(current, keys).await else {
             return Ok(STORED);
         };
         let code = match &error {
@@ -299,43 +415,56 @@ impl Rotation<'_> {
             _ => None,
         };
         tracing::warn!(error = error.message(), "could not store the created key");
-        // The version has another value, so this key was never stored.
+        // The version has another value, so these keys were never stored.
         let has_other_value = code == Some("ResourceExistsException");
-        let stored = self.stored_key(arn).await;
+        let stored = self.stored_keys(&current.labels.arn).await;
         match &stored {
-            Ok(Some(stored)) if *stored == key.id => return Ok(STORED),
-            // The key may be stored, so it is kept. Its tag identifies it.
+            Ok(stored) if keys.iter().any(|key| stored.contains(&key.id)) => return Ok(STORED),
+            // The keys may be stored, so they are kept. Their tags identify them.
             Err(_) if !has_other_value => return Err(error),
             _ => {}
         }
-        self.delete_unstored_key(current, key).await;
+        self.delete_unstored_keys(current, keys).await;
         match stored {
-            Ok(Some(_)) => Ok("another invocation stored a key first"),
+            Ok(stored) if !stored.is_empty() => Ok("another invocation stored a key first"),
             _ => Err(error),
         }
     }
 
-    /// Deletes the key that was just created and is not stored. If that fails, the key is an orphan.
-    async fn delete_unstored_key(&self, current: &Current<'_>, key: &ApiKey) {
-        let (filter, expected) = (current.filter, current.key_id());
-        let control_plane = current.control_plane;
-        let deleted = control_plane.delete(filter, &key.id, expected, async || true);
-        match deleted.await {
-            Ok(()) => {
-                tracing::info!(deleted_key_id = %key.id, "deleted the created key because it was not stored");
+    /// Deletes keys that were created, because another one cannot be created. Keeps them if the pending version contains them or
+    /// cannot be read.
+    async fn delete_unless_stored(&self, current: &Current<'_>, keys: &[ApiKey]) {
+        match self.stored_keys(&current.labels.arn).await {
+            Ok(stored) if !keys.iter().any(|key| stored.contains(&key.id)) => {
+                self.delete_unstored_keys(current, keys).await;
             }
-            Err(error) => {
-                let error = error.message();
-                tracing::warn!(key_id = %key.id, error, "could not delete the created key, which was not stored");
-                let metrics = self.confluent.metrics();
-                metrics.count(|counts| counts.failed_deletions += 1);
+            _ => {}
+        }
+    }
+
+    /// Deletes keys that were just created and are not stored. If that fails, they are orphans.
+    async fn delete_unstored_keys(&self, current: &Current<'_>, keys: &[ApiKey]) {
+        let control_plane = current.control_plane;
+        for (replaced, key) in current.keys.iter().zip(keys) {
+            let (filter, expected) = (replaced.filter(), replaced.id());
+            let deleted = control_plane.delete(filter, &key.id, expected, async || true);
+            match deleted.await {
+                Ok(()) => {
+                    tracing::info!(deleted_key_id = %key.id, "deleted the created key because it was not stored");
+                }
+                Err(error) => {
+                    let error = error.message();
+                    tracing::warn!(key_id = %key.id, error, "could not delete the created key, which was not stored");
+                    let metrics = self.confluent.metrics();
+                    metrics.count(|counts| counts.failed_deletions += 1);
+                }
             }
         }
     }
 
-    /// Stores the current value with `key` in place of the current key.
-    async fn store_value(&self, current: &Current<'_>, key: &ApiKey) -> Result<(), Error> {
-        let value = current.value.with_api_key(key);
+    /// Stores the current value with `keys` in place of the current ones.
+    async fn store_value(&self, current: &Current<'_>, keys: &[ApiKey]) -> Result<(), Error> {
+        let value = current.value.with_keys(keys);
         let value = value.map_err(|source| Error::InvalidSecretValue {
             label: PENDING,
             source,
@@ -348,20 +477,21 @@ impl Rotation<'_> {
         Ok(stored.await?)
     }
 
-    /// Returns the ID of the key in the pending version, if it has a value.
-    async fn stored_key(&self, arn: &str) -> Result<Option<ApiKeyId>, Error> {
-        // A read may miss a value that was just written, and its key must not be deleted.
+    /// Returns the IDs of the keys in the pending version, or none if it has no value.
+    async fn stored_keys(&self, arn: &str) -> Result<Vec<ApiKeyId>, Error> {
+        // A read may miss a value that was just written, and its keys must not be deleted.
         let version = self
             .secrets
             .version_after_write(arn, &self.event.token, PENDING);
         let Some(SecretVersion { value, .. }) = version.await? else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let pending = SecretValue::parse(value).map_err(|source| Error::InvalidSecretValue {
             label: PENDING,
             source,
         })?;
-        Ok(Some(key_in(PENDING, &pending)?.id))
+        ensure_keys(PENDING, &pending)?;
+        Ok(pending.keys().map(|key| key.id.clone()).collect())
     }
 }
 
@@ -379,18 +509,18 @@ fn count(keys: &[ApiKeyMetadata], owner: &str, resource: Option<&Resource>) -> u
 /// Adds the numbers of keys, and what was done to free quota, to the error of a `POST` that exceeded a quota. Lists all keys of the
 /// owner, because those for other resources use the same quota.
 async fn quota_exceeded(
-    current: &Current<'_>,
-    resource: &Resource,
+    control_plane: &ControlPlane<'_>,
+    current: &CurrentKey<'_>,
     cleanup: String,
     source: confluent::Error,
 ) -> Error {
-    let owner = current.owner();
-    let of_resource = count(current.keys, owner, Some(resource));
-    let listed = current.control_plane.all_keys(current.filter).await;
-    let keys = if listed.is_none() && current.filter.without_resource().is_some() {
+    let owner = current.slot.owner.as_str();
+    let of_resource = count(&current.listed, owner, Some(&current.resource));
+    let listed = control_plane.all_keys(current.filter()).await;
+    let keys = if listed.is_none() && current.filter().without_resource().is_some() {
         format!("API keys scoped to this resource: {of_resource}")
     } else {
-        let all = count(listed.as_deref().unwrap_or(current.keys), owner, None);
+        let all = count(listed.as_deref().unwrap_or(&current.listed), owner, None);
         format!("{all} API keys, {of_resource} of them scoped to this resource")
     };
     Error::QuotaExceeded {
@@ -410,12 +540,13 @@ fn is_quota_exceeded(error: &Error) -> bool {
 
 /// Checks that the response to a `POST` describes a created key. Otherwise, the key in it may be in use, so it is neither stored
 /// nor deleted. A key that was created is an orphan, which finishSecret deletes.
-fn check_created(current: &Current<'_>, key: &ApiKey) -> Result<(), Error> {
-    let is_listed = current
-        .keys
-        .iter()
-        .any(|listed| listed.id == key.id.as_str());
-    if is_listed || current.key_id() == Some(&key.id) {
+fn check_created(current: &Current<'_>, created: &[ApiKey], key: &ApiKey) -> Result<(), Error> {
+    let mut current = current.keys.iter();
+    let is_known = current.any(|current| {
+        let mut listed = current.listed.iter();
+        listed.any(|listed| listed.id == key.id.as_str()) || current.id() == Some(&key.id)
+    });
+    if is_known || created.iter().any(|created| created.id == key.id) {
         let source = confluent::Error::existing_key_returned();
         return Err(Error::CreationOutcomeUnknown { source });
     }
@@ -426,7 +557,7 @@ fn check_created(current: &Current<'_>, key: &ApiKey) -> Result<(), Error> {
     Ok(())
 }
 
-/// Logs the warnings about the value, and checks that every copy of the key can be replaced.
+/// Logs the warnings about the value, and checks its resource IDs, and that every copy of a key can be replaced.
 fn check_value(value: &SecretValue) -> Result<(), Error> {
     for warning in value
         .whitespace_warnings()
@@ -439,7 +570,9 @@ fn check_value(value: &SecretValue) -> Result<(), Error> {
     checked.map_err(|source| Error::InvalidSecretValue {
         label: CURRENT,
         source,
-    })
+    })?;
+    let mut slots = value.slots();
+    Ok(slots.try_for_each(|slot| slot.resource().map(drop))?)
 }
 
 /// Adds the environment of the current key if the secret value omits it and a `POST` requires it.

@@ -2,14 +2,16 @@
 //!
 //! If the step is resumed after an interruption, the version may already be current. Then only the deletion remains.
 
-use super::{Rotation, StepContext, record_key_type, resource};
+use tracing::{Instrument, Span};
+
+use super::{Rotation, StepContext, record_resources};
 use crate::config::OldKeyPolicy;
-use crate::confluent::{ApiKey, ApiKeyMetadata, KeyFilter};
+use crate::confluent::{ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::keys::credentials::{ControlPlane, key_filter};
 use crate::keys::deletion::{Deletion, Evidence};
 use crate::keys::policy::PreviousKeyPolicy;
-use crate::secret::{CURRENT, SecretMetadata, SecretValue};
+use crate::secret::{CURRENT, SecretMetadata, SecretValue, Slot};
 
 impl Rotation<'_> {
     pub(super) async fn finish_secret(&self, context: StepContext) -> Result<&'static str, Error> {
@@ -27,10 +29,7 @@ impl Rotation<'_> {
             Ok(deleted) => deleted?,
             // The version was promoted, so the step must not fail: a failed step is retried, and would promote the version again
             // after a rollback.
-            Err(reason) => {
-                tracing::warn!(reason, "kept all keys of the secret");
-                self.confluent.metrics().count(|counts| counts.kept += 1);
-            }
+            Err(reason) => self.keep_all(&reason),
         }
         Ok(if is_current {
             "resumed: the version was already current"
@@ -49,14 +48,14 @@ impl Rotation<'_> {
         let pending = self.heal_if_invalid(labels, pending).await?;
         let checked = self.check_pending(&pending, &current);
         self.heal_if_invalid(labels, checked).await?;
-        let control_plane = self
-            .control_plane(labels, &current, current.api_key())
-            .await?;
+        let control_plane = self.control_plane(labels, &current).await?;
         self.verify_or_heal(labels, &control_plane, (&pending, &current))
             .await?;
         self.promote(labels).await?;
         // With self-rotation, the previous key must not authenticate its own deletion.
-        control_plane.use_own_key(&pending.key).await;
+        if let Some(key) = &pending.value.own_slot().key {
+            control_plane.use_own_key(key).await;
+        }
         Ok((control_plane, pending.value))
     }
 
@@ -69,11 +68,11 @@ impl Rotation<'_> {
             .secrets
             .version(&labels.arn, &self.event.token, CURRENT);
         let promoted = self.parse_version(CURRENT, read.await)?;
-        record_key_type(&promoted.value);
-        let (value, key) = (&promoted.value, Some(&promoted.key));
-        let control_plane = self.control_plane(labels, value, key).await?;
-        self.verify_pending(&control_plane, &promoted, value)
-            .await?;
+        let value = &promoted.value;
+        record_resources(value);
+        let control_plane = self.control_plane(labels, value).await?;
+        let verified = self.verify_pending(&control_plane, &promoted, value).await;
+        verified.map_err(|(slot, error)| error.of_key(slot, value))?;
         Ok((control_plane, promoted.value))
     }
 
@@ -103,8 +102,8 @@ impl Rotation<'_> {
         }
     }
 
-    /// Deletes the previous key if the policy is `delete`, then each orphaned key. Returns an error if the previous key should
-    /// have been deleted.
+    /// For each slot, deletes the previous key if the policy is `delete`, then each orphaned key. Returns an error if a previous key
+    /// should have been deleted.
     ///
     /// # Errors
     /// Returns the reason if no key may be deleted.
@@ -115,32 +114,58 @@ impl Rotation<'_> {
         value: &SecretValue,
     ) -> Result<Result<(), Error>, String> {
         let message = |error: Error| error.message();
-        let resource = &resource(value).map_err(message)?;
         let version = &self.event.token;
         let is_promoted = |labels: &SecretMetadata| labels.has(version, CURRENT);
         let labels = self.secrets.describe_until(arn, is_promoted).await;
         let labels = labels.map_err(Error::from).map_err(message)?;
-        let key = value.api_key().filter(|_| labels.has(version, CURRENT));
-        let key = key.ok_or("the version is not labeled AWSCURRENT")?;
-        let filter = key_filter(value, resource);
-        let keys = self.list_with(control_plane, filter, key).await;
+        if !labels.has(version, CURRENT) {
+            return Err("the version is not labeled AWSCURRENT".to_owned());
+        }
         let deletes_previous = self.deletes_previous(&labels);
-        let evidence = Evidence {
-            control_plane,
-            secrets: self.secrets,
-            value,
-            resource,
-            keys: &keys.map_err(message)?,
-            labels,
-        };
-        let deletion = Deletion::prepare(evidence).await?;
-        if !deletion.is_current_created_for(version) {
-            return Err("the current key was not created for this version".to_owned());
+        let mut listed = Vec::new();
+        for slot in value.slots() {
+            let keys = self.list_promoted(control_plane, slot);
+            listed.push((slot, keys.instrument(slot.span()).await));
         }
-        if let Some(previous) = deletion.previous_key() {
-            tracing::Span::current().record("previous_key_id", previous);
+        let mut deletion = Deletion::prepare(control_plane, self.secrets, value, labels).await?;
+        let of_slots: Vec<Result<Evidence<'_>, String>> = listed
+            .iter()
+            .map(|(slot, listed)| {
+                let (resource, keys) = listed.as_ref().map_err(Clone::clone)?;
+                let evidence = deletion.evidence(slot, resource, keys)?;
+                if !evidence.is_current_created_for(version) {
+                    return Err("the current key was not created for this version".to_owned());
+                }
+                Ok(evidence)
+            })
+            .collect();
+        let previous = of_slots.iter().flatten().filter_map(Evidence::previous_key);
+        let previous: Vec<&str> = previous.collect();
+        if !previous.is_empty() {
+            Span::current().record("previous_key_id", previous.join(", "));
         }
-        Ok(deletion.delete_replaced(deletes_previous).await)
+        let mut result = Ok(());
+        for (slot, evidence) in value.slots().zip(of_slots) {
+            let delete = async {
+                match &evidence {
+                    Ok(evidence) => deletion.delete_replaced(evidence, deletes_previous).await,
+                    Err(reason) => {
+                        self.keep_all(reason);
+                        Ok(())
+                    }
+                }
+            };
+            // Boxed, because the future is large.
+            let deleted = Box::pin(delete).instrument(slot.span()).await;
+            result = result.and(deleted.map_err(|error| error.of_key(slot, value)));
+        }
+        Ok(result)
+    }
+
+    /// Warns that no key may be deleted.
+    fn keep_all(&self, reason: &str) {
+        tracing::warn!(reason, "kept all keys of the secret");
+        self.confluent.metrics().count(|counts| counts.kept += 1);
     }
 
     /// Returns whether finishSecret deletes the previous key. It keeps the key if a resource tag is invalid.
@@ -156,17 +181,26 @@ impl Rotation<'_> {
         }
     }
 
-    /// Lists keys of the owner. A list may not contain the promoted key yet, so it is read again for a few seconds.
-    async fn list_with(
+    /// Lists the keys of the owner for a slot's resource. A list may not contain the promoted key yet, so it is read again for a few
+    /// seconds.
+    ///
+    /// # Errors
+    /// Returns the reason if the keys cannot be listed.
+    async fn list_promoted(
         &self,
         control_plane: &ControlPlane<'_>,
-        filter: KeyFilter<'_>,
-        key: &ApiKey,
-    ) -> Result<Vec<ApiKeyMetadata>, Error> {
+        slot: &Slot,
+    ) -> Result<(Resource, Vec<ApiKeyMetadata>), String> {
+        let message = |error: Error| error.message();
+        let resource = slot.resource().map_err(Error::from).map_err(message)?;
+        let filter = key_filter(slot, &resource);
         let list = async || control_plane.list(filter).await;
+        let id = slot.key.as_ref().map(|key| key.id.as_str());
         let is_complete =
-            |keys: &Vec<ApiKeyMetadata>| keys.iter().any(|listed| listed.id == key.id.as_str());
+            |keys: &Vec<ApiKeyMetadata>| keys.iter().any(|listed| Some(listed.id.as_str()) == id);
         let backoff = self.secrets.read_after_write();
-        backoff.until(self.deadline, list, is_complete).await
+        let keys = backoff.until(self.deadline, list, is_complete).await;
+        let keys = keys.map_err(message)?;
+        Ok((resource, keys))
     }
 }

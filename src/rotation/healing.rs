@@ -4,13 +4,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Pending, Rotation, resource};
-use crate::confluent::{ApiKeyId, ApiKeyMetadata, ProbeOutcome};
+use super::{Pending, Rotation};
+use crate::confluent::{ApiKey, ApiKeyId, ApiKeyMetadata, ProbeOutcome};
 use crate::error::Error;
 use crate::keys::credentials::{ControlPlane, key_filter};
 use crate::keys::target::Scope;
 use crate::keys::verification::Verification;
-use crate::secret::{self, PENDING, SecretMetadata, SecretValue, SecretVersion};
+use crate::secret::{self, PENDING, SecretMetadata, SecretValue, SecretVersion, Slot};
 
 /// The age of a version, in seconds, after which its key counts as deleted if Confluent Cloud does not return it. The key of a
 /// younger version may not be listed yet.
@@ -27,14 +27,15 @@ impl Rotation<'_> {
         current: &SecretValue,
     ) -> Result<(), Error> {
         let version = self.event.token.clone();
-        if Some(&pending.key.id) == current.api_key().map(|key| &key.id) {
+        let is_current = |key: &ApiKey| current.keys().any(|current| current.id == key.id);
+        if pending.value.keys().any(is_current) {
             return Err(Error::PendingIsCurrent { version });
         }
         if let Err(source) = pending.value.has_same_scope_as(current) {
             return Err(Error::PendingMismatch { version, source });
         }
         // Promoting a value that was created from an earlier one would revert the change.
-        if !pending.value.differs_only_in_key_from(current) {
+        if !pending.value.differs_only_in_keys_from(current) {
             return Err(Error::PendingOutdated { version });
         }
         Ok(())
@@ -70,45 +71,42 @@ impl Rotation<'_> {
             Ok(pending)
         });
         let pending = self.heal_if_invalid(labels, pending).await?;
-        // If this cannot be determined, testSecret reports the cause.
-        let is_deleted = self
-            .is_rejected_and_deleted(labels, &pending, current)
-            .await;
-        if matches!(is_deleted, Ok(true)) {
-            return Err(self.heal(labels, self.pending_key_deleted(&pending)).await);
+        for (slot, key) in pending.value.filled_slots().filter(|_| is_old(&pending)) {
+            // If this cannot be determined, testSecret reports the cause.
+            let is_deleted = self.is_rejected_and_deleted(labels, (slot, key), current);
+            if matches!(is_deleted.await, Ok(true)) {
+                let error = self.heal(labels, self.pending_key_deleted(key)).await;
+                return Err(error.of_key(slot, current));
+            }
         }
         Ok("no action required: the pending version has a value")
     }
 
-    /// Returns whether the pending key was deleted, and its resource rejects it or the function cannot probe.
+    /// Returns whether the pending key of a slot was deleted, and its resource rejects it or the function cannot probe.
     async fn is_rejected_and_deleted(
         &self,
         labels: &SecretMetadata,
-        pending: &Pending,
+        (slot, key): (&Slot, &ApiKey),
         current: &SecretValue,
     ) -> Result<bool, Error> {
-        if !is_old(pending) {
+        let control_plane = self.control_plane(labels, current).await?;
+        if !is_deleted(&control_plane, (slot, key), current).await? {
             return Ok(false);
         }
-        let control_plane = self
-            .control_plane(labels, current, current.api_key())
-            .await?;
-        if !is_deleted(&control_plane, pending, current).await? {
-            return Ok(false);
-        }
-        let (verifier, resource) = (self.verifier(), resource(&pending.value)?);
+        let (verifier, resource) = (self.verifier(), slot.resource()?);
         if !verifier.can_probe(&resource) {
             return Ok(true);
         }
+        let replaced = current.key(&slot.prefix);
         let scope = Scope {
             control_plane: &control_plane,
-            value: &pending.value,
+            slot,
             resource: &resource,
             metadata: None,
-            keys: current.api_key().map(|key| &key.id).into_iter().collect(),
+            keys: replaced.map(|key| &key.id).into_iter().collect(),
         };
         let mut target = verifier.target(scope).await?;
-        let probed = verifier.verify_once(&pending.key, &mut target, self.deadline);
+        let probed = verifier.verify_once(key, &mut target, self.deadline);
         Ok(matches!(
             probed.await,
             Ok(Verification::Unreachable)
@@ -119,12 +117,13 @@ impl Rotation<'_> {
         ))
     }
 
-    /// Heals if the verification failed with `error` because the pending key was deleted. Returns the error to report.
+    /// Heals if the verification failed with `error` because the pending key of a slot was deleted. Returns the error to report.
     pub(super) async fn heal_if_deleted(
         &self,
         error: Error,
         labels: &SecretMetadata,
         control_plane: &ControlPlane<'_>,
+        slot: &Slot,
         (pending, current): (&Pending, &SecretValue),
     ) -> Error {
         let is_rejected = matches!(
@@ -136,15 +135,19 @@ impl Rotation<'_> {
                 }
         );
         // If the diagnosis fails, too, the first error is reported.
-        if !is_rejected || !matches!(is_deleted(control_plane, pending, current).await, Ok(true)) {
+        let Some(key) = slot.key.as_ref().filter(|_| is_rejected && is_old(pending)) else {
+            return error;
+        };
+        let is_deleted = is_deleted(control_plane, (slot, key), current).await;
+        if !matches!(is_deleted, Ok(true)) {
             return error;
         }
-        self.heal(labels, self.pending_key_deleted(pending)).await
+        self.heal(labels, self.pending_key_deleted(key)).await
     }
 
-    fn pending_key_deleted(&self, pending: &Pending) -> Error {
+    fn pending_key_deleted(&self, key: &ApiKey) -> Error {
         Error::PendingKeyDeleted {
-            key: pending.key.id.to_string(),
+            key: key.id.to_string(),
             version: self.event.token.clone(),
         }
     }
@@ -163,22 +166,25 @@ impl Rotation<'_> {
     }
 }
 
-/// Returns whether the pending key was deleted: its version is old enough, a list that contains the current key does not
+/// Returns whether the pending key of a slot, whose version is old enough, was deleted: a list that contains the current key does not
 /// contain it, and Confluent Cloud does not return it by its ID. If it is the initial key, the list must contain another key of
 /// the owner. A copy of the current key never counts as deleted.
 async fn is_deleted(
     control_plane: &ControlPlane<'_>,
-    pending: &Pending,
+    (slot, key): (&Slot, &ApiKey),
     current: &SecretValue,
 ) -> Result<bool, Error> {
-    let (id, expected) = (&pending.key.id, current.api_key().map(|key| &key.id));
-    if Some(id) == expected || !is_old(pending) {
+    let Some(current) = current.slot(&slot.prefix) else {
+        return Ok(false);
+    };
+    let (id, expected) = (&key.id, current.key.as_ref().map(|key| &key.id));
+    if Some(id) == expected {
         return Ok(false);
     }
-    let resource = &resource(current)?;
+    let resource = &current.resource()?;
     let keys = control_plane.list(key_filter(current, resource)).await?;
     let lists = |id: &ApiKeyId| keys.iter().any(|key| key.id == id.as_str());
-    let is_owned = |key: &ApiKeyMetadata| key.owner.as_deref() == Some(current.owner());
+    let is_owned = |key: &ApiKeyMetadata| key.owner.as_ref() == Some(&current.owner);
     let is_complete = expected.map_or_else(|| keys.iter().any(is_owned), lists);
     if lists(id) || !is_complete {
         return Ok(false);

@@ -10,8 +10,10 @@ mod finish_secret;
 mod healing;
 mod test_secret;
 
+use tracing::Span;
+
 use crate::config::{Config, InitialKey};
-use crate::confluent::{self, ApiKey, Resource};
+use crate::confluent::{self, ApiKey};
 use crate::error::Error;
 use crate::event::{Event, Step};
 use crate::http::{Deadline, Redacted};
@@ -46,10 +48,9 @@ struct StepContext {
     is_current: bool,
 }
 
-/// The event's version: pending, or already promoted.
+/// The event's version: pending, or already promoted. Every slot contains a key.
 struct Pending {
     value: SecretValue,
-    key: ApiKey,
     /// `CreatedDate`, in seconds since the epoch.
     created_at: Option<i64>,
 }
@@ -108,20 +109,20 @@ impl Rotation<'_> {
         })
     }
 
-    /// Reads the current value. It contains no key if this rotation creates the initial one.
+    /// Reads the current value. A slot contains no key if this rotation creates the initial one.
     async fn current(&self, labels: &SecretMetadata) -> Result<SecretValue, Error> {
         let version = labels
             .version_with(CURRENT)
             .ok_or(Error::NoCurrentVersion)?;
         let value = self.secrets.value(&labels.arn, version, CURRENT).await?;
         let current = parse(CURRENT, version, value)?;
-        record_key_type(&current);
-        match current.api_key() {
-            Some(key) => record("previous_key_id", key),
-            None if self.config.initial_key == InitialKey::Off => {
-                return Err(Error::InitialKeyNotAllowed.with_other_keys(&current));
-            }
-            None => {}
+        record_resources(&current);
+        record_ids("previous_key_id", current.keys());
+        if let Some(slot) = current.slots().find(|slot| slot.key.is_none())
+            && self.config.initial_key == InitialKey::Off
+        {
+            let fields = slot.key_fields();
+            return Err(Error::InitialKeyNotAllowed { fields }.with_other_keys(&current));
         }
         Ok(current)
     }
@@ -133,7 +134,7 @@ impl Rotation<'_> {
         self.parse_version(PENDING, version)
     }
 
-    /// Parses the event's version, which must contain a key.
+    /// Parses the event's version, which must contain a key in every slot.
     fn parse_version(
         &self,
         label: &'static str,
@@ -149,25 +150,21 @@ impl Rotation<'_> {
         let created_at = version.as_ref().and_then(|version| version.created_at);
         let value = version.map(|version| version.value);
         let value = parse(label, &self.event.token, value)?;
-        let key = key_in(label, &value)?;
-        record("pending_key_id", &key);
-        Ok(Pending {
-            value,
-            key,
-            created_at,
-        })
+        ensure_keys(label, &value)?;
+        record_ids("pending_key_id", value.keys());
+        Ok(Pending { value, created_at })
     }
 
-    /// Creates a control-plane client that authenticates with the secret's management credentials, which may be `own_key`.
+    /// Creates a control-plane client that authenticates with the secret's management credentials, which may be a key in `value`.
     async fn control_plane(
         &self,
         labels: &SecretMetadata,
         value: &SecretValue,
-        own_key: Option<&ApiKey>,
     ) -> Result<ControlPlane<'_>, Error> {
         let configured = self.config.admin_secret_arn.as_deref();
         let management = ManagementCredentials::of(labels, value, configured, self.access_tokens)?;
-        tracing::Span::current().record("mode", management.mode());
+        Span::current().record("mode", management.mode());
+        let own_key = value.own_slot().key.as_ref();
         let created = ControlPlane::new(self.confluent, self.secrets, management, own_key).await;
         created.map_err(|error| error.with_other_keys(value))
     }
@@ -177,20 +174,23 @@ impl Rotation<'_> {
     }
 }
 
-/// Returns the resource that the keys in `value` are scoped to.
-fn resource(value: &SecretValue) -> Result<Resource, Error> {
-    Ok(Resource::new(value.resource_id(), value.environment_id())?)
+/// Adds the IDs of keys to all following log messages.
+fn record_ids<'k>(field: &'static str, keys: impl IntoIterator<Item = &'k ApiKey>) {
+    let ids: Vec<&str> = keys.into_iter().map(|key| key.id.as_str()).collect();
+    if !ids.is_empty() {
+        Span::current().record(field, ids.join(", "));
+    }
 }
 
-/// Adds a key's ID to all following log messages.
-fn record(field: &'static str, key: &ApiKey) {
-    tracing::Span::current().record(field, key.id.as_str());
-}
-
-/// Adds the key type, if it is known, to all following log messages.
-fn record_key_type(value: &SecretValue) {
-    if let Ok(resource) = resource(value) {
-        tracing::Span::current().record("key_type", resource.key_type.name);
+/// Adds the resources and the key types, if they are known, to all following log messages.
+fn record_resources(value: &SecretValue) {
+    let resources = value.slots().filter_map(|slot| slot.resource().ok());
+    let (ids, types): (Vec<String>, Vec<&str>) = resources
+        .map(|resource| (resource.id, resource.key_type.name))
+        .unzip();
+    if !ids.is_empty() {
+        Span::current().record("resource_id", ids.join(", "));
+        Span::current().record("key_type", types.join(", "));
     }
 }
 
@@ -207,8 +207,11 @@ fn parse(
     SecretValue::parse(value).map_err(|source| Error::InvalidSecretValue { label, source })
 }
 
-/// Returns the key in a value that must contain one.
-fn key_in(label: &'static str, value: &SecretValue) -> Result<ApiKey, Error> {
-    let key = value.api_key().cloned();
-    key.ok_or(Error::VersionWithoutKey { label })
+/// Checks that every slot of `value` contains a key.
+fn ensure_keys(label: &'static str, value: &SecretValue) -> Result<(), Error> {
+    let empty = value.slots().find(|slot| slot.key.is_none());
+    empty.map_or(Ok(()), |slot| {
+        let fields = slot.key_fields();
+        Err(Error::VersionWithoutKey { label, fields })
+    })
 }

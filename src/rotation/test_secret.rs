@@ -7,15 +7,22 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Pending, Rotation, resource};
-use crate::confluent::Resource;
+use futures_util::future::try_join_all;
+use tracing::Instrument;
+
+use super::{Pending, Rotation};
+use crate::confluent::{ApiKey, Resource};
 use crate::error::Error;
 use crate::event::Step;
 use crate::keys::credentials::ControlPlane;
 use crate::keys::target::Scope;
 use crate::keys::verification::Verification;
 use crate::preflight::Preflight;
-use crate::secret::{SecretMetadata, SecretValue};
+use crate::secret::{SecretMetadata, SecretValue, Slot};
+
+/// The results of a verification.
+const VERIFIED: &str = "verified the pending key";
+const AGED: &str = "the control plane returns the pending key, which has reached its minimum age";
 
 /// Time reserved after the verification to find out whether the key still exists, and to report it.
 const DIAGNOSIS_RESERVE: Duration = Duration::from_secs(10);
@@ -26,9 +33,10 @@ const VERIFICATION_RESERVE: Duration = Duration::from_mins(1);
 impl Rotation<'_> {
     pub(super) async fn test_secret(&self, labels: &SecretMetadata) -> Result<&'static str, Error> {
         let current = self.current(labels).await?;
+        let has_empty_slot = current.slots().any(|slot| slot.key.is_none());
         let pending = match self.pending(labels).await {
-            // Secrets Manager tests a copy of the current value, which contains no key yet.
-            Err(Error::VersionWithoutKey { .. }) if current.api_key().is_none() => {
+            // Secrets Manager tests a copy of the current value, in which a key is still to be created.
+            Err(Error::VersionWithoutKey { .. }) if has_empty_slot => {
                 self.log_preflight(labels).await;
                 return Ok("no action required: the first rotation creates the key");
             }
@@ -39,14 +47,12 @@ impl Rotation<'_> {
             Err(Error::PendingIsCurrent { .. }) => self.log_preflight(labels).await,
             checked => self.heal_if_invalid(labels, checked).await?,
         }
-        let control_plane = self
-            .control_plane(labels, &current, current.api_key())
-            .await?;
+        let control_plane = self.control_plane(labels, &current).await?;
         self.verify_or_heal(labels, &control_plane, (&pending, &current))
             .await
     }
 
-    /// Verifies the pending key. Heals if it was deleted.
+    /// Verifies the pending keys. Heals if one was deleted.
     pub(super) async fn verify_or_heal(
         &self,
         labels: &SecretMetadata,
@@ -55,11 +61,10 @@ impl Rotation<'_> {
     ) -> Result<&'static str, Error> {
         match self.verify_pending(control_plane, pending, current).await {
             Ok(message) => Ok(message),
-            Err(error) => {
+            Err((slot, error)) => {
                 let values = (pending, current);
-                Err(self
-                    .heal_if_deleted(error, labels, control_plane, values)
-                    .await)
+                let error = self.heal_if_deleted(error, labels, control_plane, slot, values);
+                Err(error.await.of_key(slot, &pending.value))
             }
         }
     }
@@ -78,24 +83,44 @@ impl Rotation<'_> {
         report.log();
     }
 
-    /// Verifies the pending key: it is probed at its resource. If it cannot be probed, it must reach its minimum age. Returns a
-    /// message for the log.
-    pub(super) async fn verify_pending(
+    /// Verifies all pending keys concurrently. Returns a message for the log, or the first key that could not be verified and its
+    /// error.
+    pub(super) async fn verify_pending<'p>(
         &self,
         control_plane: &ControlPlane<'_>,
-        pending: &Pending,
+        pending: &'p Pending,
         current: &SecretValue,
+    ) -> Result<&'static str, (&'p Slot, Error)> {
+        let verified = pending.value.filled_slots().map(async |(slot, key)| {
+            let replaced = current.key(&slot.prefix);
+            // Boxed, because several of these large futures exist concurrently.
+            let verified = Box::pin(self.verify_key(control_plane, (slot, key), replaced));
+            let verified = verified.instrument(slot.span()).await;
+            verified.map_err(|error| (slot, error))
+        });
+        let messages = try_join_all(verified).await?;
+        let is_probed = messages.iter().all(|message| *message == VERIFIED);
+        Ok(if is_probed { VERIFIED } else { AGED })
+    }
+
+    /// Verifies the key of a slot: it is probed at its resource. If it cannot be probed, it must reach its minimum age. `replaced` is
+    /// the current key. Returns a message for the log.
+    async fn verify_key(
+        &self,
+        control_plane: &ControlPlane<'_>,
+        (slot, key): (&Slot, &ApiKey),
+        replaced: Option<&ApiKey>,
     ) -> Result<&'static str, Error> {
-        let (resource, key) = (&resource(&pending.value)?, &pending.key);
+        let resource = &slot.resource()?;
         let verifier = self.verifier();
         if !verifier.can_probe(resource) {
-            return self.await_age(control_plane, pending, resource).await;
+            return self.await_age(control_plane, slot, key, resource).await;
         }
         // Either key's metadata contains the environment, even if the other key was deleted or is not returned yet.
-        let keys = [Some(key), current.api_key()].into_iter().flatten();
+        let keys = [Some(key), replaced].into_iter().flatten();
         let scope = Scope {
             control_plane,
-            value: &pending.value,
+            slot,
             resource,
             metadata: None,
             keys: keys.map(|key| &key.id).collect(),
@@ -108,15 +133,18 @@ impl Rotation<'_> {
                 host = target.host(),
                 "did not verify the pending key because its endpoint is unreachable"
             );
-            return self.await_age(control_plane, pending, resource).await;
+            return self.await_age(control_plane, slot, key, resource).await;
         }
         // A copy of the current key propagated long ago.
-        if self.event.step == Step::Test && current.api_key() != Some(key) {
+        if self.event.step == Step::Test && replaced != Some(key) {
             let seconds = started.elapsed().as_secs_f64();
             let metrics = self.confluent.metrics();
-            metrics.count(|counts| counts.propagation_seconds = Some(seconds));
+            metrics.count(|counts| {
+                let slowest = counts.propagation_seconds.unwrap_or_default();
+                counts.propagation_seconds = Some(slowest.max(seconds));
+            });
         }
-        Ok("verified the pending key")
+        Ok(VERIFIED)
     }
 
     /// Waits until the control plane returns the pending key and the key has reached its minimum age, and checks its owner and
@@ -124,10 +152,11 @@ impl Rotation<'_> {
     async fn await_age(
         &self,
         control_plane: &ControlPlane<'_>,
-        pending: &Pending,
+        slot: &Slot,
+        key: &ApiKey,
         resource: &Resource,
     ) -> Result<&'static str, Error> {
-        let id = &pending.key.id;
+        let id = &key.id;
         let key = id.to_string();
         let deadline = self.deadline.with_reserve(DIAGNOSIS_RESERVE);
         let mut interval = self.config.probe_interval;
@@ -144,7 +173,7 @@ impl Rotation<'_> {
             metadata.resource.as_deref(),
             metadata.environment.as_deref(),
         );
-        if metadata.owner.as_deref() != Some(pending.value.owner()) || !is_same_resource {
+        if metadata.owner.as_ref() != Some(&slot.owner) || !is_same_resource {
             return Err(Error::PendingKeyScopeMismatch { key });
         }
         let delay = self.verifier().remaining_age(&metadata, resource);
@@ -158,6 +187,6 @@ impl Rotation<'_> {
             let waited = deadline.wait(delay).await;
             waited.map_err(|_| Error::TimeoutTooShort { purpose })?;
         }
-        Ok("the control plane returns the pending key, which has reached its minimum age")
+        Ok(AGED)
     }
 }

@@ -4,15 +4,11 @@
 //! cover leaves a trace of the API secret, which is an error.
 
 use std::ops::Range;
-use std::slice;
 
 use aws_smithy_types::base64;
 
 use super::strings::{Edit, Span, decode};
 use crate::confluent::{ApiKey, ApiKeyId};
-
-/// The placeholders for an initial key: its ID and its API secret.
-pub(super) const PLACEHOLDERS: [&str; 2] = ["${apiKey}", "${apiSecret}"];
 
 /// The largest number of backslashes in front of a character. JSON in a string of JSON doubles them at every level.
 const MAX_BACKSLASHES: usize = 8;
@@ -33,18 +29,30 @@ struct Match {
     is_in_url: bool,
 }
 
-/// The forms of a key, and the forms of the key that replaces it.
-pub(super) struct Replacement {
-    old: [String; 3],
-    new: [String; 3],
-    /// Whether a form is replaced only where it is a complete string.
+/// A form of a key, and the same form of the key that replaces it.
+struct Form {
+    old: String,
+    new: String,
+    /// Whether the form is replaced only where it is a complete string.
     complete_strings_only: bool,
 }
 
+/// The forms to replace.
+#[derive(Default)]
+pub(super) struct Replacement {
+    /// The pairs, the API secrets and the IDs.
+    forms: [Vec<Form>; 3],
+}
+
 impl Replacement {
-    /// Replaces `current`, or the placeholders if there is no current key.
-    pub(super) fn new(current: Option<&ApiKey>, key: &ApiKey) -> Self {
-        let [id, secret] = PLACEHOLDERS.map(str::to_owned);
+    /// Replaces `current` with `key`, or the placeholders if there is no current key.
+    pub(super) fn add(
+        &mut self,
+        current: Option<&ApiKey>,
+        placeholders: &[String; 2],
+        key: &ApiKey,
+    ) {
+        let [id, secret] = placeholders.clone();
         let (mut old, new) = (
             current.map_or([String::new(), secret, id], forms),
             forms(key),
@@ -55,27 +63,31 @@ impl Replacement {
             old_pair.clear();
         }
         let complete_strings_only = current.is_some_and(|key| !key.is_well_formed());
-        Self {
-            old,
-            new,
-            complete_strings_only,
+        for (forms, (old, new)) in self.forms.iter_mut().zip(old.into_iter().zip(new)) {
+            forms.push(Form {
+                old,
+                new,
+                complete_strings_only,
+            });
         }
     }
 
     /// Returns the edits of the string at `span`.
     pub(super) fn edits(&self, json: &str, span: &Span) -> Vec<Edit> {
-        if self.complete_strings_only {
+        let forms = self.forms.iter().flatten();
+        let (complete, anywhere): (Vec<&Form>, Vec<&Form>) =
+            forms.partition(|form| form.complete_strings_only);
+        if !complete.is_empty() {
             let string = decode(json, span).unwrap_or_default();
-            let mut forms = self.old.iter().zip(&self.new);
-            let form = forms.find(|(old, _)| *old == string.trim() && !old.is_empty());
-            return form
-                .map(|(_, new)| (span.clone(), new.clone()))
-                .into_iter()
-                .collect();
+            let mut complete = complete.into_iter();
+            let form = complete.find(|form| form.old == string.trim() && !form.old.is_empty());
+            if let Some(form) = form {
+                return vec![(span.clone(), form.new.clone())];
+            }
         }
         let raw = json.get(span.clone()).unwrap_or_default();
         let edit = |found: Match| {
-            let new = self.new.get(found.form)?;
+            let new = &anywhere.get(found.form)?.new;
             let is_encoded = needs_percent_encoding(raw, &found);
             let new = if is_encoded {
                 percent_encode(new)
@@ -87,10 +99,8 @@ impl Replacement {
                 new,
             ))
         };
-        find_forms(raw, &self.old)
-            .into_iter()
-            .filter_map(edit)
-            .collect()
+        let old: Vec<&str> = anywhere.iter().map(|form| form.old.as_str()).collect();
+        find_forms(raw, &old).into_iter().filter_map(edit).collect()
     }
 }
 
@@ -138,8 +148,9 @@ impl Traces {
         let raw = json.get(span.clone()).unwrap_or_default();
         let unwrapped = unwrap_lines(raw);
         let mut forms = self.forms.iter();
-        let is_in = |raw: &str, form| !find_forms(raw, slice::from_ref(form)).is_empty();
-        let is_found = |form| is_in(raw, form) || raw != unwrapped && is_in(&unwrapped, form);
+        let is_in = |raw: &str, form: &str| !find_forms(raw, &[form]).is_empty();
+        let is_found =
+            |form: &String| is_in(raw, form) || raw != unwrapped && is_in(&unwrapped, form);
         if self.requires_all {
             forms.all(is_found)
         } else {
@@ -165,10 +176,10 @@ fn unwrap_lines(raw: &str) -> String {
         .collect()
 }
 
-/// Returns whether a string contains what may be the ID or the API secret of another key than `current`.
-pub(super) fn may_contain_key(json: &str, span: &Span, current: Option<&ApiKey>) -> bool {
+/// Returns whether a string contains what may be the ID or the API secret of another key than the current ones.
+pub(super) fn may_contain_key(json: &str, span: &Span, current: &[&ApiKey]) -> bool {
     let mut string = decode(json, span).unwrap_or_default();
-    if let Some(current) = current.filter(|key| key.is_well_formed()) {
+    for current in current.iter().filter(|key| key.is_well_formed()) {
         string = string
             .replace(current.secret.expose(), " ")
             .replace(current.id.as_str(), " ");
@@ -191,15 +202,12 @@ pub(super) fn may_contain_key(json: &str, span: &Span, current: Option<&ApiKey>)
 /// <https://github.com/apache/kafka/blob/trunk/clients/src/main/java/org/apache/kafka/common/security/JaasConfig.java>
 pub(super) fn has_unquoted_jaas(json: &str, span: &Span, key: &ApiKey) -> bool {
     let raw = json.get(span.clone()).unwrap_or_default();
-    find_forms(raw, &[key.secret.expose().to_owned()])
-        .iter()
-        .any(|found| {
-            let before = raw.get(..found.range.start);
-            let options = before.and_then(|before| before.rsplit_once("LoginModule"));
-            options.is_some_and(|(_, options)| {
-                !options.contains(';') && options.trim_end().ends_with('=')
-            })
-        })
+    find_forms(raw, &[key.secret.expose()]).iter().any(|found| {
+        let before = raw.get(..found.range.start);
+        let options = before.and_then(|before| before.rsplit_once("LoginModule"));
+        options
+            .is_some_and(|(_, options)| !options.contains(';') && options.trim_end().ends_with('='))
+    })
 }
 
 /// Returns the forms in which a key is replaced: `ID:SECRET` in base64 without padding, the API secret, and the ID. The first
@@ -244,7 +252,7 @@ fn percent_encode(word: &str) -> String {
 }
 
 /// Finds all `forms` in the content of a JSON string. If several match, the first counts.
-fn find_forms(raw: &str, forms: &[String]) -> Vec<Match> {
+fn find_forms(raw: &str, forms: &[&str]) -> Vec<Match> {
     let (mut matches, mut position, mut is_in_url) = (Vec::new(), 0, false);
     while let Some(rest @ [_, ..]) = raw.as_bytes().get(position..) {
         let mut forms = forms.iter().enumerate();
@@ -486,7 +494,7 @@ mod tests {
         let pending = key("PENDING987654321", "CURRENT123456789/0123456789abcdefghij");
 
         let json = value_with(r#""x":"CURRENT123456789""#)
-            .with_api_key(&pending)
+            .with_keys(&[pending])
             .unwrap();
 
         let expected = r#""apiSecret":"CURRENT123456789/0123456789abcdefghij","serviceAccountId":"sa-1","x":"PENDING987654321"}"#;
@@ -510,7 +518,8 @@ mod tests {
     fn strings_without_the_key_are_unchanged() {
         for (case, json) in NOT_THE_KEY {
             assert_eq!(replaced_part(json), json, "{case}");
-            assert_eq!(value_with(json).copies(), None, "{case}");
+            let value = value_with(json);
+            assert_eq!(value.copies(value.own_slot()), None, "{case}");
         }
     }
 
@@ -649,7 +658,7 @@ mod tests {
 
         assert_eq!(value.check_replaceable(), Ok(()));
         let error = Err(Error::NotReplaceable("`x`".to_owned()));
-        assert_eq!(value.with_api_key(&longer), error);
+        assert_eq!(value.with_keys(&[longer]), error);
     }
 
     #[test]
@@ -759,10 +768,10 @@ mod tests {
         let before = r#"{"apiKey":"${apiKey}","apiSecret":"${apiSecret}","serviceAccountId":"sa-1","username":"","x":["https://${apiKey}:${apiSecret}@host","username=\"${apiKey}\" password=\"${apiSecret}\";"]}"#;
         let after = r#"{"apiKey":"{new id}","apiSecret":"{new secret}","serviceAccountId":"sa-1","username":"","x":["https://{new id}:pending%2Bsecret9876543210jihgfedcba@host","username=\"{new id}\" password=\"{new secret}\";"]}"#;
 
-        assert_eq!(parse(before).unwrap().api_key(), None);
+        assert_eq!(parse(before).unwrap().keys().next(), None);
         assert_eq!(replaced(before), fill(after));
         let (before, after) = (parse(before).unwrap(), parse(&fill(after)).unwrap());
-        assert!(after.differs_only_in_key_from(&before));
+        assert!(after.differs_only_in_keys_from(&before));
     }
 
     #[test]
@@ -777,7 +786,7 @@ mod tests {
                 "apiKey",
             ),
         ] {
-            assert_eq!(parse(json).err(), Some(Error::Missing(field)));
+            assert_eq!(parse(json).err(), Some(Error::Missing(field.into())));
         }
     }
 

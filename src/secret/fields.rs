@@ -1,52 +1,153 @@
 //! The fields of a secret value that the function reads or replaces, with their positions in the JSON.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::copies::{PLACEHOLDERS, may_contain_key};
+use super::copies::may_contain_key;
+use super::slot::{Slot, field_name, split_field_name};
 use super::strings::{Edit, Span, paths, strings};
 use super::value::Error;
 use crate::config::{SECRET_ARN_FORM, is_secret_arn};
 use crate::confluent::{ApiKey, ApiKeyId, MAX_ID_LENGTH};
 use crate::http::Redacted;
 
-/// The fields of the key.
-pub(super) const KEY_FIELDS: [&str; 2] = ["apiKey", "apiSecret"];
-
-/// The fields that are read and never replaced.
-pub(super) const SETTINGS: [&str; 6] = [
+/// The fields that all keys of a secret share.
+const SHARED_SETTINGS: [&str; 4] = [
     "serviceAccountId",
-    "resourceId",
     "environmentId",
     "adminSecretArn",
     "masterarn",
-    "endpoint",
 ];
 
-/// A field in [`KEY_FIELDS`] or [`SETTINGS`].
+/// The fields of the key, and the settings of the key, which are never replaced.
+const KEY_FIELDS: [&str; 2] = ["apiKey", "apiSecret"];
+const KEY_SETTINGS: [&str; 2] = ["resourceId", "endpoint"];
+
+/// The longest prefix of a further key's fields. An ownership tag has no room for a longer one.
+const MAX_PREFIX_LENGTH: usize = 32;
+
+/// The form of the fields of a further key.
+const PREFIX_FORM: &str = "a field of a key: the prefix of such a field is a name in camel case of 1 to 32 ASCII letters and digits";
+
+/// The longest name of a field in an error.
+const MAX_NAME_LENGTH: usize = 100;
+
+/// A field that the function knows.
 struct Field {
-    name: &'static str,
+    name: String,
     /// The position of the value in the JSON, in bytes.
     span: Span,
     /// The string: empty for `null`, `None` if the value is neither `null` nor a valid string.
     string: Option<String>,
 }
 
-/// The fields of an object, in the order of the JSON.
+impl Field {
+    /// Returns the prefix of a key's field and its name without the prefix.
+    fn split_name(&self) -> Option<(&str, &'static str)> {
+        split_field_name(&self.name)
+    }
+
+    fn is_blank(&self) -> bool {
+        self.string
+            .as_deref()
+            .is_some_and(|string| string.trim().is_empty())
+    }
+}
+
+/// The known fields of an object, in the order of the JSON.
 pub(super) struct Fields(Vec<Field>);
 
 impl Fields {
+    /// Parses a JSON object. Ignores the fields of keys that have no resource ID.
     pub(super) fn parse(json: &str) -> Result<Self, Error> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let fields = deserializer.deserialize_map(FieldsVisitor(json));
         let fields = fields.and_then(|fields| deserializer.end().map(|()| fields));
         // Only the position, because the message of `serde_json` quotes the value.
-        fields.map(Self).map_err(|error| {
+        let mut fields = fields.map(Self).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             Error::NotAnObject { line, column }
-        })
+        })?;
+        let prefixes = fields.prefixes();
+        fields.0.retain(|field| {
+            let prefix = field.split_name().map(|(prefix, _)| prefix);
+            prefix.is_none_or(|prefix| prefixes.iter().any(|known| known == prefix))
+        });
+        Ok(fields)
+    }
+
+    /// Returns the prefixes of the keys: the empty one, and those with a resource ID. A resource ID that is not a string has a
+    /// meaning only next to another field of the key.
+    fn prefixes(&self) -> Vec<String> {
+        let mut prefixes = vec![String::new()];
+        for field in &self.0 {
+            if let Some((prefix, "resourceId")) = field.split_name() {
+                let is_key = |other: &Field| {
+                    let name = other.split_name();
+                    name.is_some_and(|(of, name)| of == prefix && KEY_FIELDS.contains(&name))
+                };
+                let has_key = self.0.iter().any(is_key);
+                let is_named = !field.is_blank() && (field.string.is_some() || has_key);
+                // Another application's field may have a name that no key can have.
+                let is_declared = is_named && (has_key || is_prefix(prefix));
+                if is_declared && !prefixes.iter().any(|known| known == prefix) {
+                    prefixes.push(prefix.to_owned());
+                }
+            }
+        }
+        prefixes
+    }
+
+    /// Returns the slots: the one of `apiKey` first, the others in the order of the JSON.
+    ///
+    /// # Errors
+    /// Returns an error that names the first invalid field, or the fields that are missing.
+    pub(super) fn slots(&self) -> Result<(Slot, Vec<Slot>), Error> {
+        let slot = |prefix: String| {
+            let field = |name| field_name(&prefix, name);
+            if !prefix.is_empty() {
+                self.check_further_key(&prefix)?;
+            }
+            Ok(Slot {
+                key: self.api_key(&prefix)?,
+                owner: self.owner()?,
+                resource_id: self.optional(&field("resourceId"))?,
+                environment_id: self.environment_id()?,
+                endpoint: self.optional(&field("endpoint"))?,
+                prefix,
+            })
+        };
+        let mut further = Vec::new();
+        let main = slot(String::new())?;
+        for prefix in self.prefixes().into_iter().skip(1) {
+            further.push(slot(prefix)?);
+        }
+        Ok((main, further))
+    }
+
+    /// Checks the prefix of a further key, and that its fields are present.
+    fn check_further_key(&self, prefix: &str) -> Result<(), Error> {
+        let declared = field_name(prefix, "resourceId");
+        if !is_prefix(prefix) {
+            let field = printable_name(&declared).into();
+            let form = PREFIX_FORM;
+            return Err(Error::Malformed { field, form });
+        }
+        let names = KEY_FIELDS.map(|name| field_name(prefix, name));
+        let is_absent = |name: &&String| !self.0.iter().any(|field| field.name == **name);
+        let missing: Vec<String> = names
+            .iter()
+            .filter(is_absent)
+            .map(|name| format!("`{name}`"))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let missing = missing.join(" and ");
+        Err(Error::IncompleteKey { declared, missing })
     }
 
     /// Returns a warning for each field with ignored whitespace.
@@ -55,34 +156,43 @@ impl Fields {
             let string = field.string.as_deref().unwrap_or_default();
             string != string.trim()
         };
-        let names = self.0.iter().filter(is_padded).map(|field| field.name);
+        let names = self.0.iter().filter(is_padded).map(|field| &field.name);
         let warning =
             |name| format!("the whitespace around the value of `{name}` is ignored: remove it");
         names.map(warning).collect()
     }
 
-    /// Returns whether a string is in the value of a field with one of `names`.
-    pub(super) fn are_around(&self, names: &[&str], string: &Span) -> bool {
-        let mut fields = self.0.iter().filter(|field| names.contains(&field.name));
-        fields.any(|field| field.span.contains(&string.start))
+    /// Returns whether a string is in the value of a setting.
+    pub(super) fn has_setting_around(&self, string: &Span) -> bool {
+        let is_setting = |field: &Field| match field.split_name() {
+            Some((_, name)) => KEY_SETTINGS.contains(&name),
+            None => true,
+        };
+        let mut settings = self.0.iter().filter(|field| is_setting(field));
+        settings.any(|field| field.span.contains(&string.start))
     }
 
-    /// Returns the edits that store an initial key in `apiKey` and `apiSecret`, where they are blank or absent.
-    pub(super) fn initial_key_edits(&self, json: &str, key: &ApiKey) -> Vec<Edit> {
-        let is_blank = |field: &Field| {
-            field
-                .string
-                .as_deref()
-                .is_some_and(|string| string.trim().is_empty())
+    /// Returns whether a string is in the value of a field with a key.
+    pub(super) fn has_key_around(&self, string: &Span) -> bool {
+        let is_key = |field: &Field| {
+            let name = field.split_name();
+            name.is_some_and(|(_, name)| KEY_FIELDS.contains(&name))
         };
+        let mut keys = self.0.iter().filter(|field| is_key(field));
+        keys.any(|field| field.span.contains(&string.start))
+    }
+
+    /// Returns the edits that store the initial key of a slot in its fields, where they are blank or absent.
+    pub(super) fn initial_key_edits(&self, json: &str, prefix: &str, key: &ApiKey) -> Vec<Edit> {
         let (mut edits, mut absent) = (Vec::new(), Vec::new());
         for (name, word) in KEY_FIELDS
             .into_iter()
             .zip([key.id.as_str(), key.secret.expose()])
         {
+            let name = field_name(prefix, name);
             match self.0.iter().find(|field| field.name == name) {
                 None => absent.push(format!(r#","{name}":"{word}""#)),
-                Some(field) if is_blank(field) => {
+                Some(field) if field.is_blank() => {
                     edits.push((field.span.clone(), format!(r#""{word}""#)));
                 }
                 Some(_) => {}
@@ -96,45 +206,49 @@ impl Fields {
         edits
     }
 
-    fn find(&self, name: &'static str) -> Result<Option<&Field>, Error> {
+    fn find(&self, name: &str) -> Result<Option<&Field>, Error> {
         let mut fields = self.0.iter().filter(|field| field.name == name);
         match (fields.next(), fields.next()) {
             (field, None) => Ok(field),
-            _ => Err(Error::Repeated(name)),
+            _ => Err(Error::Repeated(name.to_owned().into())),
         }
     }
 
     /// Returns the trimmed string of a field, or `None` if it is absent, `null` or blank.
-    pub(super) fn optional(&self, name: &'static str) -> Result<Option<String>, Error> {
+    fn optional(&self, name: &str) -> Result<Option<String>, Error> {
         let Some(field) = self.find(name)? else {
             return Ok(None);
         };
-        let string = field.string.as_deref().ok_or(Error::NotAString(name))?;
+        let string = field.string.as_deref();
+        let string = string.ok_or_else(|| Error::NotAString(name.to_owned().into()))?;
         Ok(Some(string.trim().to_owned()).filter(|string| !string.is_empty()))
     }
 
     /// Returns [`optional`](Self::optional) if it is `None` or valid.
     fn valid(
         &self,
-        field: &'static str,
+        name: &str,
         form: &'static str,
         is_valid: impl Fn(&str) -> bool,
     ) -> Result<Option<String>, Error> {
-        match self.optional(field)? {
-            Some(value) if !is_valid(&value) => Err(Error::Malformed { field, form }),
+        match self.optional(name)? {
+            Some(value) if !is_valid(&value) => {
+                let field = name.to_owned().into();
+                Err(Error::Malformed { field, form })
+            }
             value => Ok(value),
         }
     }
 
     /// Returns the owner's ID, which is required.
-    pub(super) fn owner(&self) -> Result<String, Error> {
+    fn owner(&self) -> Result<String, Error> {
         const FIELD: &str = "serviceAccountId";
         let form = "`sa-…` or `u-…` with only ASCII letters, digits and hyphens";
         let owner = self.valid(FIELD, form, |id| is_id(id, "sa-") || is_id(id, "u-"))?;
-        owner.ok_or(Error::Missing(FIELD))
+        owner.ok_or(Error::Missing(Cow::Borrowed(FIELD)))
     }
 
-    pub(super) fn environment_id(&self) -> Result<Option<String>, Error> {
+    fn environment_id(&self) -> Result<Option<String>, Error> {
         let form = "`env-…` with only ASCII letters, digits and hyphens";
         self.valid("environmentId", form, |id| is_id(id, "env-"))
     }
@@ -149,30 +263,40 @@ impl Fields {
         Ok(admin_secret_arn.or(masterarn))
     }
 
-    /// Returns the key, or `None` if `apiKey` and `apiSecret` are both absent, empty or placeholders.
-    pub(super) fn api_key(&self) -> Result<Option<ApiKey>, Error> {
+    /// Returns a key, or `None` if both of its fields are absent, empty or placeholders.
+    fn api_key(&self, prefix: &str) -> Result<Option<ApiKey>, Error> {
+        let [id_field, secret_field] = KEY_FIELDS.map(|name| field_name(prefix, name));
+        let placeholders = placeholders(prefix);
         // The ID appears in messages, so an API secret in the wrong field must not be accepted.
-        let is_valid = |id: &str| id.len() <= MAX_ID_LENGTH;
-        let id = self.valid("apiKey", "the ID of an API key", is_valid)?;
-        let is_value = |string: &String| !PLACEHOLDERS.contains(&string.as_str());
+        let is_valid = |id: &str| id.len() <= MAX_ID_LENGTH || placeholders.iter().any(|p| p == id);
+        let id = self.valid(&id_field, "the ID of an API key", is_valid)?;
+        let is_value = |string: &String| !placeholders.contains(string);
         let id = id.filter(is_value).map(ApiKeyId::new);
-        let secret = self.optional("apiSecret")?.filter(is_value);
+        let secret = self.optional(&secret_field)?.filter(is_value);
         match (id, secret.map(Redacted::new)) {
             (None, None) => Ok(None),
-            (None, Some(_)) => Err(Error::Missing("apiKey")),
-            (Some(_), None) => Err(Error::Missing("apiSecret")),
+            (None, Some(_)) => Err(Error::Missing(id_field.into())),
+            (Some(_), None) => Err(Error::Missing(secret_field.into())),
             (Some(id), Some(secret)) => Ok(Some(ApiKey { id, secret })),
         }
     }
 }
 
+/// Returns the placeholders for an initial key: its ID and its API secret.
+pub(super) fn placeholders(prefix: &str) -> [String; 2] {
+    KEY_FIELDS.map(|name| format!("${{{}}}", field_name(prefix, name)))
+}
+
 /// Returns the key in the value of an admin secret, which requires no other field, and warnings about the value.
 pub fn api_key(json: &Redacted) -> Result<(ApiKey, Vec<String>), Error> {
     let fields = Fields::parse(json.expose())?;
-    let key = fields.api_key()?.ok_or_else(|| {
+    let key = fields.api_key("")?.ok_or_else(|| {
         let json = json.expose();
-        let other_keys = strings(json).filter(|span| may_contain_key(json, span, None));
-        paths(json, other_keys, |_| false).map_or(Error::Missing("apiKey"), Error::KeyInOtherFields)
+        let other_keys = strings(json).filter(|span| may_contain_key(json, span, &[]));
+        paths(json, other_keys, |_| false).map_or(
+            Error::Missing(Cow::Borrowed("apiKey")),
+            Error::KeyInOtherFields,
+        )
     })?;
     Ok((key, fields.whitespace_warnings()))
 }
@@ -181,6 +305,23 @@ fn is_id(string: &str, prefix: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let rest = string.strip_prefix(prefix).unwrap_or_default();
     !rest.is_empty() && rest.bytes().all(is_allowed)
+}
+
+/// Returns whether `prefix` can be the prefix of a further key's fields.
+fn is_prefix(prefix: &str) -> bool {
+    prefix.len() <= MAX_PREFIX_LENGTH
+        && prefix.starts_with(|c: char| c.is_ascii_alphabetic())
+        && prefix.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+fn printable_name(name: &str) -> String {
+    let printable = name.chars().filter(|c| !c.is_control());
+    let mut printable: String = printable.take(MAX_NAME_LENGTH + 1).collect();
+    if printable.chars().count() > MAX_NAME_LENGTH {
+        printable.pop();
+        printable.push('…');
+    }
+    printable
 }
 
 struct FieldsVisitor<'j>(&'j str);
@@ -195,10 +336,10 @@ impl<'j> Visitor<'j> for FieldsVisitor<'j> {
     fn visit_map<A: MapAccess<'j>>(self, mut object: A) -> Result<Vec<Field>, A::Error> {
         let mut fields = Vec::new();
         while let Some((name, value)) = object.next_entry::<String, &RawValue>()? {
-            let mut known = KEY_FIELDS.into_iter().chain(SETTINGS);
-            let Some(name) = known.find(|known| *known == name) else {
+            let is_shared = SHARED_SETTINGS.contains(&name.as_str());
+            if !is_shared && split_field_name(&name).is_none() {
                 continue;
-            };
+            }
             let value = value.get();
             // A raw value borrows from the JSON, so the distance of their addresses is its position.
             let start = value.as_ptr().addr() - self.0.as_ptr().addr();
@@ -233,15 +374,16 @@ mod tests {
 
         let value = parse(json).unwrap();
 
-        assert_eq!(value.api_key(), Some(&current_key()));
+        let slot = value.own_slot();
+        assert_eq!(slot.key, Some(current_key()));
         assert_eq!(value.owner(), "sa-1");
-        assert_eq!(value.resource_id(), Some("lkc-1"));
-        assert_eq!(value.environment_id(), Some("env-1"));
+        assert_eq!(slot.resource_id.as_deref(), Some("lkc-1"));
+        assert_eq!(slot.environment_id.as_deref(), Some("env-1"));
         assert_eq!(
             value.admin_secret_arn(),
             Some("arn:x:secretsmanager:r:1:secret:a-AbCdEf")
         );
-        assert_eq!(value.endpoint(), Some("https://a"));
+        assert_eq!(slot.endpoint.as_deref(), Some("https://a"));
         let warning =
             |name| format!("the whitespace around the value of `{name}` is ignored: remove it");
         let names = "apiKey apiSecret serviceAccountId resourceId environmentId masterarn endpoint";
@@ -293,11 +435,15 @@ mod tests {
                     &format!("\"{field}\":{value},\"renamed\":"),
                     1,
                 );
-                assert_eq!(parse_error(&blank), Error::Missing(field), "{blank}");
+                assert_eq!(parse_error(&blank), Error::Missing(field.into()), "{blank}");
             }
             let others = r#""username":"hunter2","password":"hunter2","api_key":"hunter2""#;
             let absent = json_with(others).replacen(field, "renamed", 1);
-            assert_eq!(parse_error(&absent), Error::Missing(field), "{absent}");
+            assert_eq!(
+                parse_error(&absent),
+                Error::Missing(field.into()),
+                "{absent}"
+            );
         }
     }
 
@@ -306,7 +452,7 @@ mod tests {
         for (present, absent) in [("apiKey", "apiSecret"), ("apiSecret", "apiKey")] {
             let json = format!(r#"{{"{present}":"hunter2","serviceAccountId":"sa-1"}}"#);
 
-            assert_eq!(parse_error(&json), Error::Missing(absent));
+            assert_eq!(parse_error(&json), Error::Missing(absent.into()));
         }
     }
 
@@ -328,24 +474,36 @@ mod tests {
                 ("serviceAccountId", "sa-1"),
             ] {
                 let json = json_with("").replace(&format!("\"{valid}\""), value);
-                assert_eq!(parse_error(&json), Error::NotAString(field), "{case}");
+                assert_eq!(
+                    parse_error(&json),
+                    Error::NotAString(field.into()),
+                    "{case}"
+                );
             }
-            let [_owner, optional @ ..] = SETTINGS;
-            for field in optional {
+            let (_owner, optional) = SHARED_SETTINGS.split_first().unwrap();
+            for field in optional.iter().copied().chain(KEY_SETTINGS) {
                 let json = json_with(&format!("\"{field}\":{value}"));
-                assert_eq!(parse_error(&json), Error::NotAString(field), "{case}");
+                assert_eq!(
+                    parse_error(&json),
+                    Error::NotAString(field.into()),
+                    "{case}"
+                );
             }
         }
     }
 
     #[test]
     fn a_known_field_that_appears_twice_is_rejected_by_name() {
-        for field in ["apiKey", "apiSecret"].into_iter().chain(SETTINGS) {
+        for field in KEY_FIELDS
+            .into_iter()
+            .chain(KEY_SETTINGS)
+            .chain(SHARED_SETTINGS)
+        {
             let json = json_with(&format!(r#""{field}":"hunter2","{field}":"hunter2""#));
-            assert_eq!(parse_error(&json), Error::Repeated(field), "{json}");
+            assert_eq!(parse_error(&json), Error::Repeated(field.into()), "{json}");
         }
         let escaped = json_with(r#""api\u004bey":"hunter2""#);
-        assert_eq!(parse_error(&escaped), Error::Repeated("apiKey"));
+        assert_eq!(parse_error(&escaped), Error::Repeated("apiKey".into()));
     }
 
     #[test]

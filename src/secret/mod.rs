@@ -8,6 +8,7 @@ mod fields;
 mod metadata;
 mod replication;
 mod scan;
+mod slot;
 mod strings;
 pub mod value;
 
@@ -18,4 +19,5 @@ pub(crate) use error::is_about_kms_key;
 pub use fields::api_key;
 pub use metadata::{CURRENT, PENDING, PREVIOUS, SecretMetadata, Versions};
 pub use scan::{process_each, truncate_lines};
+pub use slot::{Slot, field_name};
 pub use value::SecretValue;

@@ -1,19 +1,22 @@
-//! The secret value: finds the key, replaces it, and leaves every other byte unchanged.
+//! The secret value: finds the keys, replaces them, and leaves every other byte unchanged.
 //!
-//! Applications read the key from other fields, too, in any layout. The key is therefore replaced wherever it is. Serializing a
-//! parsed value would change how its numbers, escapes and repeated names are written, so the new key is spliced into the JSON.
+//! Applications read the keys from other fields, too, in any layout. A key is therefore replaced wherever it is. Serializing a
+//! parsed value would change how its numbers, escapes and repeated names are written, so the new keys are spliced into the JSON.
 //!
 //! No error, warning or `Debug` output quotes the value. They only name fields.
 //!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/mes-partner-ConfluentCloudApiKey.html>
 
+use std::borrow::Cow;
 use std::fmt;
+use std::iter::once;
 
 use crate::confluent::{ApiKey, ApiKeyId};
 use crate::http::Redacted;
 
 use super::copies::{Replacement, Traces, has_unquoted_jaas, may_contain_key};
-use super::fields::{Fields, KEY_FIELDS, SETTINGS};
+use super::fields::{Fields, placeholders};
+use super::slot::Slot;
 use super::strings::{Edit, Span, normalize, paths, splice, strings};
 
 /// "Secret value size", in bytes.
@@ -24,6 +27,9 @@ const SIZE_LIMIT: usize = 65_536;
 /// The resource IDs that Confluent Cloud compares without regard to case.
 const CASE_INSENSITIVE: [&str; 3] = ["cloud", "tableflow", "global"];
 
+/// The name of a field.
+pub type FieldName = Cow<'static, str>;
+
 /// An invalid secret value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages describe the variants")]
@@ -33,17 +39,23 @@ pub enum Error {
     #[error("it is binary and not a string")]
     Binary,
     #[error("`{0}` is missing or empty")]
-    Missing(&'static str),
+    Missing(FieldName),
+    #[error("`{declared}` names the resource of a key, but {missing} is missing")]
+    IncompleteKey { declared: String, missing: String },
     #[error("`{0}` is not a JSON string")]
-    NotAString(&'static str),
+    NotAString(FieldName),
     // JSON parsers differ on which one they return.
     #[error("`{0}` appears more than once")]
-    Repeated(&'static str),
+    Repeated(FieldName),
     #[error("`{field}` is not {form}")]
     Malformed {
-        field: &'static str,
+        field: FieldName,
         form: &'static str,
     },
+    #[error("`{first}` and `{second}` name the same resource")]
+    SameResource { first: String, second: String },
+    #[error("`{first}` and `{second}` contain the same key")]
+    SameKey { first: String, second: String },
     #[error(
         "`apiKey` and `apiSecret` are missing or empty, but there seems to be an API key in {0}"
     )]
@@ -55,60 +67,102 @@ pub enum Error {
     #[error("with the pending key it would be {bytes} bytes, more than the limit of {limit}")]
     TooLarge { bytes: usize, limit: usize },
     #[error("`{0}` differs from the current value")]
-    ScopeMismatch(&'static str),
+    ScopeMismatch(FieldName),
 }
 
-/// A secret value with an owner and a key. If the function is to create the initial key, the key is absent.
-///
-/// Whitespace around the values of its fields is ignored.
+/// A secret value: an owner and its keys, one per slot. If the function is to create an initial key, the key is absent.
 pub struct SecretValue {
     json: Redacted,
     fields: Fields,
-    api_key: Option<ApiKey>,
-    owner: String,
-    resource_id: Option<String>,
-    environment_id: Option<String>,
+    main: Slot,
+    further: Vec<Slot>,
     admin_secret_arn: Option<String>,
-    endpoint: Option<String>,
 }
 
 impl SecretValue {
     /// Parses a secret value.
     ///
     /// # Errors
-    /// Returns an error that names the first invalid field.
+    /// Returns an error that names the first invalid field, or the fields that are missing or contradict each other.
     pub fn parse(json: Redacted) -> Result<Self, Error> {
         let fields = Fields::parse(json.expose())?;
-        Ok(Self {
-            api_key: fields.api_key()?,
-            owner: fields.owner()?,
-            resource_id: fields.optional("resourceId")?,
-            environment_id: fields.environment_id()?,
+        let (main, further) = fields.slots()?;
+        let value = Self {
             admin_secret_arn: fields.admin_secret_arn()?,
-            endpoint: fields.optional("endpoint")?,
             json,
             fields,
-        })
+            main,
+            further,
+        };
+        value.check_distinct()?;
+        Ok(value)
     }
 
-    /// Returns `apiKey` and `apiSecret`, or `None` if both are absent, empty or placeholders.
-    pub fn api_key(&self) -> Option<&ApiKey> {
-        self.api_key.as_ref()
+    /// Checks that no two slots have the same resource or the same key.
+    fn check_distinct(&self) -> Result<(), Error> {
+        for (nth, slot) in self.slots().enumerate() {
+            for other in self.slots().take(nth) {
+                let fields = |name| (other.field(name), slot.field(name));
+                if are_same_resource(other, slot) {
+                    let (first, second) = fields("resourceId");
+                    return Err(Error::SameResource { first, second });
+                }
+                let ids = (slot.key.as_ref(), other.key.as_ref());
+                if let (Some(key), Some(other)) = ids
+                    && (key.id == other.id || key.secret == other.secret)
+                {
+                    let (first, second) = fields("apiKey");
+                    return Err(Error::SameKey { first, second });
+                }
+            }
+        }
+        Ok(())
     }
 
-    /// Returns `serviceAccountId`: the service account (`sa-…`) or user (`u-…`) that owns the key.
+    /// Returns the slots: the one of `apiKey` first, the others in the order of the JSON.
+    pub fn slots(&self) -> impl Iterator<Item = &Slot> + Clone {
+        once(&self.main).chain(&self.further)
+    }
+
+    /// Returns the slot with this prefix.
+    pub fn slot(&self, prefix: &str) -> Option<&Slot> {
+        self.slots().find(|slot| slot.prefix == prefix)
+    }
+
+    /// Returns whether the value has several slots, so that messages have to name the key.
+    pub fn has_several_keys(&self) -> bool {
+        !self.further.is_empty()
+    }
+
+    /// Returns the slots that contain a key, with the key.
+    pub fn filled_slots(&self) -> impl Iterator<Item = (&Slot, &ApiKey)> + Clone {
+        self.slots()
+            .filter_map(|slot| Some((slot, slot.key.as_ref()?)))
+    }
+
+    /// Returns the keys.
+    pub fn keys(&self) -> impl Iterator<Item = &ApiKey> + Clone {
+        self.filled_slots().map(|(_, key)| key)
+    }
+
+    /// Returns the key of the slot with this prefix.
+    pub fn key(&self, prefix: &str) -> Option<&ApiKey> {
+        self.slot(prefix)?.key.as_ref()
+    }
+
+    /// Returns the slot whose key authenticates to the control plane if the secret uses self-rotation: the first one of a key type
+    /// that can, or else that of `apiKey`.
+    pub fn own_slot(&self) -> &Slot {
+        let can_manage_keys = |slot: &&Slot| {
+            let resource = slot.resource();
+            resource.is_ok_and(|resource| resource.key_type.can_manage_keys)
+        };
+        self.slots().find(can_manage_keys).unwrap_or(&self.main)
+    }
+
+    /// Returns `serviceAccountId`: the service account (`sa-…`) or user (`u-…`) that owns the keys.
     pub fn owner(&self) -> &str {
-        &self.owner
-    }
-
-    /// Returns `resourceId`: the resource that the key is scoped to, or `None` for a Cloud API key.
-    pub fn resource_id(&self) -> Option<&str> {
-        self.resource_id.as_deref()
-    }
-
-    /// Returns `environmentId`: the environment (`env-…`) of the resource.
-    pub fn environment_id(&self) -> Option<&str> {
-        self.environment_id.as_deref()
+        &self.main.owner
     }
 
     /// Returns `adminSecretArn`, or `masterarn`, its name in AWS's templates for databases.
@@ -116,26 +170,26 @@ impl SecretValue {
         self.admin_secret_arn.as_deref()
     }
 
-    /// Returns `endpoint`: the URL of the resource. It is not validated.
-    pub fn endpoint(&self) -> Option<&str> {
-        self.endpoint.as_deref()
-    }
-
     /// Returns a warning for each field with whitespace around its value.
     pub fn whitespace_warnings(&self) -> Vec<String> {
         self.fields.whitespace_warnings()
     }
 
-    /// Returns the warnings about the copies of the key.
+    /// Returns the warnings about the copies of the keys.
     pub fn copy_warnings(&self) -> Vec<String> {
-        let Some(key) = self.api_key() else {
-            return Vec::new();
-        };
+        self.filled_slots()
+            .flat_map(|(slot, key)| self.copy_warnings_of(slot, key))
+            .collect()
+    }
+
+    fn copy_warnings_of(&self, slot: &Slot, key: &ApiKey) -> impl Iterator<Item = String> {
         let (json, traces) = (self.json.expose(), Traces::of_id(&key.id));
         let malformed = (!key.is_well_formed()).then(|| {
-            "the current key is not in the format of a Confluent Cloud API key, so it is replaced only where it is a complete \
-             string"
-                .to_owned()
+            format!(
+                "the key in `{}` is not in the format of a Confluent Cloud API key, so it is replaced only where it is a complete \
+                 string",
+                slot.field("apiKey")
+            )
         });
         let settings = self.paths(|span| self.is_setting(span) && traces.are_in(json, span));
         let settings = settings.map(|paths| {
@@ -148,39 +202,49 @@ impl SecretValue {
                  around username and password"
             )
         });
-        [malformed, settings, jaas].into_iter().flatten().collect()
+        [malformed, settings, jaas].into_iter().flatten()
     }
 
-    /// Returns the paths of the strings in which a rotation replaces the key, except `apiKey` and `apiSecret`, or `None` if
-    /// there are none.
-    pub fn copies(&self) -> Option<String> {
-        self.paths_replaced(self.api_key())
+    /// Returns the paths of the strings in which a rotation replaces the key of `slot` or its placeholders, except the slot's own
+    /// fields, or `None` if there are none.
+    pub fn copies(&self, slot: &Slot) -> Option<String> {
+        self.paths_replaced(slot, slot.key.as_ref())
     }
 
-    /// Returns the paths of the strings with a placeholder, except `apiKey` and `apiSecret`, or `None` if there are none.
+    /// Returns the paths of the strings with a placeholder of a slot that contains a key, or `None` if there are none.
     pub fn placeholders(&self) -> Option<String> {
-        self.paths_replaced(None)
+        let paths: Vec<String> = self
+            .filled_slots()
+            .filter_map(|(slot, _)| self.paths_replaced(slot, None))
+            .collect();
+        (!paths.is_empty()).then(|| paths.join(", "))
     }
 
-    fn paths_replaced(&self, current: Option<&ApiKey>) -> Option<String> {
-        let replacement = Replacement::new(current, &self.stand_in());
+    fn paths_replaced(&self, slot: &Slot, current: Option<&ApiKey>) -> Option<String> {
+        let mut replacement = Replacement::default();
+        replacement.add(
+            current,
+            &placeholders(&slot.prefix),
+            &stand_in(current, "0"),
+        );
         self.paths(|span| {
-            let is_known = self.is_setting(span) || self.fields.are_around(&KEY_FIELDS, span);
+            let is_known = self.is_setting(span) || self.fields.has_key_around(span);
             !is_known && !replacement.edits(self.json.expose(), span).is_empty()
         })
     }
 
-    /// Returns the paths of the strings that seem to contain another key than the current one, or `None` if there are none.
+    /// Returns the paths of the strings that seem to contain another key than the current ones, or `None` if there are none.
     pub fn other_keys(&self) -> Option<String> {
-        let json = self.json.expose();
-        let is_key = |span: &Span| may_contain_key(json, span, self.api_key());
+        let (json, keys) = (self.json.expose(), self.keys().collect::<Vec<_>>());
+        let is_key = |span: &Span| may_contain_key(json, span, &keys);
         self.paths(|span| !self.is_setting(span) && is_key(span))
     }
 
     /// Returns the paths of the strings that contain `id` or seem to contain another key, or `None` if none contains `id`.
     pub fn keys_with(&self, id: &ApiKeyId) -> Option<String> {
         let (json, traces) = (self.json.expose(), Traces::of_id(id));
-        let is_key = |span: &Span| may_contain_key(json, span, self.api_key());
+        let keys: Vec<&ApiKey> = self.keys().collect();
+        let is_key = |span: &Span| may_contain_key(json, span, &keys);
         self.paths_containing(id)?;
         self.paths(|span| traces.are_in(json, span) || is_key(span) && !self.is_setting(span))
     }
@@ -193,44 +257,47 @@ impl SecretValue {
 
     /// Returns the paths of the strings that `is_listed` selects, separated by commas, or `None` if there are none.
     fn paths(&self, is_listed: impl FnMut(&Span) -> bool) -> Option<String> {
-        let (json, traces) = (self.json.expose(), self.traces().any());
+        let json = self.json.expose();
+        let traces: Vec<Traces> = self.keys().map(|key| Traces::of_key(key).any()).collect();
         let listed = strings(json).filter(is_listed);
-        paths(json, listed, |name| traces.are_in(json, name))
-    }
-
-    fn traces(&self) -> Traces {
-        self.api_key().map(Traces::of_key).unwrap_or_default()
+        paths(json, listed, |name| {
+            traces.iter().any(|traces| traces.are_in(json, name))
+        })
     }
 
     fn is_setting(&self, span: &Span) -> bool {
-        self.fields.are_around(&SETTINGS, span)
+        self.fields.has_setting_around(span)
     }
 
-    /// Checks that the key can be replaced in every copy. Does not check the size of the value.
+    /// Checks that every key can be replaced in every copy. Does not check the size of the value.
     pub fn check_replaceable(&self) -> Result<(), Error> {
-        match self.with_api_key(&self.stand_in()) {
+        match self.with_keys(&self.stand_ins()) {
             Ok(_) | Err(Error::TooLarge { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Returns the JSON with `key` in place of [`api_key`](Self::api_key). If there is no current key, `key` is stored in the
-    /// placeholders and in `apiKey` and `apiSecret`.
+    /// Returns the JSON with `keys`, one per slot, in place of the current ones. In a slot without a current key, the key is stored
+    /// in the placeholders and in the slot's fields.
     ///
     /// # Errors
-    /// Returns [`Error::NotReplaceable`] if a trace of the current key would remain, and [`Error::TooLarge`] if the result
+    /// Returns [`Error::NotReplaceable`] if a trace of a current key would remain, and [`Error::TooLarge`] if the result
     /// exceeds 64 KiB.
-    pub fn with_api_key(&self, key: &ApiKey) -> Result<Redacted, Error> {
-        let json = Redacted::new(self.replaced(key));
+    pub fn with_keys(&self, keys: &[ApiKey]) -> Result<Redacted, Error> {
+        let json = Redacted::new(self.replaced(keys));
         if let Some(paths) = self.paths_of_traces(json.expose()) {
             return Err(Error::NotReplaceable(paths));
         }
         // An ID may equal the API secret or the name of a field.
         let is_stored = Self::parse(json.clone()).is_ok_and(|value| {
-            value.api_key() == Some(key) && value.has_same_scope_as(self).is_ok()
+            value
+                .slots()
+                .map(|slot| slot.key.as_ref())
+                .eq(keys.iter().map(Some))
+                && value.has_same_scope_as(self).is_ok()
         });
         if !is_stored {
-            return Err(Error::NotReplaceable("`apiKey`, `apiSecret`".to_owned()));
+            return Err(Error::NotReplaceable(self.key_fields()));
         }
         let (bytes, limit) = (json.expose().len(), SIZE_LIMIT);
         if bytes > limit {
@@ -239,76 +306,124 @@ impl SecretValue {
         Ok(json)
     }
 
-    /// Returns the paths of the strings of which a trace of the current key remains in `replaced`, or `None` if there are none.
+    fn key_fields(&self) -> String {
+        let names = self
+            .slots()
+            .flat_map(|slot| ["apiKey", "apiSecret"].map(|name| slot.field(name)));
+        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        names.join(", ")
+    }
+
+    /// Returns the paths of the strings of which a trace of a current key remains in `replaced`, or `None` if there are none.
     fn paths_of_traces(&self, replaced: &str) -> Option<String> {
-        let traces = self.traces();
-        let mut have_trace = strings(replaced).map(|span| traces.are_in(replaced, &span));
+        let traces: Vec<Traces> = self.keys().map(Traces::of_key).collect();
+        let mut have_trace = strings(replaced)
+            .map(|span| traces.iter().any(|traces| traces.are_in(replaced, &span)));
         self.paths(|_| have_trace.next() == Some(true))
     }
 
-    fn replaced(&self, key: &ApiKey) -> String {
+    fn replaced(&self, keys: &[ApiKey]) -> String {
         let json = self.json.expose();
-        let replacement = Replacement::new(self.api_key(), key);
-        let replaced = strings(json).filter(|span| !self.is_setting(span));
-        let mut edits: Vec<Edit> = replaced
-            .flat_map(|span| replacement.edits(json, &span))
-            .collect();
-        if self.api_key().is_none() {
-            edits.extend(self.fields.initial_key_edits(json, key));
+        let mut replacement = Replacement::default();
+        let mut edits: Vec<Edit> = Vec::new();
+        for (slot, key) in self.slots().zip(keys) {
+            replacement.add(slot.key.as_ref(), &placeholders(&slot.prefix), key);
+            if slot.key.is_none() {
+                edits.extend(self.fields.initial_key_edits(json, &slot.prefix, key));
+            }
         }
+        let replaced = strings(json).filter(|span| !self.is_setting(span));
+        edits.extend(replaced.flat_map(|span| replacement.edits(json, &span)));
         splice(json, edits)
     }
 
-    /// Returns a key that stands for the one to create: as long as the current key, or of today's lengths.
-    fn stand_in(&self) -> ApiKey {
-        let current = self.api_key().filter(|key| key.is_well_formed());
-        let lengths = current.map(|key| (key.id.as_str().len(), key.secret.expose().len()));
-        let (id, secret) = lengths.unwrap_or((16, 64));
-        ApiKey {
-            id: ApiKeyId::new("K".repeat(id)),
-            secret: Redacted::new("s".repeat(secret)),
-        }
+    /// Returns keys that stand for the ones to create.
+    fn stand_ins(&self) -> Vec<ApiKey> {
+        let slots = self.slots().enumerate();
+        slots
+            .map(|(nth, slot)| stand_in(slot.key.as_ref(), &nth.to_string()))
+            .collect()
     }
 
-    /// Checks that both values have the same owner, resource and environment. The error names the first one that differs.
+    /// Checks that both values have the same owner and slots with the same resources and environment. The error names the first
+    /// field that differs.
     pub fn has_same_scope_as(&self, other: &Self) -> Result<(), Error> {
-        let (resource, environment) = self.scope();
-        let (other_resource, other_environment) = other.scope();
-        let fields = [
-            ("serviceAccountId", self.owner == other.owner),
-            ("resourceId", resource == other_resource),
-            ("environmentId", environment == other_environment),
-        ];
-        let mismatch = fields.into_iter().find(|(_, is_same)| !is_same);
-        mismatch.map_or(Ok(()), |(field, _)| Err(Error::ScopeMismatch(field)))
+        let mismatch = |field: String| Err(Error::ScopeMismatch(field.into()));
+        if self.owner() != other.owner() {
+            return mismatch("serviceAccountId".to_owned());
+        }
+        let slots = self.slots().map(|slot| (slot, other.slot(&slot.prefix)));
+        for (slot, same) in slots {
+            let Some(same) = same else {
+                return mismatch(slot.field("resourceId"));
+            };
+            let ((resource, environment), (of_other, other_environment)) =
+                (scope(slot), scope(same));
+            if resource != of_other {
+                return mismatch(slot.field("resourceId"));
+            }
+            if environment != other_environment {
+                return mismatch("environmentId".to_owned());
+            }
+        }
+        let removed = other.slots().find(|slot| self.slot(&slot.prefix).is_none());
+        removed.map_or(Ok(()), |slot| mismatch(slot.field("resourceId")))
     }
 
-    /// Returns whether this value is `current` with another key and no other difference. Whitespace and the spelling of strings
-    /// are no difference: another version of the function may have written the value.
-    pub fn differs_only_in_key_from(&self, current: &Self) -> bool {
-        let Some(key) = self.api_key().filter(|key| Some(*key) != current.api_key()) else {
+    /// Returns whether this value is `current` with another key in every slot and no other difference. Whitespace and the spelling
+    /// of strings are no difference: another version of the function may have written the value.
+    pub fn differs_only_in_keys_from(&self, current: &Self) -> bool {
+        let prefixes = self.slots().map(|slot| &slot.prefix);
+        if !prefixes.eq(current.slots().map(|slot| &slot.prefix)) {
             return false;
-        };
-        let stand_in = current.stand_in();
-        current.replaced(key) == self.json.expose()
-            || normalize(&self.replaced(&stand_in)) == normalize(&current.replaced(&stand_in))
+        }
+        let keys: Vec<ApiKey> = self.keys().cloned().collect();
+        let is_replaced =
+            |(slot, current): (&Slot, &Slot)| slot.key.is_some() && slot.key != current.key;
+        if !self.slots().zip(current.slots()).all(is_replaced) {
+            return false;
+        }
+        let stand_ins = current.stand_ins();
+        current.replaced(&keys) == self.json.expose()
+            || normalize(&self.replaced(&stand_ins)) == normalize(&current.replaced(&stand_ins))
     }
+}
 
-    /// Returns the resource and its environment in a normalized spelling.
-    ///
-    /// The ID of a Flink region may start with its environment: `env-abc123.aws.us-east-2`.
-    ///
-    /// <https://docs.confluent.io/cloud/current/api.html#operation/createIamV2ApiKey>
-    fn scope(&self) -> (&str, Option<&str>) {
-        let id = self.resource_id().unwrap_or("cloud");
-        let (prefix, id) = match id.split_once('.') {
-            Some((prefix, id)) if prefix.starts_with("env-") => (Some(prefix), id),
-            _ => (None, id),
-        };
-        let mut normalized = CASE_INSENSITIVE.into_iter();
-        let normalized = normalized.find(|word| word.eq_ignore_ascii_case(id));
-        (normalized.unwrap_or(id), self.environment_id().or(prefix))
+/// Returns a key that stands for the one to create: as long as `current`, or of today's lengths. It ends with `mark`.
+fn stand_in(current: Option<&ApiKey>, mark: &str) -> ApiKey {
+    let current = current.filter(|key| key.is_well_formed());
+    let lengths = current.map(|key| (key.id.as_str().len(), key.secret.expose().len()));
+    let (id, secret) = lengths.unwrap_or((16, 64));
+    ApiKey {
+        id: ApiKeyId::new(format!("{mark:K>id$}")),
+        secret: Redacted::new(format!("{mark:s>secret$}")),
     }
+}
+
+/// Returns the resource of a slot and its environment in a normalized spelling.
+///
+/// The ID of a Flink region may start with its environment: `env-abc123.aws.us-east-2`.
+///
+/// <https://docs.confluent.io/cloud/current/api.html#operation/createIamV2ApiKey>
+fn scope(slot: &Slot) -> (&str, Option<&str>) {
+    let id = slot.resource_id.as_deref().unwrap_or("cloud");
+    let (prefix, id) = match id.split_once('.') {
+        Some((prefix, id)) if prefix.starts_with("env-") => (Some(prefix), id),
+        _ => (None, id),
+    };
+    let mut normalized = CASE_INSENSITIVE.into_iter();
+    let normalized = normalized.find(|word| word.eq_ignore_ascii_case(id));
+    (
+        normalized.unwrap_or(id),
+        slot.environment_id.as_deref().or(prefix),
+    )
+}
+
+/// Returns whether two slots of one value have the same resource. If only one has an environment, the ID decides.
+fn are_same_resource(slot: &Slot, other: &Slot) -> bool {
+    let ((resource, environment), (of_other, other_environment)) = (scope(slot), scope(other));
+    let environments = environment.zip(other_environment);
+    resource == of_other && environments.is_none_or(|(ours, theirs)| ours == theirs)
 }
 
 impl fmt::Debug for SecretValue {
@@ -359,7 +474,7 @@ mod tests {
     /// Returns `json` with the pending key.
     pub(crate) fn replaced(json: &str) -> String {
         let pending = key("PENDING987654321", "pending+secret9876543210jihgfedcba");
-        let json = parse(json).unwrap().with_api_key(&pending).unwrap();
+        let json = parse(json).unwrap().with_keys(&[pending]).unwrap();
         json.expose().to_owned()
     }
 
@@ -377,15 +492,16 @@ mod tests {
             r#""resourceId":"lkc-1","environmentId":"env-1","adminSecretArn":"arn:x:secretsmanager:r:1:secret:a-AbCdEf","endpoint":"https://a""#,
         );
 
-        assert_eq!(value.api_key(), Some(&current_key()));
+        let slot = value.own_slot();
+        assert_eq!(slot.key, Some(current_key()));
         assert_eq!(value.owner(), "sa-1");
-        assert_eq!(value.resource_id(), Some("lkc-1"));
-        assert_eq!(value.environment_id(), Some("env-1"));
+        assert_eq!(slot.resource_id.as_deref(), Some("lkc-1"));
+        assert_eq!(slot.environment_id.as_deref(), Some("env-1"));
         assert_eq!(
             value.admin_secret_arn(),
             Some("arn:x:secretsmanager:r:1:secret:a-AbCdEf")
         );
-        assert_eq!(value.endpoint(), Some("https://a"));
+        assert_eq!(slot.endpoint.as_deref(), Some("https://a"));
         assert_eq!(value.whitespace_warnings(), [""; 0]);
         assert_eq!(value.copy_warnings(), [""; 0]);
     }
@@ -397,10 +513,11 @@ mod tests {
                 r#""resourceId":{blank},"environmentId":{blank},"adminSecretArn":{blank},"masterarn":{blank},"endpoint":{blank}"#
             ));
 
-            assert_eq!(value.resource_id(), None, "{blank}");
-            assert_eq!(value.environment_id(), None, "{blank}");
+            let slot = value.own_slot();
+            assert_eq!(slot.resource_id, None, "{blank}");
+            assert_eq!(slot.environment_id, None, "{blank}");
             assert_eq!(value.admin_secret_arn(), None, "{blank}");
-            assert_eq!(value.endpoint(), None, "{blank}");
+            assert_eq!(slot.endpoint, None, "{blank}");
         }
     }
 
@@ -457,7 +574,7 @@ mod tests {
                     1
                 )
         );
-        let warning = "the current key is not in the format of a Confluent Cloud API key, so it is replaced only where it is a \
+        let warning = "the key in `apiKey` is not in the format of a Confluent Cloud API key, so it is replaced only where it is a \
                        complete string";
         assert_eq!(value.copy_warnings(), [warning]);
     }
@@ -470,7 +587,7 @@ mod tests {
 
         let error = value.check_replaceable().unwrap_err();
         assert_eq!(error, Error::NotReplaceable("`x/y`".to_owned()));
-        assert_eq!(value.copies().as_deref(), Some("`x/…`"));
+        assert_eq!(value.copies(value.own_slot()).as_deref(), Some("`x/…`"));
     }
 
     /// The search for a form takes the product of both lengths.
@@ -493,9 +610,9 @@ mod tests {
         let current = value_with(r#""user":"DOMAIN\\current/secret0123456789abcdefghij""#);
         let slash = key("PENDING987654321", "/begins-with-a-slash-0123456789abcdef");
 
-        let pending = SecretValue::parse(current.with_api_key(&slash).unwrap()).unwrap();
+        let pending = SecretValue::parse(current.with_keys(&[slash]).unwrap()).unwrap();
 
-        assert!(pending.differs_only_in_key_from(&current));
+        assert!(pending.differs_only_in_keys_from(&current));
     }
 
     #[test]
@@ -532,10 +649,10 @@ mod tests {
         );
         let pending = parse(&replaced(&json)).unwrap();
 
-        let restored = pending.with_api_key(&current_key()).unwrap();
+        let restored = pending.with_keys(&[current_key()]).unwrap();
 
         let pending_key = key("PENDING987654321", "pending+secret9876543210jihgfedcba");
-        assert_eq!(pending.api_key(), Some(&pending_key));
+        assert_eq!(pending.key(""), Some(&pending_key));
         assert_eq!(restored.expose(), json);
     }
 
@@ -578,24 +695,27 @@ mod tests {
         ] {
             assert_eq!(replaced(before), after, "{case}");
             let (before, after) = (parse(before).unwrap(), parse(after).unwrap());
-            assert_eq!(before.api_key(), None, "{case}");
-            assert!(after.differs_only_in_key_from(&before), "{case}");
-            assert!(!before.differs_only_in_key_from(&after), "{case}");
-            assert!(!before.differs_only_in_key_from(&before), "{case}");
+            assert_eq!(before.key(""), None, "{case}");
+            assert!(after.differs_only_in_keys_from(&before), "{case}");
+            assert!(!before.differs_only_in_keys_from(&after), "{case}");
+            assert!(!before.differs_only_in_keys_from(&before), "{case}");
         }
     }
 
     #[test]
     fn a_value_larger_than_secrets_manager_stores_is_rejected() {
-        let longer = key("PENDING98765432100", "a-longer/secret9876543210jihgfedcba");
+        let longer = [key(
+            "PENDING98765432100",
+            "a-longer/secret9876543210jihgfedcba",
+        )];
         let of_size = |bytes: usize| {
             // A letter of two bytes, because the limit is in bytes.
-            let smallest = value_with(r#""x":"é""#).with_api_key(&longer).unwrap();
+            let smallest = value_with(r#""x":"é""#).with_keys(&longer).unwrap();
             let filling = "x".repeat(bytes - smallest.expose().len());
             value_with(&format!(r#""x":"é{filling}""#))
         };
 
-        let largest = of_size(65_536).with_api_key(&longer);
+        let largest = of_size(65_536).with_keys(&longer);
         let too_large = of_size(65_537);
 
         assert_eq!(largest.unwrap().expose().len(), 65_536);
@@ -606,7 +726,7 @@ mod tests {
             "the size is checked with the created key"
         );
         assert_eq!(
-            too_large.with_api_key(&longer),
+            too_large.with_keys(&longer),
             Err(Error::TooLarge { bytes, limit })
         );
     }
@@ -677,12 +797,16 @@ mod tests {
             (environment, r#""x":1"#, "environmentId"),
         ] {
             let result = value_with(one).has_same_scope_as(&value_with(other));
-            assert_eq!(result, Err(Error::ScopeMismatch(field)), "{one} {other}");
+            assert_eq!(
+                result,
+                Err(Error::ScopeMismatch(field.into())),
+                "{one} {other}"
+            );
         }
         let other_owner = parse(&json_with(cluster).replace("sa-1", "sa-2")).unwrap();
         assert_eq!(
             other_owner.has_same_scope_as(&value_with("")),
-            Err(Error::ScopeMismatch("serviceAccountId"))
+            Err(Error::ScopeMismatch("serviceAccountId".into()))
         );
     }
 

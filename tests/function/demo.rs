@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use simulator::CANARY;
 
-const KEY_TYPES: [&str; 7] = [
+const KEY_TYPES: [&str; 8] = [
     "cloud",
     "kafka",
     "schema-registry",
@@ -14,6 +14,7 @@ const KEY_TYPES: [&str; 7] = [
     "flink",
     "tableflow",
     "global",
+    "kafka+schema-registry",
 ];
 
 /// Returns a command for `<target>/<profile>/examples/demo`. Cargo builds it before it runs all tests.
@@ -135,6 +136,46 @@ fn the_demo_shows_when_each_policy_deletes_the_previous_key() {
         // AWSPREVIOUS names it, and it exists.
         let expected = if is_kept { 2 } else { 0 };
         assert_eq!(previous.count(), expected, "{printed}");
+    }
+}
+
+#[test]
+fn the_demo_shows_that_two_keys_in_one_secret_rotate_together() {
+    let key_type = ["--key-type", "kafka+schema-registry"];
+    let with = |more: &[&'static str]| [&key_type[..], more].concat();
+    let arguments = [
+        with(&[]),
+        with(&["--policy", "delete"]),
+        with(&["--crash", "createSecret"]),
+        with(&["--preflight"]),
+    ];
+    let [kept, deleted, interrupted, preflight] =
+        run_all(arguments.each_ref().map(|arguments| &arguments[..]));
+
+    for ((status, printed), previous) in [
+        (kept, "deletes it 24 hours later."),
+        (deleted, "is deleted."),
+        (interrupted, "deletes it 24 hours later."),
+    ] {
+        assert_eq!(status, Some(0), "{printed}");
+        let (_, end) = printed.split_once("The rotation is complete").unwrap();
+        let current = end.lines().find(|line| line.starts_with("  AWSCURRENT"));
+        let current: Vec<&str> = current.unwrap().split(", ").collect();
+        assert_eq!(current.len(), 2, "{printed}");
+        let is_previous = |key: &&str| key.ends_with(" key 1") || key.ends_with(" key 2");
+        assert!(!current.iter().any(is_previous), "{printed}");
+        assert_eq!(end.matches("\nThe previous key ").count(), 2, "{printed}");
+        assert_eq!(end.matches(previous).count(), 2, "{printed}");
+        assert!(end.contains("\nOrphaned keys: none\n"), "{printed}");
+        assert!(end.ends_with("\nViolations: none\n"), "{printed}");
+    }
+    let (status, printed) = preflight;
+    assert_eq!(status, Some(0), "{printed}");
+    for key in ["apiKey", "schemaRegistryApiKey"] {
+        let check = format!("data-plane ({key})");
+        let line = printed.lines().find(|line| line.contains(&check));
+        let line = line.unwrap_or_else(|| panic!("no {check} in {printed}"));
+        assert!(line.starts_with("ok "), "{printed}");
     }
 }
 

@@ -8,6 +8,7 @@ mod markdown;
 mod reference;
 mod shell;
 mod stand_ins;
+mod start;
 mod states;
 mod template;
 

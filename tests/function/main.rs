@@ -35,6 +35,7 @@ mod python;
 mod rotation;
 mod round_trips;
 mod secret;
+mod several_keys;
 mod source_layout;
 mod telemetry;
 mod world;

@@ -8,6 +8,7 @@ use simulator::Fault;
 use super::*;
 use crate::end_to_end::Lambda;
 use crate::faults::{block_on, in_threads, undisturbed_rotation, world};
+use crate::several_keys::TWO_KEYS;
 
 /// One request of a rotation at which the process is killed.
 #[derive(Clone, Debug)]
@@ -91,8 +92,10 @@ fn a_new_process_resumes_a_rotation_whose_process_was_killed_at_any_request() {
             key_type,
             mode,
             policy,
+            further: &[],
         })
     });
+    let settings = settings.chain([TWO_KEYS]);
     let cases: Vec<Case> = settings.flat_map(interruptions).collect();
 
     in_threads(&cases, |case| block_on(case.run()));

@@ -63,7 +63,7 @@ impl Invocations {
                     succeeded.fetch_add(1, Relaxed);
                 }
             };
-            Runner::new(&world.simulator, invocation)
+            Runner::new(&world.simulator, setting, invocation)
         };
 
         interleave([(); N].map(invocation), &self.turns).await;
@@ -121,6 +121,12 @@ fn two_concurrent_invocations_of_a_step_delete_no_key_in_use_of_any_key_type() {
     });
     let steps = ["createSecret", "finishSecret"];
     run_concurrently::<2>(&settings, &steps, paused_once_each);
+}
+
+#[test]
+fn two_concurrent_invocations_of_a_step_with_two_keys_store_and_promote_no_half_of_a_pair() {
+    let steps = ["createSecret", "testSecret", "finishSecret"];
+    run_concurrently::<2>(&[TWO_KEYS], &steps, paused_once_each);
 }
 
 #[test]

@@ -22,6 +22,7 @@ use simulator::{Hold, State};
 
 use super::*;
 use crate::faults::{Recovery, block_on, in_threads, undisturbed_rotation, world};
+use crate::several_keys::TWO_KEYS;
 
 /// A resource-scoped key with an admin secret, and a Cloud API key with self-rotation. Together they cover both policies.
 const SETTINGS: [Setting; 2] = [
@@ -29,11 +30,13 @@ const SETTINGS: [Setting; 2] = [
         key_type: KeyType::Kafka,
         mode: Mode::Admin,
         policy: OldKeyPolicy::Delete,
+        further: &[],
     },
     Setting {
         key_type: KeyType::Cloud,
         mode: Mode::SelfRotation,
         policy: OldKeyPolicy::KeepUntilNextRotation,
+        further: &[],
     },
 ];
 
@@ -45,9 +48,26 @@ const SHORT_TIME_LIMIT: Duration = Duration::from_millis(11_300);
 /// The first request of a runner is only held: `n` means "up to before its `n`th request".
 type Turns = Vec<usize>;
 
+/// Returns whether an invocation waits for the response to a request before it sends another one. Several keys are verified
+/// concurrently.
+fn is_sequential(request: &Request) -> bool {
+    request.service == Service::SecretsManager || request.name().contains(API_KEYS)
+}
+
+/// Returns whether the requests of a rotation with this setting are held: all, or those that are sent one after the other.
+fn is_held(setting: Setting) -> fn(&Request) -> bool {
+    if setting.further.is_empty() {
+        |_| true
+    } else {
+        is_sequential
+    }
+}
+
 /// A future whose requests, which it sends one after the other, are released one by one.
 struct Runner<'a> {
     simulator: &'a Simulator,
+    /// Whether a request is held.
+    is_held: fn(&Request) -> bool,
     running: Pin<Box<dyn Future<Output = ()> + 'a>>,
     /// The request that waits for its turn.
     held: Option<Hold>,
@@ -55,9 +75,14 @@ struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    fn new(simulator: &'a Simulator, running: impl Future<Output = ()> + 'a) -> Self {
+    fn new(
+        simulator: &'a Simulator,
+        setting: Setting,
+        running: impl Future<Output = ()> + 'a,
+    ) -> Self {
         Self {
             simulator,
+            is_held: is_held(setting),
             running: Box::pin(running),
             held: None,
             is_done: false,
@@ -77,9 +102,9 @@ impl<'a> Runner<'a> {
     }
 
     fn hold_next(&self) -> Hold {
-        let is_next = AtomicBool::new(true);
+        let (is_held, is_next) = (self.is_held, AtomicBool::new(true));
         self.simulator
-            .hold_requests(move |_| is_next.swap(false, Relaxed))
+            .hold_requests(move |request| is_held(request) && is_next.swap(false, Relaxed))
     }
 
     async fn finish(&mut self) {
@@ -155,15 +180,16 @@ fn pauses_of(setting: Setting, step: &str, nth: usize) -> Vec<usize> {
         let world = world_without_timeouts(setting, nth, steps_before(step)).await;
         world.requests();
         world.step(step).await.expect(step);
-        pauses(&world)
+        pauses(&world, setting)
     })
 }
 
 /// Returns the numbers of the requests, counted from 1, before which an invocation is paused: all except a probe after another one.
 /// Between two probes, a deletion is the only change that can make a difference, and it also precedes the first one in another case.
-fn pauses(world: &World) -> Vec<usize> {
-    let state = world.simulator.state();
-    let is_probe: Vec<bool> = state.requests.iter().map(is_probe).collect();
+fn pauses(world: &World, setting: Setting) -> Vec<usize> {
+    let (state, is_held) = (world.simulator.state(), is_held(setting));
+    let held = state.requests.iter().filter(|request| is_held(request));
+    let is_probe: Vec<bool> = held.map(is_probe).collect();
     let is_pause = |nth: &usize| *nth == 1 || !(is_probe[nth - 1] && is_probe[nth - 2]);
     (1..=is_probe.len()).filter(is_pause).collect()
 }

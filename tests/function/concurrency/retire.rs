@@ -8,11 +8,13 @@ const RETIRED: [Setting; 2] = [
         key_type: KeyType::Kafka,
         mode: Mode::Admin,
         policy: OldKeyPolicy::DeleteAfter,
+        further: &[],
     },
     Setting {
         key_type: KeyType::Cloud,
         mode: Mode::SelfRotation,
         policy: OldKeyPolicy::DeleteAfter,
+        further: &[],
     },
 ];
 
@@ -69,8 +71,8 @@ impl Case {
         };
         let world = due(self.setting, step).await;
         let retire = world.invoke_and_ignore_outcome(retire_event(&world));
-        let retire = Runner::new(&world.simulator, retire);
-        let other = Runner::new(&world.simulator, self.other(&world));
+        let retire = Runner::new(&world.simulator, self.setting, retire);
+        let other = Runner::new(&world.simulator, self.setting, self.other(&world));
 
         interleave([other, retire], &self.turns).await;
 

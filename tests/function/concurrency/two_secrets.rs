@@ -47,7 +47,7 @@ impl TwoSecrets {
                 let outcome = the_world.rotate_secret(arn).await;
                 assert_eq!(outcome, Outcome::Succeeded, "{case}");
             };
-            Runner::new(&world.simulator, rotation)
+            Runner::new(&world.simulator, Setting::default(), rotation)
         };
 
         interleave([rotation(&arns[0]), rotation(&arns[1])], &self.turns).await;
@@ -104,7 +104,7 @@ fn run_two(have_same_scope: bool) {
         world
     });
     let requests = undisturbed.simulator.state().requests.len();
-    let turns = turns_of_two(requests, &pauses(&undisturbed)).into_iter();
+    let turns = turns_of_two(requests, &pauses(&undisturbed, Setting::default())).into_iter();
     let cases: Vec<TwoSecrets> = turns
         .map(|turns| TwoSecrets {
             have_same_scope,

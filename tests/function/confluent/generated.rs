@@ -186,7 +186,7 @@ fn a_valid_resource_id_is_a_single_segment_of_a_path() {
     for_each(
         (resource_id(), environment),
         |(resource_id, environment)| {
-            let Ok(resource) = Resource::new(Some(&resource_id), environment) else {
+            let Some(resource) = Resource::new(Some(&resource_id), environment) else {
                 return;
             };
             let id = resource.id.as_str();
@@ -220,7 +220,7 @@ fn a_valid_resource_id_is_a_single_segment_of_a_path() {
                     organization: "o-1".to_owned(),
                     ..Endpoint::new(base.clone())
                 },
-                is_from_secret: false,
+                field: None,
             });
             assert_eq!(url.origin(), base.origin(), "{resource_id:?}");
             let expected = match resource.key_type.name {

@@ -31,6 +31,7 @@ pub(crate) fn possible_settings() -> impl Iterator<Item = Setting> {
                 key_type,
                 mode,
                 policy,
+                further: &[],
             })
         })
     });

@@ -59,7 +59,7 @@ impl World {
                 organization: self.simulator.state().organization.clone(),
                 ..Endpoint::new(endpoint)
             },
-            is_from_secret: false,
+            field: None,
         };
         let confluent = self.confluent();
         let probe = confluent.probe(key, &target, Deadline::after(AMPLE));
@@ -290,7 +290,7 @@ async fn a_key_is_not_sent_to_a_host_that_is_not_allowed() {
     let target = ProbeTarget {
         resource: &resource(KeyType::Kafka),
         endpoint: Endpoint::new(Url::parse("https://confluent.cloud.evil.example").unwrap()),
-        is_from_secret: false,
+        field: None,
     };
 
     let confluent = world.confluent();

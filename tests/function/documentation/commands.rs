@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use super::deployment::{self, Deployment, SECRET, Start};
+use super::deployment::{self, Deployment, SECRET};
 use super::exclusions;
 use super::markdown::{Block, blocks, pages};
 use super::shell::Shell;
 use super::stand_ins::StandIns;
+use super::start::Start;
 use super::states::*;
 use super::*;
 
@@ -63,7 +64,8 @@ macro_rules! pages {
 
 pages! {
     tutorial: "docs/tutorial.md", Stack,
-        ["11. Rotate" => is_ready, "15. Read the status" => has_both_keys, "17. Clean up" => is_rotated, "" => nothing_remains];
+        ["11. Rotate" => is_ready, "15. Read the status" => has_both_keys, "17. Add a Schema Registry key" => is_rotated,
+            "18. Clean up" => has_two_pairs_of_keys, "" => nothing_remains];
     tutorial_keyless: "docs/tutorial-keyless.md", Stack,
         ["13. Rotate" => is_ready, "17. Clean up" => has_both_keys, "" => nothing_remains];
     keyless: "docs/runbooks/keyless.md", NamesAdmin,
@@ -92,7 +94,17 @@ pages! {
     uninstall: "docs/runbooks/uninstall.md", Overlap, ["" => is_uninstalled];
     decommission_secret: "docs/runbooks/decommission-secret.md", Overlap, ["" => is_decommissioned];
     fleet: "docs/reference/fleet.md", Overdue, ["" => has_only_its_key];
+    several_keys: "docs/runbooks/several-keys.md", SecondResource,
+        ["Move a key to a secret of its own" => is_merged, "7. Delete the key" => keeps_removed_key, "" => is_split];
     terraform_api_key: "docs/runbooks/terraform-api-key.md", Rotated, ["" => is_rotated];
+    end_the_overlap_of_several_keys: "docs/runbooks/overlap.md" ["Recognize it", "End the overlap now"], SeveralKeys,
+        ["" => has_only_its_keys];
+    leaked_key_of_several: "docs/runbooks/leaked-key.md" [
+        "Recognize it", "1. Find the version that contains the key", "2. Rotate", "3. Wait for the rotation", "4. Delete the leaked key",
+        "Verify"
+    ], SeveralKeys, ["" => has_no_leaked_key];
+    uninstall_several_keys: "docs/runbooks/uninstall.md", SeveralKeys, ["" => is_uninstalled];
+    decommission_several_keys: "docs/runbooks/decommission-secret.md", SeveralKeys, ["" => is_decommissioned];
     clients: "docs/runbooks/clients.md", Rotated, ["Verify" => is_in_overlap, "" => is_rotated];
 }
 
@@ -153,18 +165,29 @@ async fn run(
 
 #[tokio::test]
 async fn the_tutorial_can_be_completed_without_the_wait_for_the_scheduled_deletion() {
-    const CHECKS: Checks = &[("17. Clean up", has_both_keys), ("", nothing_remains)];
-    let (_, tutorial) = pages()
-        .into_iter()
-        .find(|(name, _)| name == "docs/tutorial.md")
-        .unwrap();
-    let (before, after) = tutorial.split_once("\n## 16. ").unwrap();
-    let (_, after) = after.split_once("\n## 17. ").unwrap();
-    let tutorial = format!("{before}\n## 17. {after}");
+    const CHECKS: Checks = &[
+        ("18. Clean up", has_two_pairs_of_keys),
+        ("", nothing_remains),
+    ];
+    run_tutorial_without(&["16. "], CHECKS).await;
+}
+
+#[tokio::test]
+async fn the_tutorial_can_be_completed_without_a_second_key() {
+    const CHECKS: Checks = &[("18. Clean up", has_both_keys), ("", nothing_remains)];
+    run_tutorial_without(&["16. ", "17. "], CHECKS).await;
+}
+
+/// Runs the tutorial without the steps whose headings begin with `skipped`.
+async fn run_tutorial_without(skipped: &[&str], checks: Checks) {
+    let mut pages = pages().into_iter();
+    let (_, tutorial) = pages.find(|(name, _)| name == "docs/tutorial.md").unwrap();
+    let is_run = |section: &&str| !skipped.iter().any(|step| section.starts_with(step));
+    let sections: Vec<&str> = tutorial.split("\n## ").filter(is_run).collect();
 
     let page = PAGES.iter().find(|page| page.test == "tutorial").unwrap();
-    let blocks = page.blocks(&tutorial);
-    let result = run(page.name, blocks, Start::Stack, CHECKS).await;
+    let blocks = page.blocks(&sections.join("\n## "));
+    let result = run(page.name, blocks, Start::Stack, checks).await;
 
     if let Some(Err(failure)) = result {
         panic!("{failure}");
@@ -373,8 +396,13 @@ async fn each_start_has_the_state_of_its_name() {
         let has_previous = secret.is_some_and(|secret| secret.key_id("AWSPREVIOUS").is_some());
         let keys = match start {
             Start::Stack | Start::KeyDeleted => 0,
-            Start::Overlap | Start::Pending | Start::Overdue | Start::Failed => 2,
+            Start::Overlap
+            | Start::Pending
+            | Start::Overdue
+            | Start::Failed
+            | Start::SecondResource => 2,
             Start::Several => 3,
+            Start::SeveralKeys => 4,
             Start::EarlierValue
             | Start::Managed
             | Start::Replicated
@@ -384,7 +412,8 @@ async fn each_start_has_the_state_of_its_name() {
             | Start::Stuck => 1,
         };
         // `AWSPREVIOUS` names the key that the rotation created.
-        let is_kept = keys == 2 || start == Start::EarlierValue;
+        let is_kept =
+            matches!(keys, 2 | 4) && start != Start::SecondResource || start == Start::EarlierValue;
         assert_eq!(has_previous, is_kept, "{start:?}");
         drop(state);
         assert_eq!(deployment.keys().len(), keys, "{start:?}");

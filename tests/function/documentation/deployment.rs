@@ -12,6 +12,7 @@ use simulator::{Federation, FunctionError, Overlap, ROLE_ARN, Replica, Stack, TO
 use tracing::subscriber::DefaultGuard;
 
 use super::confluent_cli::add_other_keys;
+use super::start::Start;
 use super::template::{FUNCTION, Parameters};
 use super::*;
 
@@ -22,68 +23,18 @@ pub(super) const STACK: &str = "confluent-key-rotation";
 pub(super) const SECRET: &str = "confluent/orders";
 pub(super) const ADMIN_SECRET: &str = "confluent-admin/rotator";
 const MANAGED_SECRET: &str = "orders-managed";
+/// The secret with the key for [`REGISTRY`].
+pub(super) const REGISTRY_SECRET: &str = "confluent/orders-registry";
 pub(super) const OWNER: &str = "sa-abc123";
 /// The service account to which pages change the owner.
 pub(super) const OTHER_OWNER: &str = "sa-def456";
 pub(super) const ADMIN: &str = "sa-rot123";
 pub(super) const CLUSTER: &str = "lkc-abc123";
+const REGISTRY: &str = "lsrc-abc123";
 pub(super) const ENVIRONMENT: &str = "env-abc123";
 
 /// A day, and the hour in which the stack's rule sends its next event.
 const DAY: Duration = Duration::from_hours(25);
-
-/// What exists before the first command of a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
-    /// The stack, the service accounts and the cluster.
-    Stack,
-    /// The secret, too, which was rotated a day ago. The previous key has been deleted.
-    Rotated,
-    /// The same, but the stack has the policy `delete`.
-    Delete,
-    /// The same as `Rotated`, and the secret names its admin secret.
-    NamesAdmin,
-    /// The secret has just been rotated. Both keys work.
-    Overlap,
-    /// The same, and `AWSPENDING` is still on the current version.
-    Pending,
-    /// The secret was rotated five days ago. The previous key could not be deleted, because the admin had no roles. It has them
-    /// again.
-    Overdue,
-    /// A second rotation has started a day ago, and its version has no value.
-    Stuck,
-    /// There are two other secrets, too, for which rotation was never enabled.
-    Several,
-    /// The second rotation failed, because the admin had no roles. With the roles, Secrets Manager's retry has just succeeded.
-    Failed,
-    /// The secret was rotated a day ago. Then its current key was deleted in Confluent Cloud.
-    KeyDeleted,
-    /// The secret has been rotated once. Then its initial value was stored again, whose key the rotation has deleted.
-    EarlierValue,
-    /// The secret has been rotated once, and has a replica.
-    Replicated,
-    /// The secret does not exist. A secret of the managed type contains a key.
-    Managed,
-}
-
-impl Start {
-    pub(super) const ALL: [Self; 14] = [
-        Self::Stack,
-        Self::Rotated,
-        Self::Delete,
-        Self::NamesAdmin,
-        Self::Overlap,
-        Self::Pending,
-        Self::Overdue,
-        Self::Stuck,
-        Self::Several,
-        Self::Failed,
-        Self::KeyDeleted,
-        Self::EarlierValue,
-        Self::Replicated,
-        Self::Managed,
-    ];
-}
 
 /// The AWS account and the Confluent Cloud organization of a page.
 pub(super) struct Deployment {
@@ -112,6 +63,7 @@ impl Deployment {
         REGION.clone_into(&mut simulator.state().region);
         simulator.state().controls.federation = Federation::Disabled;
         simulator.add_kafka_cluster(CLUSTER, ENVIRONMENT);
+        simulator.add_schema_registry(REGISTRY, ENVIRONMENT);
         simulator.add_owner(OWNER, &[]);
         simulator.add_owner(OTHER_OWNER, &[]);
         simulator.add_owner(ADMIN, &[]);
@@ -157,7 +109,7 @@ impl Deployment {
 
     /// Creates a secret that has no rotation function. The simulator does not rotate it.
     fn add_managed_secret(&self) {
-        let arn = self.add_secret(MANAGED_SECRET, None);
+        let arn = self.add_secret(MANAGED_SECRET, CLUSTER, None);
         let mut state = self.simulator.state();
         let secret = state.secret_mut(&arn);
         secret.rotation_enabled = Some(true);
@@ -173,16 +125,24 @@ impl Deployment {
         }
         simulator.state().controls.keep_pending_label = start == Start::Pending;
         let admin = (start == Start::NamesAdmin).then(|| self.parameter("AdminSecretArn"));
-        let arn = self.add_secret(SECRET, admin);
-        {
-            let mut state = simulator.state();
-            let attributes = &mut state.secret_mut(&arn).attributes;
-            attributes.rotation_lambda_arn = Some(function_arn());
-            attributes.rotation_rules = Some(json!({"AutomaticallyAfterDays": 30}));
+        let mut arns = vec![self.add_secret(SECRET, CLUSTER, admin)];
+        if start == Start::SeveralKeys {
+            self.add_further_key(&arns[0]);
         }
-        assert_eq!(self.rotate().await, Outcome::Succeeded);
+        if start == Start::SecondResource {
+            arns.push(self.add_secret(REGISTRY_SECRET, REGISTRY, None));
+        }
+        for arn in arns {
+            {
+                let mut state = simulator.state();
+                let attributes = &mut state.secret_mut(&arn).attributes;
+                attributes.rotation_lambda_arn = Some(function_arn());
+                attributes.rotation_rules = Some(json!({"AutomaticallyAfterDays": 30}));
+            }
+            assert_eq!(self.rotate(&arn).await, Outcome::Succeeded);
+        }
         simulator.state().controls.keep_pending_label = false;
-        if !matches!(start, Start::Overlap | Start::Pending) {
+        if !matches!(start, Start::Overlap | Start::Pending | Start::SeveralKeys) {
             if start == Start::Overdue {
                 simulator.add_owner(ADMIN, &[]);
             }
@@ -192,19 +152,36 @@ impl Deployment {
         }
     }
 
-    /// Creates a secret with a key of the owner that names the admin secret with the ARN `admin`, and returns its ARN.
-    fn add_secret(&self, name: &str, admin: Option<String>) -> String {
+    /// Creates a secret with a key of the owner for `resource` that names the admin secret with the ARN `admin`. Returns its ARN.
+    fn add_secret(&self, name: &str, resource: &str, admin: Option<String>) -> String {
         let key = self
             .simulator
-            .add_key(OWNER, Some(CLUSTER), Some(ENVIRONMENT));
+            .add_key(OWNER, Some(resource), Some(ENVIRONMENT));
         let mut value = json!({
-            "apiKey": key.0, "apiSecret": key.1, "serviceAccountId": OWNER, "resourceId": CLUSTER,
+            "apiKey": key.0, "apiSecret": key.1, "serviceAccountId": OWNER, "resourceId": resource,
             "environmentId": ENVIRONMENT,
         });
         if let Some(admin) = admin {
             value["adminSecretArn"] = json!(admin);
         }
         self.simulator.add_secret(name, &value.to_string())
+    }
+
+    /// Adds a key for [`REGISTRY`] to the secret.
+    fn add_further_key(&self, arn: &str) {
+        let (id, secret) = self
+            .simulator
+            .add_key(OWNER, Some(REGISTRY), Some(ENVIRONMENT));
+        let value = {
+            let state = self.simulator.state();
+            let value = state.secret(arn).value("AWSCURRENT").unwrap();
+            let mut value: Value = serde_json::from_str(value).unwrap();
+            value["schemaRegistryApiKey"] = json!(id);
+            value["schemaRegistryApiSecret"] = json!(secret);
+            value["schemaRegistryResourceId"] = json!(REGISTRY);
+            SecretValue::String(value.to_string())
+        };
+        self.simulator.overwrite_value(arn, "AWSCURRENT", value);
     }
 
     async fn arrange(&self, start: Start) {
@@ -215,6 +192,8 @@ impl Deployment {
             | Start::Rotated
             | Start::Delete
             | Start::NamesAdmin
+            | Start::SecondResource
+            | Start::SeveralKeys
             | Start::Overlap
             | Start::Pending => {}
             Start::Overdue => {
@@ -227,15 +206,15 @@ impl Deployment {
             }
             Start::Several => {
                 for name in ["confluent/payments", "confluent/stock"] {
-                    let arn = self.add_secret(name, None);
+                    let arn = self.add_secret(name, CLUSTER, None);
                     self.simulator.state().secret_mut(&arn).rotation_enabled = None;
                 }
             }
             Start::Failed => {
                 self.simulator.add_owner(ADMIN, &[]);
-                assert_ne!(self.rotate().await, Outcome::Succeeded);
+                assert_ne!(self.rotate(&arn).await, Outcome::Succeeded);
                 self.simulator.add_owner(ADMIN, &admin_roles());
-                assert_eq!(self.rotate().await, Outcome::Succeeded);
+                assert_eq!(self.rotate(&arn).await, Outcome::Succeeded);
             }
             Start::EarlierValue => {
                 let mut state = self.simulator.state();
@@ -268,13 +247,12 @@ impl Deployment {
         }
     }
 
-    async fn rotate(&self) -> Outcome {
-        let arn = self.simulator.state().secret(SECRET).arn.clone();
+    async fn rotate(&self, arn: &str) -> Outcome {
         let invoke = async |event| {
             let response = self.invoke(event).await;
             response.map(|_| ()).map_err(|error| error.message)
         };
-        self.simulator.rotate(&arn, &invoke).await
+        self.simulator.rotate(arn, &invoke).await
     }
 
     /// Creates or updates the stack with `parameters`. The others keep their values.
@@ -425,7 +403,7 @@ impl Deployment {
     pub(super) fn delete_key(&self, id: &str) {
         let mut state = self.simulator.state();
         for secret in state.secrets.values_mut() {
-            if secret.key_id("AWSCURRENT") == Some(id) {
+            if secret.key_ids("AWSCURRENT").iter().any(|key| key == id) {
                 secret.current_key_guarantee = CurrentKeyGuarantee::Off;
             }
         }

@@ -57,13 +57,14 @@ fn each_environment_variable_has_a_row() {
 }
 
 /// Errors with the name of their source, or of another error.
-const NAMED_LIKE_THEIR_SOURCE: [&str; 7] = [
+const NAMED_LIKE_THEIR_SOURCE: [&str; 8] = [
     "AdminSecretNotAllowed",
     "TokenNotExchanged",
     "TokenNotObtained",
     "AdminSecretNotRead",
     "Confluent",
     "EarlierValueStored",
+    "OfKey",
     "SecretsManager",
 ];
 
@@ -215,13 +216,15 @@ const MACROS: [&str; 6] = [
 ];
 
 /// The other names of tracing that the source may use. None of them adds a field.
-const OTHER_NAMES: [&str; 6] = [
+const OTHER_NAMES: [&str; 8] = [
     "Instrument;",
+    "Span;",
     "Span::current()",
     "field::Empty;",
     "field::{Field, Visit};",
     "subscriber::set_global_default(",
     "{Event, Metadata, Subscriber};",
+    "{Instrument, Span};",
 ];
 
 /// Returns the fields of the log lines: those of the calls of tracing's macros, and those that every line has. Panics if the source

@@ -37,7 +37,7 @@ pub(super) const COMMANDS: [&str; 12] = [
 type StandIn = fn(&Deployment, &Call) -> Result<String, String>;
 
 /// The commands that are not run, by their first words. The longest that matches applies.
-const STAND_INS: [(&str, StandIn); 56] = [
+const STAND_INS: [(&str, StandIn); 57] = [
     ("aws cloudformation delete-stack", delete_stack),
     ("aws cloudformation deploy", deploy),
     (
@@ -102,6 +102,7 @@ const STAND_INS: [(&str, StandIn); 56] = [
     ("confluent iam service-account list", nothing),
     ("confluent kafka", nothing),
     ("confluent login", nothing),
+    ("confluent schema-registry", nothing),
     ("docker", nothing),
     ("gh", nothing),
     ("git", nothing),

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::deployment::{
-    ADMIN_SECRET, CLUSTER, Deployment, ENVIRONMENT, OTHER_OWNER, SECRET, function_arn,
+    ADMIN_SECRET, CLUSTER, Deployment, ENVIRONMENT, OTHER_OWNER, REGISTRY_SECRET, SECRET,
+    function_arn,
 };
 use super::*;
 
@@ -29,16 +30,36 @@ fn key(deployment: &Deployment, label: &str) -> String {
     key.unwrap_or_else(|| panic!("no {label}")).to_owned()
 }
 
-/// The owner has only the current key, no version is labeled `AWSPREVIOUS`, and no rotation is incomplete.
-pub(super) fn has_only_its_key(deployment: &Deployment) {
+/// The owner has only the current keys, no version is labeled `AWSPREVIOUS`, and no rotation is incomplete.
+pub(super) fn has_only_its_keys(deployment: &Deployment) {
     is_usable(deployment);
     let state = deployment.simulator.state();
     let secret = state.secret(SECRET);
     assert_eq!(secret.pending_version(), None, "no rotation is incomplete");
     assert_eq!(secret.labels.get("AWSPREVIOUS"), None);
     assert!(secret.last_rotated.is_some(), "the secret was rotated");
+    let mut keys = secret.key_ids("AWSCURRENT");
     drop(state);
-    assert_eq!(deployment.keys(), [key(deployment, "AWSCURRENT")]);
+    keys.sort();
+    assert_eq!(deployment.keys(), keys);
+}
+
+/// The same, and the secret has one key.
+pub(super) fn has_only_its_key(deployment: &Deployment) {
+    has_only_its_keys(deployment);
+    assert_eq!(deployment.keys().len(), 1);
+}
+
+/// The key that was current is deleted, and the further key that a rotation has replaced with it still works.
+pub(super) fn has_no_leaked_key(deployment: &Deployment) {
+    is_usable(deployment);
+    let state = deployment.simulator.state();
+    assert!(!state.keys.contains_key(&deployment.key));
+    let secret = state.secret(SECRET);
+    assert_eq!(secret.labels.get("AWSPREVIOUS"), None);
+    assert_eq!(secret.key_ids("AWSCURRENT").len(), 2);
+    drop(state);
+    assert_eq!(deployment.keys().len(), 3);
 }
 
 /// The same, with another key than before.
@@ -46,6 +67,24 @@ pub(super) fn is_rotated(deployment: &Deployment) {
     has_only_its_key(deployment);
     let current = key(deployment, "AWSCURRENT");
     assert_ne!(current, deployment.key, "the key was replaced");
+}
+
+/// The secret has two current and two previous keys. The owner has these keys and no other.
+pub(super) fn has_two_pairs_of_keys(deployment: &Deployment) {
+    assert_eq!(deployment.verdict(), "ok", "before the rotation");
+    let state = deployment.simulator.state();
+    let secret = state.secret(SECRET);
+    let current = secret.key_ids("AWSCURRENT");
+    let previous = secret.key_ids("AWSPREVIOUS");
+    assert_eq!((current.len(), previous.len()), (2, 2));
+    let value: Value = serde_json::from_str(secret.value("AWSCURRENT").unwrap()).unwrap();
+    assert_eq!(value["schemaRegistryApiKey"], json!(current[1]));
+    let copy = value["basic.auth.user.info"].as_str().unwrap();
+    assert!(copy.starts_with(&format!("{}:", current[1])));
+    drop(state);
+    let mut keys = [current, previous].concat();
+    keys.sort();
+    assert_eq!(deployment.keys(), keys);
 }
 
 /// The owner has only the current and the previous key, which differ.
@@ -217,6 +256,50 @@ pub(super) fn copy_has_its_own_key(deployment: &Deployment) {
     assert_eq!(deployment.keys(), keys);
 }
 
+/// One secret has both keys, which a rotation has replaced, and the other one is scheduled for deletion. The owner has no other key.
+pub(super) fn is_merged(deployment: &Deployment) {
+    is_usable(deployment);
+    assert_eq!(deployment.verdict(), "ok");
+    let state = deployment.simulator.state();
+    let secret = state.secret(SECRET);
+    let mut keys = secret.key_ids("AWSCURRENT");
+    assert_eq!(keys.len(), 2);
+    assert!(!keys.contains(&deployment.key), "the key was replaced");
+    assert_eq!(secret.rotation_enabled, Some(true));
+    assert!(state.secret(REGISTRY_SECRET).attributes.deleted.is_some());
+    drop(state);
+    keys.sort();
+    assert_eq!(deployment.keys(), keys);
+}
+
+/// The preflight reports the key that the secret no longer contains.
+pub(super) fn keeps_removed_key(deployment: &Deployment) {
+    assert_eq!(deployment.verdict(), "warning");
+    let (outcome, observed) = deployment.check("orphaned-keys");
+    assert_eq!(outcome, "warning");
+    let reason = "is kept: its resource is not the one that the secret names";
+    assert!(observed.ends_with(reason), "{observed}");
+}
+
+/// Two secrets contain one key each, and the owner has no other. Both are rotated.
+pub(super) fn is_split(deployment: &Deployment) {
+    is_usable(deployment);
+    let state = deployment.simulator.state();
+    let mut keys = Vec::new();
+    for name in [SECRET, "confluent/registry"] {
+        let secret = state.secret(name);
+        assert_eq!(secret.rotation_enabled, Some(true), "{name}");
+        assert_eq!(secret.labels.get("AWSPREVIOUS"), None, "{name}");
+        let of_secret = secret.key_ids("AWSCURRENT");
+        assert_eq!(of_secret.len(), 1, "{name}");
+        keys.extend(of_secret);
+    }
+    drop(state);
+    keys.sort();
+    assert_eq!(deployment.keys(), keys);
+    assert_eq!(deployment.verdict(), "ok");
+}
+
 /// The page's secret has a key, and another secret cannot obtain one.
 pub(super) fn has_initial_key(deployment: &Deployment) {
     is_usable(deployment);
@@ -230,7 +313,7 @@ pub(super) fn has_initial_key(deployment: &Deployment) {
 /// The clients can still use the current key, which is the only one.
 pub(super) fn is_uninstalled(deployment: &Deployment) {
     rotation_is_off(deployment);
-    has_only_its_key(deployment);
+    has_only_its_keys(deployment);
     assert!(!deployment.simulator.has_stack(), "the stack is deleted");
 }
 

@@ -288,6 +288,7 @@ async fn the_program_rotates_a_secret_in_moto() {
             key_type,
             mode,
             policy,
+            further: &[],
         };
         let case = format!("{setting:?}");
         let mut world = World::new(setting).await;

@@ -20,6 +20,7 @@ const DELETE_AFTER: Setting = Setting {
     key_type: KeyType::Kafka,
     mode: Mode::Admin,
     policy: OldKeyPolicy::DeleteAfter,
+    further: &[],
 };
 
 /// Slightly more than the default of `OLD_KEY_HOURS`: the function rounds times to seconds.

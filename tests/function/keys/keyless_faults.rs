@@ -19,6 +19,7 @@ async fn keyless(key_type: KeyType, policy: OldKeyPolicy) -> World {
         key_type,
         mode: Mode::Keyless,
         policy,
+        further: &[],
     })
     .await
 }

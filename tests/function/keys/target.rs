@@ -74,6 +74,7 @@ async fn a_rotation_in_a_warm_process_sends_four_requests_to_the_control_plane()
                 key_type,
                 mode,
                 policy: OldKeyPolicy::Delete,
+                further: &[],
             })
             .await;
             assert_eq!(world.rotate().await, Outcome::Succeeded);

@@ -38,6 +38,7 @@ const KAFKA_WITH_ADMIN_SECRET: Setting = Setting {
     key_type: KeyType::Kafka,
     mode: Mode::Admin,
     policy: OldKeyPolicy::Delete,
+    further: &[],
 };
 
 const SELF_ROTATION: Setting = Setting {
@@ -102,7 +103,7 @@ async fn every_check_reports_what_it_observed_and_what_to_do() {
 fn names(report: &Report) -> Vec<&str> {
     let run = report.checks.iter().map(|check| check.name);
     let not_run = report.not_run.iter().flat_map(|rest| &rest.checks);
-    run.chain(not_run.copied()).collect()
+    run.chain(not_run.map(String::as_str)).collect()
 }
 
 /// A condition, the verdict, the number of checks that are run, and why the others are not.

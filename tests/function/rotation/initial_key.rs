@@ -13,6 +13,7 @@ const INITIAL_KEY: Setting = Setting {
     key_type: KeyType::Kafka,
     mode: Mode::InitialKey,
     policy: OldKeyPolicy::Delete,
+    further: &[],
 };
 
 #[tokio::test]
@@ -259,6 +260,7 @@ async fn a_key_in_other_fields_is_an_error_that_names_them() {
                 key_type,
                 mode,
                 policy: OldKeyPolicy::Delete,
+                further: &[],
             };
             let cases = other_fields("", "").len();
             for nth in 0..cases {

@@ -28,11 +28,13 @@ const ADMIN_MODE: Setting = Setting {
     key_type: KeyType::Kafka,
     mode: Mode::Admin,
     policy: OldKeyPolicy::Delete,
+    further: &[],
 };
 const OWN_MODE: Setting = Setting {
     key_type: KeyType::Cloud,
     mode: Mode::SelfRotation,
     policy: OldKeyPolicy::Delete,
+    further: &[],
 };
 const KEEPING: Setting = Setting {
     policy: OldKeyPolicy::KeepUntilNextRotation,

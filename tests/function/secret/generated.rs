@@ -127,7 +127,7 @@ fn output(value: &SecretValue) -> String {
         "{value:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         value.whitespace_warnings(),
         value.copy_warnings(),
-        value.copies(),
+        value.copies(value.own_slot()),
         value.other_keys(),
         value.placeholders(),
         value.check_replaceable()
@@ -287,23 +287,24 @@ fn replacing_the_key_changes_only_the_key() {
         let (current, pending) = (&template.current, &template.pending);
         let value =
             SecretValue::parse(Redacted::new(template.current_json())).expect("a secret value");
-        assert_eq!(value.api_key(), Some(current));
+        assert_eq!(value.key(""), Some(current));
         assert_no_canary(&output(&value), &template);
         assert_eq!(value.check_replaceable(), Ok(()));
 
-        let rotated = value.with_api_key(pending).unwrap();
+        let rotated = value.with_keys(std::slice::from_ref(pending)).unwrap();
 
         assert_eq!(rotated.expose(), template.replaced_json(pending));
         let rotated = SecretValue::parse(rotated).expect("a rotated value");
-        assert_eq!(rotated.api_key(), Some(pending));
-        assert!(rotated.differs_only_in_key_from(&value));
+        assert_eq!(rotated.key(""), Some(pending));
+        assert!(rotated.differs_only_in_keys_from(&value));
         assert_eq!(rotated.has_same_scope_as(&value), Ok(()));
         assert_no_canary(&output(&rotated), &template);
-        let restored = SecretValue::parse(rotated.with_api_key(current).unwrap());
+        let restored =
+            SecretValue::parse(rotated.with_keys(std::slice::from_ref(current)).unwrap());
         assert!(
             restored
                 .expect("a restored value")
-                .differs_only_in_key_from(&rotated)
+                .differs_only_in_keys_from(&rotated)
         );
     });
 }
@@ -394,11 +395,11 @@ fn every_change_of_a_pending_value_is_detected() {
         let Ok(value) = SecretValue::parse(Redacted::new(damaged.clone())) else {
             return;
         };
-        if has_same_meaning(&damaged, &pending) || value.api_key() != Some(&template.pending) {
+        if has_same_meaning(&damaged, &pending) || value.key("") != Some(&template.pending) {
             return;
         }
         detected.fetch_add(1, Relaxed);
-        assert!(!value.differs_only_in_key_from(&current), "{damaged}");
+        assert!(!value.differs_only_in_keys_from(&current), "{damaged}");
     });
     assert!(detected.into_inner() > 1_000);
 }
@@ -427,13 +428,13 @@ fn a_damaged_secret_value_is_parsed_or_rejected_and_never_quoted() {
                     // A path shows a damaged name.
                     let output = format!("{value:?} {:?}", value.whitespace_warnings());
                     assert_no_canary(&output, &json);
-                    let rotated = match value.with_api_key(&pending) {
+                    let rotated = match value.with_keys(std::slice::from_ref(&pending)) {
                         Ok(rotated) => SecretValue::parse(rotated).expect("a rotated value"),
                         Err(_) => return,
                     };
-                    assert_eq!(rotated.api_key(), Some(&pending), "{json}");
+                    assert_eq!(rotated.key(""), Some(&pending), "{json}");
                     assert_eq!(rotated.has_same_scope_as(&value), Ok(()), "{json}");
-                    assert!(rotated.differs_only_in_key_from(&value), "{json}");
+                    assert!(rotated.differs_only_in_keys_from(&value), "{json}");
                 }
             }
         },

@@ -153,16 +153,20 @@ fn the_key_is_replaced_in_every_layout_and_every_other_byte_is_unchanged() {
             let name = &layout.name;
 
             assert_eq!(value.check_replaceable(), Ok(()), "{name}: {json}");
-            let replaced = value.with_api_key(&pending).unwrap();
+            let replaced = value.with_keys(std::slice::from_ref(&pending)).unwrap();
 
             assert_eq!(
                 replaced.expose(),
                 json_of(&pending, &layout.members_after_replacement(&pending)),
                 "{name}"
             );
-            assert_eq!(value.copies().is_some(), layout.has_copies, "{name}");
+            assert_eq!(
+                value.copies(value.own_slot()).is_some(),
+                layout.has_copies,
+                "{name}"
+            );
             let replaced = SecretValue::parse(replaced).unwrap();
-            assert!(replaced.differs_only_in_key_from(&value), "{name}");
+            assert!(replaced.differs_only_in_keys_from(&value), "{name}");
         }
     }
 }

@@ -44,9 +44,12 @@ pub(crate) enum Mode {
 /// The parameters of a [`World`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
+    /// The type of the main key.
     pub(crate) key_type: KeyType,
     pub(crate) mode: Mode,
     pub(crate) policy: OldKeyPolicy,
+    /// The types of the further keys.
+    pub(crate) further: &'static [KeyType],
 }
 
 impl Default for Setting {
@@ -55,6 +58,7 @@ impl Default for Setting {
             key_type: KeyType::Kafka,
             mode: Mode::Admin,
             policy: OldKeyPolicy::Delete,
+            further: &[],
         }
     }
 }
@@ -65,8 +69,10 @@ pub(crate) struct World {
     pub(crate) function: Function,
     /// The secret's ARN.
     pub(crate) arn: String,
-    /// The ID of the key that the secret contains at first, or an empty string if it contains none.
+    /// The ID of the main key that the secret contains at first, or an empty string if it contains none.
     pub(crate) initial_key: String,
+    /// The IDs of all keys that the secret contains at first.
+    pub(crate) initial_keys: Vec<String>,
     /// The time limit of an invocation.
     pub(crate) time_limit: Duration,
 }
@@ -84,8 +90,53 @@ pub(crate) fn resource_id(key_type: KeyType) -> Option<&'static str> {
     }
 }
 
+/// Returns the prefix of the further key of a type, and the ID of its resource.
+pub(crate) fn further_key(key_type: KeyType) -> (&'static str, &'static str) {
+    match key_type {
+        KeyType::Cloud => ("cloud", "cloud"),
+        KeyType::Kafka => ("kafka", "lkc-further"),
+        KeyType::SchemaRegistry => ("schemaRegistry", "lsrc-further"),
+        KeyType::KsqlDb => ("ksqldb", "lksqlc-further"),
+        KeyType::Flink => ("flink", "aws.eu-west-1"),
+        KeyType::Tableflow => ("tableflow", "Tableflow"),
+        KeyType::Global => ("global", "Global"),
+    }
+}
+
 pub(crate) fn environment_id(key_type: KeyType) -> Option<&'static str> {
     (!key_type.is_control_plane()).then_some(ENVIRONMENT)
+}
+
+fn add_resource(simulator: &Simulator, id: &str, key_type: KeyType) {
+    match key_type {
+        KeyType::Kafka => simulator.add_kafka_cluster(id, ENVIRONMENT),
+        KeyType::SchemaRegistry => simulator.add_schema_registry(id, ENVIRONMENT),
+        KeyType::KsqlDb => simulator.add_ksqldb(id, ENVIRONMENT),
+        KeyType::Flink => simulator.add_flink_region(id, ENVIRONMENT),
+        KeyType::Cloud | KeyType::Tableflow | KeyType::Global => {}
+    }
+}
+
+/// Adds the resource and the key of each further key, and another application's key of the same resource. In [`Mode::InitialKey`],
+/// the further keys are blank.
+fn add_further_keys(simulator: &Simulator, setting: Setting, value: &mut Value) {
+    for key_type in setting.further {
+        let (prefix, resource) = further_key(*key_type);
+        let environment = environment_id(*key_type);
+        add_resource(simulator, resource, *key_type);
+        simulator.add_key(OWNER, Some(resource), environment);
+        let (mut id, mut secret) = (Value::Null, String::new());
+        if setting.mode != Mode::InitialKey {
+            let key = simulator.add_key(OWNER, Some(resource), environment);
+            (id, secret) = (json!(key.0), key.1);
+        }
+        value[format!("{prefix}ApiKey")] = id;
+        value[format!("{prefix}ApiSecret")] = json!(secret);
+        value[format!("{prefix}ResourceId")] = json!(resource);
+        if environment.is_some() {
+            value["environmentId"] = json!(environment);
+        }
+    }
 }
 
 impl World {
@@ -93,14 +144,14 @@ impl World {
         let simulator = Simulator::start().await;
         let resource = resource_id(setting.key_type);
         let environment = environment_id(setting.key_type);
-        match setting.key_type {
-            KeyType::Kafka => simulator.add_kafka_cluster("lkc-orders", ENVIRONMENT),
-            KeyType::SchemaRegistry => simulator.add_schema_registry("lsrc-orders", ENVIRONMENT),
-            KeyType::KsqlDb => simulator.add_ksqldb("lksqlc-orders", ENVIRONMENT),
-            KeyType::Flink => simulator.add_flink_region("aws.us-west-2", ENVIRONMENT),
-            KeyType::Cloud | KeyType::Tableflow | KeyType::Global => {}
+        add_resource(&simulator, resource.unwrap_or("cloud"), setting.key_type);
+        let owner_role = Role::ResourceOwnerOf(OWNER.to_owned());
+        let mut owner_roles = vec![owner_role.clone()];
+        if !setting.further.is_empty() {
+            // With its own main key, the function finds the endpoints of the further keys' resources.
+            owner_roles.push(Role::Operator);
         }
-        simulator.add_owner(OWNER, &[Role::ResourceOwnerOf(OWNER.to_owned())]);
+        simulator.add_owner(OWNER, &owner_roles);
         simulator.state().controls.overlap = overlap(setting.policy);
         let (mut initial_key, secret) = simulator.add_key(OWNER, resource, environment);
         // Another application's key. The simulator reports a violation if the function deletes it.
@@ -121,9 +172,9 @@ impl World {
             // One field is null, the other one is absent.
             value.as_object_mut().unwrap().remove("apiSecret");
         }
+        add_further_keys(&simulator, setting, &mut value);
         let mut pool = String::new();
         if setting.mode == Mode::Keyless {
-            let owner_role = Role::ResourceOwnerOf(OWNER.to_owned());
             pool = simulator.add_identity_pool(&[owner_role, Role::Operator]);
         }
         if matches!(setting.mode, Mode::Admin | Mode::InitialKey) {
@@ -132,6 +183,7 @@ impl World {
             value["adminSecretArn"] = json!(simulator.add_admin_secret("admin", &key));
         }
         let arn = simulator.add_secret("orders/kafka", &value.to_string());
+        let initial_keys = simulator.state().secret(&arn).key_ids("AWSCURRENT");
         let function = function(
             &simulator,
             &[
@@ -145,6 +197,7 @@ impl World {
             function,
             arn,
             initial_key,
+            initial_keys,
             time_limit: AMPLE,
         }
     }
@@ -214,6 +267,7 @@ impl World {
             function,
             arn: self.arn.clone(),
             initial_key: self.initial_key.clone(),
+            initial_keys: self.initial_keys.clone(),
             time_limit: self.time_limit,
         }
     }
@@ -225,13 +279,18 @@ impl World {
             .await
     }
 
-    /// Returns the ID of the key in the version with `label`.
+    /// Returns the ID of the main key in the version with `label`.
     pub(crate) fn key(&self, label: &str) -> Option<String> {
         let state = self.simulator.state();
         state.secret(&self.arn).key_id(label).map(str::to_owned)
     }
 
-    /// Returns the ID and the secret of the current key of a secret.
+    /// Returns the IDs of all keys in the version with `label`, that of the main key first.
+    pub(crate) fn key_ids(&self, label: &str) -> Vec<String> {
+        self.simulator.state().secret(&self.arn).key_ids(label)
+    }
+
+    /// Returns the ID and the secret of the current main key of a secret.
     pub(crate) fn current_key(&self, arn: &str) -> (String, String) {
         let state = self.simulator.state();
         let id = state.secret(arn).key_id("AWSCURRENT").unwrap();

@@ -28,14 +28,15 @@ impl Console {
     pub(crate) fn new(
         simulator: Simulator,
         variables: &[(&'static str, &'static str)],
-        (admin_key, original_key): (String, String),
+        admin_key: String,
+        original_keys: Vec<String>,
     ) -> Self {
         Self {
             function: function::function(&simulator, variables),
             simulator,
             variables: variables.to_vec(),
             admin_key,
-            keys: RefCell::new(vec![original_key]),
+            keys: RefCell::new(original_keys),
             began: SystemTime::now(),
             shown: Cell::new(0),
         }
@@ -116,12 +117,17 @@ impl Console {
         format!("{id} key {}", index + 1)
     }
 
-    /// Prints which key each staging label names, and which keys of `owner` exist.
+    /// Prints which keys each staging label names, and which keys of `owner` exist.
     pub(crate) fn show_keys(&self, arn: &str, owner: &str) {
         let state = self.simulator.state();
         for label in ["AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"] {
-            let key = state.secret(arn).key_id(label);
-            println!("  {label:<13}{}", self.named(key.unwrap_or("-")));
+            let keys = state.secret(arn).key_ids(label);
+            let keys: Vec<String> = keys.iter().map(|key| self.named(key)).collect();
+            let names = keys.join(", ");
+            println!(
+                "  {label:<13}{}",
+                if keys.is_empty() { "-" } else { &names }
+            );
         }
         let orphans: Vec<&str> = state
             .orphaned_keys(arn)

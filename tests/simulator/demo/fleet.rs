@@ -59,9 +59,9 @@ impl Fleet {
         let arn = simulator.state().secret(ROTATED).arn.clone();
         let previous = current_key(&simulator, ROTATED);
         let variables = [("PROBE_INTERVAL_MS", "250")];
-        let keys = (admin_key.0, previous.0.clone());
+        let keys = vec![previous.0.clone()];
         Self {
-            console: Console::new(simulator, &variables, keys),
+            console: Console::new(simulator, &variables, admin_key.0, keys),
             arn,
             previous,
             http: build_client(&Network::default()).expect("the TLS settings are valid"),

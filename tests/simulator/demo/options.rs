@@ -9,7 +9,8 @@ Shows a rotation of a Confluent Cloud API key. It requires no account and no net
 
 Usage: cargo run --example demo -- [OPTIONS]
 
-  --key-type <TYPE>  cloud, kafka, schema-registry, ksqldb, flink, tableflow or global [default: kafka]
+  --key-type <TYPE>  (or --kind) cloud, kafka, schema-registry, ksqldb, flink, tableflow or global [default: kafka];
+                     kafka+schema-registry: two keys in one secret
   --self             use self-rotation: authenticate with the secret's own key instead of the admin key
   --policy <POLICY>  what to do with the previous key: delete-after, delete, keep-until-next-rotation
                      [default: delete-after]
@@ -26,22 +27,26 @@ const POLICIES: [(&str, Overlap); 3] = [
     ("keep-until-next-rotation", Overlap::UntilNextRotation),
 ];
 
-/// The key types, and the ID of the resource of each.
-const KEY_TYPES: [(&str, Option<&str>); 7] = [
-    ("cloud", None),
-    ("kafka", Some("lkc-orders")),
-    ("schema-registry", Some("lsrc-orders")),
-    ("ksqldb", Some("lksqlc-orders")),
-    ("flink", Some("aws.us-west-2")),
-    ("tableflow", Some("Tableflow")),
-    ("global", Some("Global")),
+/// The key types, and the ID of the resource of each key.
+const KEY_TYPES: [(&str, &[Option<&str>]); 8] = [
+    ("cloud", &[None]),
+    ("kafka", &[Some("lkc-orders")]),
+    ("schema-registry", &[Some("lsrc-orders")]),
+    ("ksqldb", &[Some("lksqlc-orders")]),
+    ("flink", &[Some("aws.us-west-2")]),
+    ("tableflow", &[Some("Tableflow")]),
+    ("global", &[Some("Global")]),
+    (
+        "kafka+schema-registry",
+        &[Some("lkc-orders"), Some("lsrc-orders")],
+    ),
 ];
 
 /// The options of the command line.
 pub(crate) struct Options {
     pub(crate) key_type: &'static str,
-    /// The ID of the key type's resource.
-    pub(crate) resource: Option<&'static str>,
+    /// The ID of each key's resource.
+    pub(crate) resources: &'static [Option<&'static str>],
     pub(crate) self_rotation: bool,
     pub(crate) policy: &'static str,
     /// The overlap of the policy.
@@ -64,7 +69,7 @@ impl Options {
                 "--self" => self_rotation = true,
                 "--preflight" => preflight = true,
                 "--fleet" => fleet = true,
-                "--key-type" => key_type = rest.next().unwrap_or_default(),
+                "--key-type" | "--kind" => key_type = rest.next().unwrap_or_default(),
                 "--policy" => policy = rest.next().unwrap_or_default(),
                 "--crash" => crash = Some(rest.next().unwrap_or_default()),
                 other => return Err(format!("{other} is not an option")),
@@ -76,12 +81,12 @@ impl Options {
         if preflight && crash.is_some() {
             return Err("--preflight cannot be combined with --crash".to_owned());
         }
-        let (key_type, resource) = find("--key-type", key_type, &KEY_TYPES, |(name, _)| name)?;
+        let (key_type, resources) = find("--key-type", key_type, &KEY_TYPES, |(name, _)| name)?;
         let (policy, overlap) = find("--policy", policy, &POLICIES, |(name, _)| name)?;
         let crash = crash.map(|step| find("--crash", step, &crash::CRASHES, |crash| crash.step));
         Ok(Some(Self {
             key_type,
-            resource: *resource,
+            resources,
             self_rotation,
             policy,
             overlap: *overlap,

@@ -17,16 +17,19 @@ const OWNER: &str = "sa-orders";
 const STEPS: [(&str, &str); 4] = [
     (
         "createSecret",
-        "creates an API key and stores it as AWSPENDING",
+        "creates a replacement for each current key and stores it as AWSPENDING",
     ),
     (
         "setSecret",
         "sends no request: creating a key also activates it",
     ),
-    ("testSecret", "probes the key until its resource accepts it"),
+    (
+        "testSecret",
+        "probes each key until its resource accepts it",
+    ),
     (
         "finishSecret",
-        "verifies the key again, promotes its version to AWSCURRENT, then deletes orphaned keys and, if the policy is delete, the previous key",
+        "verifies each key again, promotes their version to AWSCURRENT, then deletes orphaned keys and, if the policy is delete, the previous keys",
     ),
 ];
 
@@ -34,38 +37,29 @@ const STEPS: [(&str, &str); 4] = [
 pub(crate) struct Rotation {
     console: Console,
     arn: String,
-    /// The ID of the key that is current at the start.
-    original_key: String,
+    /// The IDs of the keys that are current at the start.
+    original_keys: Vec<String>,
 }
 
 impl Rotation {
     pub(crate) async fn new(options: &Options) -> Self {
         let simulator = Simulator::start().await;
-        match options.resource {
-            Some(id) if options.key_type == "kafka" => simulator.add_kafka_cluster(id, ENVIRONMENT),
-            Some(id) if options.key_type == "ksqldb" => simulator.add_ksqldb(id, ENVIRONMENT),
-            Some(id) if options.key_type == "flink" => simulator.add_flink_region(id, ENVIRONMENT),
-            Some(id) if id.starts_with("lsrc") => simulator.add_schema_registry(id, ENVIRONMENT),
-            _ => {}
+        for id in options.resources.iter().copied().flatten() {
+            add_resource(&simulator, id);
         }
         let environment = (!simulator.state().resources.is_empty()).then_some(ENVIRONMENT);
         simulator.add_owner(OWNER, &[Role::ResourceOwnerOf(OWNER.to_owned())]);
         simulator.add_owner("sa-admin", &[Role::OrganizationAdmin]);
-        let (original_key, secret) = simulator.add_key(OWNER, options.resource, environment);
+        let add_key = |resource| simulator.add_key(OWNER, resource, environment);
+        let keys: Vec<(String, String)> = options.resources.iter().copied().map(add_key).collect();
         let admin_key = simulator.add_key("sa-admin", None, None);
         let admin_secret = simulator.add_admin_secret("admin", &admin_key);
-        let mut value = json!({
-            "apiKey": original_key, "apiSecret": secret, "serviceAccountId": OWNER, "resourceId": options.resource,
-            "environmentId": environment, "adminSecretArn": (!options.self_rotation).then_some(admin_secret),
-            "spring.kafka.properties.basic.auth.user.info": format!("{original_key}:{secret}"),
-            "sasl.jaas.config": format!(
-                r#"org.apache.kafka.common.security.plain.PlainLoginModule required username="{original_key}" password="{secret}";"#
-            ),
+        let value = json!({
+            "serviceAccountId": OWNER, "environmentId": environment,
+            "adminSecretArn": (!options.self_rotation).then_some(admin_secret),
             "team": "another field, which does not change",
         });
-        if let Value::Object(fields) = &mut value {
-            fields.retain(|_, value| !value.is_null());
-        }
+        let value = with_keys(value, options.resources, &keys);
         let arn = simulator.add_secret("orders", &value.to_string());
         simulator.state().controls.propagation_delay = PROPAGATION_DELAY;
         simulator.state().controls.overlap = options.overlap;
@@ -73,11 +67,11 @@ impl Rotation {
             ("OLD_KEY_POLICY", options.policy),
             ("PROBE_INTERVAL_MS", "250"),
         ];
-        let keys = (admin_key.0, original_key.clone());
+        let original_keys: Vec<String> = keys.into_iter().map(|(id, _)| id).collect();
         Self {
-            console: Console::new(simulator, &variables, keys),
+            console: Console::new(simulator, &variables, admin_key.0, original_keys.clone()),
             arn,
-            original_key,
+            original_keys,
         }
     }
 
@@ -110,11 +104,16 @@ impl Rotation {
         } else {
             "an admin secret"
         };
+        let keys = if options.resources.len() == 1 {
+            "a key of type"
+        } else {
+            "two keys, of the types"
+        };
         println!(
-            "One rotation of a Confluent Cloud API key, in the four steps of AWS Secrets Manager.\n\
+            "One rotation of a secret, in the four steps of AWS Secrets Manager.\n\
              The function and its requests are real. The services are simulated on this machine,\n\
              and a new key takes {PROPAGATION_DELAY:?} to propagate.\n\n\
-             A secret with a key of type {key_type}, rotated with {credentials} and the policy {policy}:\n\n  {}\n",
+             A secret with {keys} {key_type}, rotated with {credentials} and the policy {policy}:\n\n  {}\n",
             self.redacted_value()
         );
         self.show_keys();
@@ -127,12 +126,18 @@ impl Rotation {
             panic!("a preflight always returns a report");
         };
         println!("{}\n", report.secret);
-        for check in &report.checks {
+        let names = report.checks.iter().map(|check| match &check.key {
+            Some(key) => format!("{} ({key})", check.name),
+            None => check.name.to_owned(),
+        });
+        let names: Vec<String> = names.collect();
+        let width = names.iter().map(String::len).max().unwrap_or_default();
+        for (name, check) in names.iter().zip(&report.checks) {
             let finding = &check.finding;
             let outcome = finding.outcome.to_string();
-            println!("{outcome:<14} {:<22} {}", check.name, finding.observed);
+            println!("{outcome:<14} {name:<width$} {}", finding.observed);
             if let Some(remedy) = finding.remedy {
-                println!("{:<37} → {remedy}", "");
+                println!("{:<14} {:<width$} → {remedy}", "", "");
             }
         }
         if let Some(rest) = &report.not_run {
@@ -202,11 +207,18 @@ impl Rotation {
         println!("\nThe rotation is complete, and Secrets Manager removes AWSPENDING.");
         println!("\n  {}\n", self.redacted_value());
         self.show_keys();
+        for key in &self.original_keys {
+            self.show_previous(key, overlap);
+        }
+    }
+
+    /// Prints what happens to a previous key.
+    fn show_previous(&self, key: &str, overlap: Overlap) {
         let is_kept = {
             let state = self.console.simulator.state();
-            state.keys.contains_key(&self.original_key)
+            state.keys.contains_key(key)
         };
-        let previous = self.console.named(&self.original_key);
+        let previous = self.console.named(key);
         match overlap {
             _ if !is_kept => println!("\nThe previous key {previous} is deleted."),
             Overlap::None => println!("\nThe previous key {previous} still exists."),
@@ -248,6 +260,41 @@ impl Rotation {
         }
         value
     }
+}
+
+fn add_resource(simulator: &Simulator, id: &str) {
+    match id.split('-').next() {
+        Some("lkc") => simulator.add_kafka_cluster(id, ENVIRONMENT),
+        Some("lsrc") => simulator.add_schema_registry(id, ENVIRONMENT),
+        Some("lksqlc") => simulator.add_ksqldb(id, ENVIRONMENT),
+        Some("aws.us") => simulator.add_flink_region(id, ENVIRONMENT),
+        _ => {}
+    }
+}
+
+/// Adds the fields of the keys to a secret value, and copies in the form that Spring reads. Removes the fields that are `null`.
+fn with_keys(mut value: Value, resources: &[Option<&str>], keys: &[(String, String)]) -> Value {
+    let fields = value.as_object_mut().expect("the value is an object");
+    for (resource, (id, secret)) in resources.iter().zip(keys) {
+        let pair = format!("{id}:{secret}");
+        let of_key = if fields.contains_key("apiKey") {
+            json!({
+                "schemaRegistryApiKey": id, "schemaRegistryApiSecret": secret, "schemaRegistryResourceId": resource,
+                "spring.kafka.properties.schema.registry.basic.auth.user.info": pair,
+            })
+        } else {
+            json!({
+                "apiKey": id, "apiSecret": secret, "resourceId": resource,
+                "spring.kafka.properties.basic.auth.user.info": pair,
+                "sasl.jaas.config": format!(
+                    r#"org.apache.kafka.common.security.plain.PlainLoginModule required username="{id}" password="{secret}";"#
+                ),
+            })
+        };
+        fields.extend(of_key.as_object().cloned().unwrap_or_default());
+    }
+    fields.retain(|_, value| !value.is_null());
+    value
 }
 
 /// Returns whether a step was interrupted.

@@ -195,6 +195,7 @@ fn self_rotation_recovers_from_every_invalid_success_of_every_request() {
         key_type: KeyType::Cloud,
         mode: Mode::SelfRotation,
         policy: OldKeyPolicy::KeepUntilNextRotation,
+        further: &[],
     };
     let mut responses = responses();
     // Error responses are parsed in the same way for all credentials.
