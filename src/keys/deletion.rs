@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::credentials::{ControlPlane, key_filter};
+use super::evidence::Evidence;
 use super::labeled_values::labeled_values;
-use super::ownership::{Ownership, OwnershipTag};
+use super::ownership::Ownership;
 use crate::confluent::{ApiKeyId, ApiKeyMetadata, Resource};
 use crate::error::Error;
-use crate::http::joined;
 use crate::secret::{self, PENDING, PREVIOUS, SecretMetadata, SecretValue, Slot};
 
 /// The longest time for reading the staging labels before a key is deleted to free quota, retries included. An invocation that
@@ -23,7 +23,7 @@ const MAX_LABEL_READ: Duration = Duration::from_secs(20);
 const NOT_LISTED: &str = "Confluent Cloud does not list it with the secret's owner and resource";
 
 /// The result of [`Deletion::delete`].
-enum Outcome {
+pub(super) enum Outcome {
     /// The key was deleted.
     Deleted,
     /// The rule does not allow the deletion, or the key no longer exists.
@@ -31,39 +31,6 @@ enum Outcome {
     /// The labels, or the pending version whose key needs quota, have changed since the key was chosen. Nothing more is deleted
     /// in this invocation.
     Stopped,
-}
-
-/// What Confluent Cloud shows about the keys of one slot.
-#[derive(Debug)]
-pub struct Evidence<'a> {
-    /// The slot.
-    pub slot: &'a Slot,
-    /// The slot's resource.
-    pub resource: &'a Resource,
-    /// The listed keys of the owner.
-    keys: &'a [ApiKeyMetadata],
-    current: &'a ApiKeyMetadata,
-    /// The current key's ownership tag, if it names this secret.
-    tag: Option<OwnershipTag>,
-    previous: Option<String>,
-    /// Whether the current key is verified, so that other keys than orphans of a pending version may be deleted to free quota.
-    pub is_verified: bool,
-}
-
-impl<'a> Evidence<'a> {
-    /// Returns whether the current key was created for `version` of this secret.
-    pub fn is_current_created_for(&self, version: &str) -> bool {
-        self.tag.as_ref().is_some_and(|tag| tag.version == version)
-    }
-
-    /// Returns the ID of the previous key: the key of `AWSPREVIOUS`, or else the key that the current key's tag names.
-    pub fn previous_key(&self) -> Option<&str> {
-        self.previous.as_deref()
-    }
-
-    fn listed(&self, id: &str) -> Option<&'a ApiKeyMetadata> {
-        self.keys.iter().find(|key| key.id == id)
-    }
 }
 
 /// The deletion of keys of one secret.
@@ -80,11 +47,11 @@ pub struct Deletion<'a> {
     /// The resources of all its slots.
     resources: Vec<Resource>,
     /// The pending version whose key needs quota.
-    quota_version: Option<&'a str>,
+    pub(super) quota_version: Option<&'a str>,
     /// The version from which `AWSPREVIOUS` was removed.
     unlabeled_version: Option<String>,
     /// The keys that were deleted, or may have been to free quota.
-    deleted: Vec<String>,
+    pub(super) deleted: Vec<String>,
     is_stopped: bool,
 }
 
@@ -205,81 +172,6 @@ impl<'a> Deletion<'a> {
         (orphaned, kept)
     }
 
-    /// Returns the number of keys of a slot that the rule allows to be deleted to free quota.
-    pub fn count_deletable(&self, evidence: &Evidence<'_>) -> usize {
-        let orphans = self.orphans(evidence, None).into_iter();
-        let keys = orphans.chain(evidence.previous_key());
-        let keys = keys.filter_map(|id| evidence.listed(id));
-        keys.filter(|key| self.check(evidence, key).is_ok()).count()
-    }
-
-    /// Deletes at most one key, so that a key for `version` can be created: an orphan of this version, another orphan or the
-    /// previous key, each of the first of `slots` that has one. In a slot whose current key is not verified, deletes only an orphan of
-    /// this version. The version must not have a value yet, and the key may be younger than the current one. Returns whether a key
-    /// may have been deleted, and what happened.
-    pub async fn free_quota(
-        &mut self,
-        version: &'a str,
-        slots: &[&Evidence<'_>],
-    ) -> (bool, String) {
-        self.quota_version = Some(version);
-        let candidates = self.quota_candidates(version, slots);
-        let is_verified = slots.iter().any(|evidence| evidence.is_verified);
-        let mut result = if is_verified || !candidates.is_empty() {
-            "no key was deleted, because the rule for deletion allows none of this secret's keys"
-        } else {
-            "no key was deleted, because the current key is not verified and there is no orphaned key of this version"
-        }
-        .to_owned();
-        for (evidence, id) in candidates {
-            match self.delete(evidence, id).await {
-                Ok(Outcome::Deleted) => return (true, format!("deleted key {id}")),
-                Ok(Outcome::Stopped) => {
-                    let result =
-                        "stopped deleting keys: the secret has changed or could not be described";
-                    return (false, result.to_owned());
-                }
-                Ok(Outcome::Kept) => {}
-                Err(error) => {
-                    result = joined(&error);
-                    if error.may_have_taken_effect() {
-                        self.deleted.push(id.to_owned());
-                        return (true, result);
-                    }
-                }
-            }
-        }
-        (false, result)
-    }
-
-    /// Returns the keys whose deletion would free quota, in the order in which they are tried.
-    fn quota_candidates<'s>(
-        &self,
-        version: &str,
-        slots: &[&'s Evidence<'s>],
-    ) -> Vec<(&'s Evidence<'s>, &'s str)> {
-        let orphans = |evidence: &'s Evidence<'s>, version| {
-            let orphans = self.orphans(evidence, version).into_iter();
-            orphans.map(move |id| (evidence, id))
-        };
-        let of_version = slots
-            .iter()
-            .flat_map(|evidence| orphans(evidence, Some(version)));
-        let verified = slots.iter().filter(|evidence| evidence.is_verified);
-        let others = verified
-            .clone()
-            .flat_map(|evidence| orphans(evidence, None));
-        let previous = verified.filter_map(|evidence| Some((*evidence, evidence.previous_key()?)));
-        let mut candidates: Vec<(&Evidence<'_>, &str)> = Vec::new();
-        for (evidence, id) in of_version.chain(others).chain(previous) {
-            let is_known = candidates.iter().any(|(_, known)| *known == id);
-            if !is_known && !self.deleted.iter().any(|deleted| deleted == id) {
-                candidates.push((evidence, id));
-            }
-        }
-        candidates
-    }
-
     /// Deletes the previous key of a slot if `deletes_previous`, then each orphaned key.
     ///
     /// # Errors
@@ -316,7 +208,11 @@ impl<'a> Deletion<'a> {
     ///
     /// # Errors
     /// Returns [`Error`] if the rule allows it, and the removal of its label or the `DELETE` failed.
-    async fn delete(&mut self, evidence: &Evidence<'_>, id: &str) -> Result<Outcome, Error> {
+    pub(super) async fn delete(
+        &mut self,
+        evidence: &Evidence<'_>,
+        id: &str,
+    ) -> Result<Outcome, Error> {
         if self.is_stopped {
             return Ok(Outcome::Stopped);
         }
@@ -371,7 +267,11 @@ impl<'a> Deletion<'a> {
     }
 
     /// Checks everything that the list of keys and the versions show, except the creation time.
-    fn check(&self, evidence: &Evidence<'_>, key: &ApiKeyMetadata) -> Result<(), &'static str> {
+    pub(super) fn check(
+        &self,
+        evidence: &Evidence<'_>,
+        key: &ApiKeyMetadata,
+    ) -> Result<(), &'static str> {
         let (resource, environment) = (key.resource.as_deref(), key.environment.as_deref());
         if key.owner.as_ref() != Some(&evidence.slot.owner) {
             return Err("its owner is not the one that the secret names");

@@ -15,7 +15,8 @@ use crate::error::Error;
 use crate::http::Deadline;
 use crate::keys::access_tokens::AccessTokens;
 use crate::keys::credentials::{ControlPlane, ManagementCredentials};
-use crate::keys::deletion::{Deletion, Evidence};
+use crate::keys::deletion::Deletion;
+use crate::keys::evidence::Evidence;
 use crate::keys::policy::PreviousKeyPolicy;
 use crate::secret::{self, CURRENT, PENDING, PREVIOUS, SecretMetadata, SecretValue, Slot};
 use report::Finding;
@@ -125,35 +126,17 @@ impl Preflight<'_> {
         let keys = report.add_result("control-plane-access", keys)?;
         let deletion = Deletion::prepare(&control_plane, self.secrets, &value, labels.clone());
         let deletion = &deletion.await;
-        let contexts: Vec<Context<'_>> = slots
-            .iter()
-            .map(|(slot, resource)| Context {
-                preflight: self,
-                labels,
-                value: &value,
-                control_plane: &control_plane,
-                keys: &keys,
-                deletion,
-                slot,
-                resource,
-            })
-            .collect();
-        let mut metadata = Vec::new();
-        for context in &contexts {
-            report.set_slot(context.slot);
-            let found = context.check_current_key().await;
-            metadata.push(report.add_result("current-key", found));
-        }
-        let observed = "only a rotation shows it, because it creates a key";
-        report.add("create-permission", Finding::not_verifiable(observed));
-        for (context, metadata) in contexts.iter().zip(metadata) {
-            report.set_slot(context.slot);
-            report.add("quota", context.check_quota().await);
-            report.add("orphaned-keys", context.check_orphans().await);
-            if let Some(metadata) = metadata {
-                context.check_data_plane(report, metadata).await;
-            }
-        }
+        let contexts = slots.iter().map(|(slot, resource)| Context {
+            preflight: self,
+            labels,
+            value: &value,
+            control_plane: &control_plane,
+            keys: &keys,
+            deletion,
+            slot,
+            resource,
+        });
+        check_keys(report, &contexts.collect::<Vec<_>>()).await;
         Some(())
     }
 
@@ -257,6 +240,26 @@ impl Preflight<'_> {
             created.ensure_not_admin_key(key).await?;
         }
         Ok((created, finding))
+    }
+}
+
+/// Runs the checks of each key and its resource.
+async fn check_keys(report: &mut Report, contexts: &[Context<'_>]) {
+    let mut metadata = Vec::new();
+    for context in contexts {
+        report.set_slot(context.slot);
+        let found = context.check_current_key().await;
+        metadata.push(report.add_result("current-key", found));
+    }
+    let observed = "only a rotation shows it, because it creates a key";
+    report.add("create-permission", Finding::not_verifiable(observed));
+    for (context, metadata) in contexts.iter().zip(metadata) {
+        report.set_slot(context.slot);
+        report.add("quota", context.check_quota().await);
+        report.add("orphaned-keys", context.check_orphans().await);
+        if let Some(metadata) = metadata {
+            context.check_data_plane(report, metadata).await;
+        }
     }
 }
 

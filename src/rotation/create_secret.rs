@@ -5,8 +5,9 @@
 
 use tracing::Instrument;
 
+use super::quota::{QuotaCleanup, is_quota_exceeded, quota_exceeded};
 use super::{Rotation, ensure_keys, record_ids};
-use crate::config::{CurrentKeyCheck, KeyVerification};
+use crate::config::CurrentKeyCheck;
 use crate::confluent::{
     self, ApiKey, ApiKeyId, ApiKeyMetadata, ApiKeySpec, ErrorKind, KeyFilter, Resource,
     ResourceReference, STORE_RESERVE,
@@ -14,7 +15,6 @@ use crate::confluent::{
 use crate::error::Error;
 use crate::http::RESPONSE_RESERVE;
 use crate::keys::credentials::{ControlPlane, key_filter};
-use crate::keys::deletion::{Deletion, Evidence};
 use crate::keys::ownership::{self, Ownership, OwnershipTag};
 use crate::keys::policy::PreviousKeyPolicy;
 use crate::keys::target::Scope;
@@ -25,23 +25,23 @@ use crate::secret::{CURRENT, PENDING, PREVIOUS, SecretMetadata, SecretValue, Sec
 const STORED: &str = "created an API key and stored it as AWSPENDING";
 
 /// The current value, and what createSecret knows about its keys.
-struct Current<'a> {
-    labels: &'a SecretMetadata,
-    value: &'a SecretValue,
-    control_plane: &'a ControlPlane<'a>,
-    keys: Vec<CurrentKey<'a>>,
+pub(super) struct Current<'a> {
+    pub(super) labels: &'a SecretMetadata,
+    pub(super) value: &'a SecretValue,
+    pub(super) control_plane: &'a ControlPlane<'a>,
+    pub(super) keys: Vec<CurrentKey<'a>>,
 }
 
 /// One current key, or the place for an initial key.
-struct CurrentKey<'a> {
-    slot: &'a Slot,
-    resource: Resource,
+pub(super) struct CurrentKey<'a> {
+    pub(super) slot: &'a Slot,
+    pub(super) resource: Resource,
     /// The listed keys.
-    listed: Vec<ApiKeyMetadata>,
+    pub(super) listed: Vec<ApiKeyMetadata>,
     /// The current key's metadata, if Confluent Cloud returns it.
     metadata: Option<ApiKeyMetadata>,
     /// Whether the resource accepted the current key in this invocation.
-    is_verified: bool,
+    pub(super) is_verified: bool,
 }
 
 impl CurrentKey<'_> {
@@ -51,15 +51,9 @@ impl CurrentKey<'_> {
     }
 
     /// Returns the filter of the list.
-    fn filter(&self) -> KeyFilter<'_> {
+    pub(super) fn filter(&self) -> KeyFilter<'_> {
         key_filter(self.slot, &self.resource)
     }
-}
-
-/// The deletion of keys to free quota, once a `POST` was rejected for quota.
-struct QuotaCleanup<'a> {
-    deletion: Deletion<'a>,
-    evidence: Vec<Evidence<'a>>,
 }
 
 impl Rotation<'_> {
@@ -137,7 +131,7 @@ impl Rotation<'_> {
     }
 
     /// Returns the current key if there is one and `CURRENT_KEY_CHECK` requires a check.
-    fn key_to_check<'v>(&self, slot: &'v Slot) -> Option<&'v ApiKey> {
+    pub(super) fn key_to_check<'v>(&self, slot: &'v Slot) -> Option<&'v ApiKey> {
         let is_required = self.config.current_key_check == CurrentKeyCheck::Required;
         slot.key.as_ref().filter(|_| is_required)
     }
@@ -217,18 +211,6 @@ impl Rotation<'_> {
             return Err(Error::TimeoutTooShort { purpose });
         }
         Ok(())
-    }
-
-    /// Counts the owner's keys for the resource.
-    fn count_keys(&self, current: &CurrentKey<'_>) {
-        let used = count(
-            &current.listed,
-            &current.slot.owner,
-            Some(&current.resource),
-        );
-        let used = u64::try_from(used).unwrap_or(u64::MAX);
-        let metrics = self.confluent.metrics();
-        metrics.count(|counts| counts.resource_keys = counts.resource_keys.max(Some(used)));
     }
 
     /// Creates a key for each slot. If one cannot be created, deletes those that were created before it.
@@ -321,89 +303,6 @@ impl Rotation<'_> {
             .replacing(id, replaces)
     }
 
-    /// Deletes at most one key to free the quota that a key for the resource of `key` needs. The keys for other resources may use the
-    /// same quota. Returns whether a key may have been deleted, and what happened.
-    async fn free_quota<'c>(
-        &'c self,
-        current: &'c Current<'_>,
-        key: &CurrentKey<'_>,
-        cleanup: &mut Option<Result<QuotaCleanup<'c>, String>>,
-    ) -> (bool, String) {
-        let prepared = match cleanup {
-            Some(prepared) => prepared,
-            None => cleanup.insert(self.quota_cleanup(current).await),
-        };
-        match prepared {
-            Ok(QuotaCleanup { deletion, evidence }) => {
-                let quota = key.resource.key_type.quota;
-                let is_of_key = |evidence: &&Evidence<'_>| evidence.slot.prefix == key.slot.prefix;
-                let shares_quota = |evidence: &&Evidence<'_>| {
-                    quota.is_some() && evidence.resource.key_type.quota == quota
-                };
-                let own = evidence.iter().filter(is_of_key);
-                let others = evidence
-                    .iter()
-                    .filter(|evidence| !is_of_key(evidence) && shares_quota(evidence));
-                let slots: Vec<&Evidence<'_>> = own.chain(others).collect();
-                deletion.free_quota(&self.event.token, &slots).await
-            }
-            Err(reason) => (false, format!("no key was deleted, because {reason}")),
-        }
-    }
-
-    /// Prepares the deletion of keys to free quota.
-    async fn quota_cleanup<'c>(
-        &'c self,
-        current: &'c Current<'_>,
-    ) -> Result<QuotaCleanup<'c>, String> {
-        let Current {
-            control_plane,
-            value,
-            labels,
-            ..
-        } = current;
-        let labels = (*labels).clone();
-        let deletion = Deletion::prepare(control_plane, self.secrets, value, labels).await;
-        let collected = deletion.and_then(|deletion| {
-            let mut evidence = Vec::new();
-            let mut reason = None;
-            for key in &current.keys {
-                match deletion.evidence(key.slot, &key.resource, &key.listed) {
-                    Ok(mut of_key) => {
-                        of_key.is_verified = self.is_verified_for_deletion(key);
-                        evidence.push(of_key);
-                    }
-                    Err(of_key) => reason = Some(of_key),
-                }
-            }
-            match reason.filter(|_| evidence.is_empty()) {
-                Some(reason) => Err(reason.to_owned()),
-                None => Ok(QuotaCleanup { deletion, evidence }),
-            }
-        });
-        collected.inspect_err(|reason| {
-            tracing::warn!(reason, "kept all keys of the secret");
-            self.confluent.metrics().count(|counts| counts.kept += 1);
-        })
-    }
-
-    /// Returns whether the current key is verified, so that keys other than orphans of this version may be deleted.
-    fn is_verified_for_deletion(&self, current: &CurrentKey<'_>) -> bool {
-        let is_aged = || {
-            let id = self.key_to_check(current.slot).map(|key| key.id.as_str());
-            let listed = current
-                .listed
-                .iter()
-                .find(|key| Some(key.id.as_str()) == id);
-            listed.is_some_and(|key| {
-                let remaining = self.verifier().remaining_age(key, &current.resource);
-                remaining.is_zero()
-            })
-        };
-        let is_probed = self.config.key_verification != KeyVerification::ControlPlane;
-        current.is_verified || (!is_probed && is_aged())
-    }
-
     /// Stores the created keys. If Secrets Manager rejects them permanently, deletes them, because they cannot be used.
     async fn store(&self, current: &Current<'_>, keys: &[ApiKey]) -> Result<&'static str, Error> {
         let Err(error) = self.store_value(current, keys).await else {
@@ -493,49 +392,6 @@ impl Rotation<'_> {
         ensure_keys(PENDING, &pending)?;
         Ok(pending.keys().map(|key| key.id.clone()).collect())
     }
-}
-
-/// Counts the keys of `owner`, or only those for `resource`. Every list also contains Confluent's internal keys, which have no owner.
-fn count(keys: &[ApiKeyMetadata], owner: &str, resource: Option<&Resource>) -> usize {
-    let is_counted = |key: &&ApiKeyMetadata| {
-        key.owner.as_deref() == Some(owner)
-            && resource.is_none_or(|resource| {
-                resource.matches(key.resource.as_deref(), key.environment.as_deref())
-            })
-    };
-    keys.iter().filter(is_counted).count()
-}
-
-/// Adds the numbers of keys, and what was done to free quota, to the error of a `POST` that exceeded a quota. Lists all keys of the
-/// owner, because those for other resources use the same quota.
-async fn quota_exceeded(
-    control_plane: &ControlPlane<'_>,
-    current: &CurrentKey<'_>,
-    cleanup: String,
-    source: confluent::Error,
-) -> Error {
-    let owner = current.slot.owner.as_str();
-    let of_resource = count(&current.listed, owner, Some(&current.resource));
-    let listed = control_plane.all_keys(current.filter()).await;
-    let keys = if listed.is_none() && current.filter().without_resource().is_some() {
-        format!("API keys scoped to this resource: {of_resource}")
-    } else {
-        let all = count(listed.as_deref().unwrap_or(&current.listed), owner, None);
-        format!("{all} API keys, {of_resource} of them scoped to this resource")
-    };
-    Error::QuotaExceeded {
-        owner: owner.to_owned(),
-        keys: keys.into(),
-        cleanup,
-        source,
-    }
-}
-
-fn is_quota_exceeded(error: &Error) -> bool {
-    let Error::Confluent(source) = error else {
-        return false;
-    };
-    source.kind() == Some(ErrorKind::QuotaExceeded)
 }
 
 /// Checks that the response to a `POST` describes a created key. Otherwise, the key in it may be in use, so it is neither stored

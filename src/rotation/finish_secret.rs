@@ -9,7 +9,8 @@ use crate::config::OldKeyPolicy;
 use crate::confluent::{ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::keys::credentials::{ControlPlane, key_filter};
-use crate::keys::deletion::{Deletion, Evidence};
+use crate::keys::deletion::Deletion;
+use crate::keys::evidence::Evidence;
 use crate::keys::policy::PreviousKeyPolicy;
 use crate::secret::{CURRENT, SecretMetadata, SecretValue, Slot};
 
@@ -128,22 +129,16 @@ impl Rotation<'_> {
             listed.push((slot, keys.instrument(slot.span()).await));
         }
         let mut deletion = Deletion::prepare(control_plane, self.secrets, value, labels).await?;
-        let of_slots: Vec<Result<Evidence<'_>, String>> = listed
-            .iter()
-            .map(|(slot, listed)| {
-                let (resource, keys) = listed.as_ref().map_err(Clone::clone)?;
-                let evidence = deletion.evidence(slot, resource, keys)?;
-                if !evidence.is_current_created_for(version) {
-                    return Err("the current key was not created for this version".to_owned());
-                }
-                Ok(evidence)
-            })
-            .collect();
-        let previous = of_slots.iter().flatten().filter_map(Evidence::previous_key);
-        let previous: Vec<&str> = previous.collect();
-        if !previous.is_empty() {
-            Span::current().record("previous_key_id", previous.join(", "));
-        }
+        let of_slots = listed.iter().map(|(slot, listed)| {
+            let (resource, keys) = listed.as_ref().map_err(Clone::clone)?;
+            let evidence = deletion.evidence(slot, resource, keys)?;
+            if !evidence.is_current_created_for(version) {
+                return Err("the current key was not created for this version".to_owned());
+            }
+            Ok(evidence)
+        });
+        let of_slots: Vec<Result<Evidence<'_>, String>> = of_slots.collect();
+        record_previous_keys(of_slots.iter().flatten());
         let mut result = Ok(());
         for (slot, evidence) in value.slots().zip(of_slots) {
             let delete = async {
@@ -202,5 +197,13 @@ impl Rotation<'_> {
         let keys = backoff.until(self.deadline, list, is_complete).await;
         let keys = keys.map_err(message)?;
         Ok((resource, keys))
+    }
+}
+
+/// Adds the IDs of the previous keys to all following log messages.
+fn record_previous_keys<'e>(evidence: impl Iterator<Item = &'e Evidence<'e>>) {
+    let previous: Vec<&str> = evidence.filter_map(Evidence::previous_key).collect();
+    if !previous.is_empty() {
+        Span::current().record("previous_key_id", previous.join(", "));
     }
 }

@@ -123,8 +123,7 @@ impl Rotation<'_> {
         error: Error,
         labels: &SecretMetadata,
         control_plane: &ControlPlane<'_>,
-        slot: &Slot,
-        (pending, current): (&Pending, &SecretValue),
+        (slot, pending, current): (&Slot, &Pending, &SecretValue),
     ) -> Error {
         let is_rejected = matches!(
             error,

@@ -8,6 +8,7 @@
 mod create_secret;
 mod finish_secret;
 mod healing;
+mod quota;
 mod test_secret;
 
 use tracing::Span;

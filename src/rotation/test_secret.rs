@@ -62,8 +62,8 @@ impl Rotation<'_> {
         match self.verify_pending(control_plane, pending, current).await {
             Ok(message) => Ok(message),
             Err((slot, error)) => {
-                let values = (pending, current);
-                let error = self.heal_if_deleted(error, labels, control_plane, slot, values);
+                let values = (slot, pending, current);
+                let error = self.heal_if_deleted(error, labels, control_plane, values);
                 Err(error.await.of_key(slot, &pending.value))
             }
         }

@@ -1,0 +1,82 @@
+//! The deletion of a key if a `POST` is rejected for quota. It ends the overlap early, if nothing else is left to delete.
+
+use super::deletion::{Deletion, Outcome};
+use super::evidence::Evidence;
+use crate::http::joined;
+
+impl<'a> Deletion<'a> {
+    /// Returns the number of keys of a slot that the rule allows to be deleted to free quota.
+    pub fn count_deletable(&self, evidence: &Evidence<'_>) -> usize {
+        let orphans = self.orphans(evidence, None).into_iter();
+        let keys = orphans.chain(evidence.previous_key());
+        let keys = keys.filter_map(|id| evidence.listed(id));
+        keys.filter(|key| self.check(evidence, key).is_ok()).count()
+    }
+
+    /// Deletes at most one key, so that a key for `version` can be created: an orphan of this version, another orphan or the
+    /// previous key, each of the first of `slots` that has one. In a slot whose current key is not verified, deletes only an orphan of
+    /// this version. The version must not have a value yet, and the key may be younger than the current one. Returns whether a key
+    /// may have been deleted, and what happened.
+    pub async fn free_quota(
+        &mut self,
+        version: &'a str,
+        slots: &[&Evidence<'_>],
+    ) -> (bool, String) {
+        self.quota_version = Some(version);
+        let candidates = self.quota_candidates(version, slots);
+        let is_verified = slots.iter().any(|evidence| evidence.is_verified);
+        let mut result = if is_verified || !candidates.is_empty() {
+            "no key was deleted, because the rule for deletion allows none of this secret's keys"
+        } else {
+            "no key was deleted, because the current key is not verified and there is no orphaned key of this version"
+        }
+        .to_owned();
+        for (evidence, id) in candidates {
+            match self.delete(evidence, id).await {
+                Ok(Outcome::Deleted) => return (true, format!("deleted key {id}")),
+                Ok(Outcome::Stopped) => {
+                    let result =
+                        "stopped deleting keys: the secret has changed or could not be described";
+                    return (false, result.to_owned());
+                }
+                Ok(Outcome::Kept) => {}
+                Err(error) => {
+                    result = joined(&error);
+                    if error.may_have_taken_effect() {
+                        self.deleted.push(id.to_owned());
+                        return (true, result);
+                    }
+                }
+            }
+        }
+        (false, result)
+    }
+
+    /// Returns the keys whose deletion would free quota, in the order in which they are tried.
+    fn quota_candidates<'s>(
+        &self,
+        version: &str,
+        slots: &[&'s Evidence<'s>],
+    ) -> Vec<(&'s Evidence<'s>, &'s str)> {
+        let orphans = |evidence: &'s Evidence<'s>, version| {
+            let orphans = self.orphans(evidence, version).into_iter();
+            orphans.map(move |id| (evidence, id))
+        };
+        let of_version = slots
+            .iter()
+            .flat_map(|evidence| orphans(evidence, Some(version)));
+        let verified = slots.iter().filter(|evidence| evidence.is_verified);
+        let others = verified
+            .clone()
+            .flat_map(|evidence| orphans(evidence, None));
+        let previous = verified.filter_map(|evidence| Some((*evidence, evidence.previous_key()?)));
+        let mut candidates: Vec<(&Evidence<'_>, &str)> = Vec::new();
+        for (evidence, id) in of_version.chain(others).chain(previous) {
+            let is_known = candidates.iter().any(|(_, known)| *known == id);
+            if !is_known && !self.deleted.iter().any(|deleted| deleted == id) {
+                candidates.push((evidence, id));
+            }
+        }
+        candidates
+    }
+}
