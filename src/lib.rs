@@ -44,6 +44,8 @@
 //!
 //! # Rules that explain most of the code
 //!
+//! * **A secret value has a [slot](secret::Slot) for each key.** Most values have one. Every job iterates over the slots, all new keys
+//!   are stored in one version, and one move of `AWSCURRENT` promotes them.
 //! * **A key is deleted on evidence from Confluent Cloud**, never because the secret names it: its
 //!   [ownership tag](keys::ownership::OwnershipTag), owner, resource and creation time. [`keys::deletion`] decides every deletion.
 //! * **Keys are deleted after the promotion**, because Secrets Manager then rejects the promotion of an abandoned version. Only keys

@@ -67,7 +67,7 @@ pub enum CurrentKeyCheck {
     Off,
 }
 
-/// Whether the first rotation of a secret without a key creates one.
+/// Whether a rotation creates an initial key where the secret has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InitialKey {
     /// It fails: without a current key, nothing shows that the writer of the secret may have a key of the owner.

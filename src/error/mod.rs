@@ -14,6 +14,8 @@ use std::time::Duration;
 use lambda_runtime::Diagnostic;
 
 use crate::config::SECRET_ARN_FORM;
+use remedy::remedy_for_key;
+
 use crate::confluent::{self, ApiKeyId, ApiKeyMetadata, ProbeOutcome, UnknownResource};
 use crate::http::{self, joined, printable};
 use crate::secret::{self, CURRENT, SecretMetadata, SecretValue, Slot, field_name, value};
@@ -35,12 +37,12 @@ pub enum Error {
         "version {version} is not labeled AWSPENDING ({labels}), so its rotation is not in progress"
     )]
     VersionNotPending { version: String, labels: String },
-    #[error("the {label} version contains no key: {fields} are missing or empty")]
+    #[error("a key is missing in the {label} version: {fields} are missing, empty or placeholders")]
     VersionWithoutKey { label: &'static str, fields: String },
-    #[error("the secret contains no key: {fields} are missing or empty")]
+    #[error("there is no key to rotate: {fields} are missing, empty or placeholders")]
     InitialKeyNotAllowed { fields: String },
     #[error(
-        "the secret contains no key, and neither an admin secret except itself nor an identity pool is configured to create one"
+        "the secret contains no key that could authenticate, and neither an admin secret except itself nor an identity pool is configured to create one"
     )]
     InitialKeyRequiresAdminSecret,
     #[error("{secret} is a replica (primary: {primary})")]
@@ -61,7 +63,7 @@ pub enum Error {
         label: &'static str,
         source: value::Error,
     },
-    #[error("the AWSPENDING version {version} contains the current key")]
+    #[error("the AWSPENDING version {version} contains a current key")]
     PendingIsCurrent { version: String },
     #[error("the AWSPENDING version {version} does not match the current version")]
     PendingMismatch {
@@ -69,7 +71,7 @@ pub enum Error {
         source: value::Error,
     },
     #[error(
-        "the AWSPENDING version {version} differs from the current version in more than the key"
+        "the AWSPENDING version {version} differs from the current version in more than the keys"
     )]
     PendingOutdated { version: String },
     #[error(transparent)]
@@ -194,9 +196,9 @@ pub enum Error {
         if *.secrets == 1 { "" } else { "s" }
     )]
     RetireFailed { failed: usize, secrets: usize },
-    /// An error of one key of a secret that contains several.
+    /// An error about one key of a secret that contains several.
     #[error("the key in `{}` ({resource})", field_name(.prefix, "apiKey"))]
-    OfKey {
+    InKey {
         prefix: String,
         resource: String,
         source: Box<Self>,
@@ -221,9 +223,6 @@ impl From<web_identity::Error> for Error {
         }
     }
 }
-
-/// The fields of a key that remedies name.
-const KEY_FIELDS: [&str; 3] = ["apiKey", "apiSecret", "resourceId"];
 
 impl Error {
     /// Creates the error for an invalid event with the `Step` `event`, or `""` for a step of a rotation.
@@ -256,9 +255,9 @@ impl Error {
 
     /// Names the key of `slot` and its resource if `value` contains several keys. Otherwise returns the same error.
     #[must_use]
-    pub fn of_key(self, slot: &Slot, value: &SecretValue) -> Self {
+    pub fn with_key(self, slot: &Slot, value: &SecretValue) -> Self {
         match slot.resource() {
-            Ok(resource) if value.has_several_keys() => Self::OfKey {
+            Ok(resource) if value.has_several_slots() => Self::InKey {
                 prefix: slot.prefix.clone(),
                 resource: resource.id,
                 source: Box::new(self),
@@ -267,28 +266,36 @@ impl Error {
         }
     }
 
-    /// Names the fields of `value` that seem to contain a key, if this error says that `value` contains none. Otherwise returns
-    /// the same error.
+    /// Names the fields of `value` that seem to contain a key, if this error says that a key is missing. Otherwise returns the same
+    /// error.
     #[must_use]
     pub fn with_other_keys(self, value: &SecretValue) -> Self {
-        match self {
-            Self::InitialKeyNotAllowed { .. } | Self::InitialKeyRequiresAdminSecret => {
-                value.other_keys().map_or(self, Self::key_in_other_fields)
-            }
-            error => error,
+        let empty = value.slots().find(|slot| slot.key.is_none());
+        match (self, empty, value.other_keys()) {
+            (
+                Self::InitialKeyNotAllowed { .. } | Self::InitialKeyRequiresAdminSecret,
+                Some(slot),
+                Some(paths),
+            ) => Self::key_in_other_fields(slot, paths),
+            (error, ..) => error,
         }
     }
 
-    /// Checks that `value`, which is to receive an initial key, contains the ID of none of `keys`, except its current keys.
-    pub fn ensure_no_listed_key(value: &SecretValue, keys: &[ApiKeyMetadata]) -> Result<(), Self> {
+    /// Checks that `value`, whose `slot` is to receive an initial key, contains the ID of none of `keys`, except its current keys.
+    pub fn ensure_no_listed_key(
+        value: &SecretValue,
+        slot: &Slot,
+        keys: &[ApiKeyMetadata],
+    ) -> Result<(), Self> {
         let ids = keys.iter().map(|key| ApiKeyId::new(key.id.clone()));
         let mut others = ids.filter(|id| !value.keys().any(|key| key.id == *id));
         let paths = others.find_map(|id| value.keys_with(&id));
-        paths.map_or(Ok(()), |paths| Err(Self::key_in_other_fields(paths)))
+        paths.map_or(Ok(()), |paths| Err(Self::key_in_other_fields(slot, paths)))
     }
 
-    fn key_in_other_fields(paths: String) -> Self {
-        let source = value::Error::KeyInOtherFields(paths);
+    fn key_in_other_fields(slot: &Slot, paths: String) -> Self {
+        let fields = slot.key_fields();
+        let source = value::Error::KeyInOtherFields { fields, paths };
         Self::InvalidSecretValue {
             label: CURRENT,
             source,
@@ -342,19 +349,17 @@ impl Error {
             Self::Confluent(source) | Self::KeyDeletionFailed { source, .. } => {
                 source.may_have_taken_effect()
             }
-            Self::OfKey { source, .. } => source.may_have_taken_effect(),
+            Self::InKey { source, .. } => source.may_have_taken_effect(),
             _ => false,
         }
     }
 
     /// Returns the complete message: what happened, its causes, and what to do.
     pub fn message(&self) -> String {
-        let mut remedy = self.remedy().to_owned();
-        if let Self::OfKey { prefix, .. } = self {
-            for name in KEY_FIELDS {
-                remedy = remedy.replace(name, &field_name(prefix, name));
-            }
-        }
+        let remedy = match self {
+            Self::InKey { prefix, .. } => remedy_for_key(self.remedy(), prefix),
+            _ => self.remedy().to_owned(),
+        };
         // Some messages of the services end with a period.
         format!("{}. {remedy}", joined(self).trim_end_matches('.'))
     }

@@ -33,7 +33,7 @@ impl Error {
             }
             Self::SecretsManager(_) | Self::AdminSecretNotRead { .. } => "SecretsManagerRejected",
             Self::AdminSecretNotAllowed { .. } => "AdminSecretConflict",
-            Self::EarlierValueStored { source, .. } | Self::OfKey { source, .. } => source.name(),
+            Self::EarlierValueStored { source, .. } | Self::InKey { source, .. } => source.name(),
             Self::TokenNotObtained(error) => error.name(),
             error => error.into(),
         }

@@ -5,7 +5,7 @@
 use super::{Error, KeyLookup, OwnKeyUse};
 use crate::config::SECRET_ARN_FORM;
 use crate::confluent::{self, ErrorKind, Principal, ProbeOutcome};
-use crate::secret::{CURRENT, PENDING, is_about_kms_key, value};
+use crate::secret::{CURRENT, PENDING, field_name, is_about_kms_key, value};
 use crate::{http, secret, web_identity};
 
 impl Error {
@@ -20,7 +20,7 @@ impl Error {
             Self::AdminSecretRequired { reason, .. } => for_own_key(*reason),
             Self::InvalidAdminSecretArn => COPY_ARN,
             Self::AdminSecretNotAllowed { .. } => REMOVE_ADMIN_SECRET,
-            Self::OfKey { source, .. } => source.remedy(),
+            Self::InKey { source, .. } => source.remedy(),
             Self::TokenNotObtained(error) => error.remedy(),
             Self::FederationDisabled { .. } => ENABLE_FEDERATION,
             Self::TokenDenied { source } => for_token_denial(&source.to_string()),
@@ -78,7 +78,7 @@ const READ_AGAIN: &str = "No action is required: the next attempt reads the secr
 const LOOK_UP_ERRORS: &str = "A later run or the next rotation retries. If this persists, look up the error of each secret in the log";
 
 const STORE_OR_ALLOW_KEY: &str =
-    "Add apiKey and apiSecret, or set INITIAL_KEY=allow to let the first rotation create a key";
+    "Add apiKey and apiSecret, or set INITIAL_KEY=allow to let the next rotation create a key";
 const RENAME_FIELDS: &str = "Add apiKey and apiSecret with this key: a rotation replaces it in these fields, too. Or rename \
                              the fields, if no client reads them";
 const NAME_ADMIN_SECRET: &str = "Name an admin secret with a Cloud API key: in the template parameter AdminSecretArn, or in \
@@ -100,7 +100,7 @@ const MOVE_LABEL_BACK: &str = "If an earlier value was stored again, move AWSCUR
      apiSecret";
 const STORE_VALUE: &str = "Store a value with apiKey, apiSecret and serviceAccountId in the secret";
 const RESOURCE_IDS: &str =
-    "Use lkc-…, lsrc-…, lksqlc-…, aws.us-west-2 (Flink), Tableflow or Global, or omit it (Cloud)";
+    "Use lkc-…, lsrc-…, lksqlc-…, aws.us-west-2 (Flink), Tableflow, Global or cloud";
 const CORRECT_SCOPE: &str = "Correct resourceId and environmentId, or apiKey and apiSecret";
 pub(crate) const PROPAGATION: &str =
     "If this persists, set the timeout to 15 minutes and check that the key still exists";
@@ -177,12 +177,21 @@ fn for_own_key(reason: OwnKeyUse) -> &'static str {
     }
 }
 
+/// Returns a remedy with the names of the fields of the key with `prefix`.
+pub(crate) fn remedy_for_key(remedy: &str, prefix: &str) -> String {
+    const NAMED: [&str; 4] = ["apiKey", "apiSecret", "resourceId", "`endpoint`"];
+    NAMED.into_iter().fold(remedy.to_owned(), |remedy, name| {
+        let quoted = name.trim_matches('`');
+        remedy.replace(name, &name.replace(quoted, &field_name(prefix, quoted)))
+    })
+}
+
 fn for_value(label: &str, error: &value::Error) -> &'static str {
     match error {
         // The pending value was created from the current one, so the current one is too large.
         value::Error::TooLarge { .. } => "Move other fields to another secret",
         value::Error::ScopeMismatch(_) => HEALED,
-        value::Error::KeyInOtherFields(_) => RENAME_FIELDS,
+        value::Error::KeyInOtherFields { .. } => RENAME_FIELDS,
         value::Error::NotReplaceable(_) => {
             "Store the complete ID and API secret there as plain text or as base64 of ID:SECRET, or remove them. Remove them \
              from settings such as endpoint"
@@ -194,7 +203,7 @@ fn for_value(label: &str, error: &value::Error) -> &'static str {
         }
         value::Error::Missing(_) => "Add it, in exactly this spelling",
         value::Error::IncompleteKey { .. } => {
-            "Add it, empty if the first rotation is to create the key, or remove the field with the resource ID"
+            "Add it, empty if the next rotation is to create the key. If the field with the resource ID declares no key, rename it"
         }
         value::Error::SameResource { .. } | value::Error::SameKey { .. } => {
             "Store one key per resource, each in fields of its own"

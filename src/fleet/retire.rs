@@ -14,7 +14,7 @@ use crate::event::SecretSelection;
 use crate::http::Deadline;
 use crate::keys::access_tokens::AccessTokens;
 use crate::keys::credentials::{ControlPlane, ManagementCredentials, key_filter};
-use crate::keys::deletion::Deletion;
+use crate::keys::deletion::{Deletion, first_error};
 use crate::keys::evidence::Evidence;
 use crate::keys::policy::PreviousKeyPolicy;
 use crate::keys::target::Scope;
@@ -22,6 +22,11 @@ use crate::keys::verification::{self, Verification, Verifier};
 use crate::secret::{
     self, CURRENT, PREVIOUS, SecretMetadata, SecretValue, Slot, now, process_each,
 };
+
+/// What happened to the keys of a secret, in log messages.
+const NOT_DUE: &str = "no key is due for deletion";
+const PROCESSED: &str = "processed the previous and orphaned keys";
+const KEPT: &str = "kept all keys of the secret";
 
 /// A run, with everything that it uses.
 #[derive(Debug)]
@@ -55,7 +60,7 @@ pub struct RetireReport {
 }
 
 /// A current key, and what Confluent Cloud returns about it.
-struct Current<'a> {
+struct CurrentKey<'a> {
     control_plane: &'a ControlPlane<'a>,
     slot: &'a Slot,
     key: &'a ApiKey,
@@ -199,15 +204,19 @@ impl Retire<'_> {
         for (slot, key) in value.filled_slots() {
             let current = Self::list_keys(control_plane, slot, key);
             let current = current.instrument(slot.span()).await;
-            listed.push(current.map_err(|error| error.of_key(slot, value)));
+            listed.push(current.map_err(|error| error.with_key(slot, value)));
         }
         let deletion = Deletion::prepare(control_plane, self.secrets, value, labels);
         let mut deletion = match deletion.await {
             Ok(deletion) => deletion,
-            Err(reason) => return Ok(self.keep_all(&reason)),
+            Err(reason) => {
+                tracing::warn!(reason, "{KEPT}");
+                self.confluent.metrics().count(|counts| counts.kept += 1);
+                return Ok(KEPT);
+            }
         };
         let with_evidence = listed.iter().flatten().map(|current| {
-            let Current {
+            let CurrentKey {
                 slot,
                 resource,
                 listed,
@@ -216,40 +225,50 @@ impl Retire<'_> {
             (current, deletion.evidence(slot, resource, listed))
         });
         let with_evidence: Vec<_> = with_evidence.collect();
-        let (mut message, mut result) = ("no key is due for deletion", Ok(()));
+        let (mut messages, mut result) = (Vec::new(), Ok(()));
         for (current, evidence) in with_evidence {
             let processed = async {
                 match evidence {
                     Ok(evidence) => self.process_key(&mut deletion, current, &evidence).await,
-                    Err(reason) => Ok(Some(self.keep_all(reason))),
+                    Err(reason) => {
+                        deletion.keep_keys_of_slot(reason);
+                        Ok(KEPT)
+                    }
                 }
             };
             match processed.instrument(current.slot.span()).await {
-                Ok(processed) => message = processed.unwrap_or(message),
-                Err(error) => result = result.and(Err(error.of_key(current.slot, value))),
+                Ok(message) => messages.push(message),
+                Err(error) => {
+                    result = first_error(result, Err(error.with_key(current.slot, value)));
+                }
             }
         }
-        let failed = listed.into_iter().find_map(Result::err);
-        failed.map_or(result, Err)?;
-        Ok(message)
+        for error in listed.into_iter().filter_map(Result::err) {
+            result = first_error(result, Err(error));
+        }
+        result?;
+        let mut ordered = [PROCESSED, KEPT].into_iter();
+        Ok(ordered
+            .find(|message| messages.contains(message))
+            .unwrap_or(NOT_DUE))
     }
 
-    /// Deletes the previous and orphaned keys of a slot, once the current key is verified. Returns a message, or `None` if there are
-    /// none.
+    /// Deletes the previous and orphaned keys of a slot, once the current key is verified. Returns a message for the log.
     async fn process_key(
         &self,
         deletion: &mut Deletion<'_>,
-        current: &Current<'_>,
+        current: &CurrentKey<'_>,
         evidence: &Evidence<'_>,
-    ) -> Result<Option<&'static str>, Error> {
+    ) -> Result<&'static str, Error> {
         if !deletion.has_candidates(evidence) {
-            return Ok(None);
+            return Ok(NOT_DUE);
         }
         if let Err(reason) = self.verify(current).await? {
-            return Ok(Some(self.keep_all(reason)));
+            deletion.keep_keys_of_slot(reason);
+            return Ok(KEPT);
         }
         deletion.delete_replaced(evidence, true).await?;
-        Ok(Some("processed the previous and orphaned keys"))
+        Ok(PROCESSED)
     }
 
     /// Lists the keys of a slot's owner, and checks that the current key is one of them.
@@ -257,7 +276,7 @@ impl Retire<'_> {
         control_plane: &'s ControlPlane<'s>,
         slot: &'s Slot,
         key: &'s ApiKey,
-    ) -> Result<Current<'s>, Error> {
+    ) -> Result<CurrentKey<'s>, Error> {
         let resource = slot.resource()?;
         let filter = key_filter(slot, &resource);
         let listed = control_plane.list(filter).await?;
@@ -268,7 +287,7 @@ impl Retire<'_> {
         };
         let keys = all.as_deref().unwrap_or(&listed);
         verification::check_scope(&key.id, slot, &resource, metadata.as_ref(), keys)?;
-        Ok(Current {
+        Ok(CurrentKey {
             control_plane,
             slot,
             key,
@@ -307,7 +326,7 @@ impl Retire<'_> {
             let label = CURRENT;
             return Err(Error::VersionWithoutKey { label, fields });
         }
-        let own_slot = value.own_slot();
+        let own_slot = value.self_rotation_slot();
         let configured = self.config.admin_secret_arn.as_deref();
         let management = ManagementCredentials::of(labels, value, configured, self.access_tokens)?;
         let own_key = own_slot.key.as_ref();
@@ -317,9 +336,9 @@ impl Retire<'_> {
         Ok(control_plane)
     }
 
-    /// Verifies the current key, regardless of `CURRENT_KEY_CHECK`: after a deletion, it is the only key. Returns the reason if
+    /// Verifies the current key, regardless of `CURRENT_KEY_CHECK`: after a deletion, it is the only key for its resource. Returns the reason if
     /// it cannot be verified.
-    async fn verify(&self, current: &Current<'_>) -> Result<Result<(), &'static str>, Error> {
+    async fn verify(&self, current: &CurrentKey<'_>) -> Result<Result<(), &'static str>, Error> {
         let verifier = Verifier::new(self.confluent, self.config);
         let (metadata, resource) = (&current.metadata, &current.resource);
         if !verifier.can_probe(resource) {
@@ -340,12 +359,6 @@ impl Retire<'_> {
             Verification::Verified => Ok(()),
             Verification::Unreachable => Err("the endpoint of the current key is unreachable"),
         })
-    }
-
-    fn keep_all(&self, reason: &str) -> &'static str {
-        tracing::warn!(reason, "kept all keys of the secret");
-        self.confluent.metrics().count(|counts| counts.kept += 1);
-        "kept all keys of the secret"
     }
 }
 

@@ -266,7 +266,7 @@ impl<'a> ControlPlane<'a> {
     /// Adds to `error` that the key of `previous` exists. A rejected key cannot list the owner's keys, so the key of `previous`
     /// does.
     async fn with_previous_key(&self, error: Error, previous: Option<&SecretValue>) -> Error {
-        let previous = previous.map(SecretValue::own_slot);
+        let previous = previous.map(SecretValue::self_rotation_slot);
         let key = previous.and_then(|slot| Some((slot.key.as_ref()?, &slot.owner)));
         let Some((key, owner)) = key else {
             return error;

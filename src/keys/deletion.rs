@@ -22,13 +22,22 @@ const MAX_LABEL_READ: Duration = Duration::from_secs(20);
 /// The reason to keep a key that may exist but is not listed.
 const NOT_LISTED: &str = "Confluent Cloud does not list it with the secret's owner and resource";
 
+/// Returns the first error of two results, and logs the second one.
+pub fn first_error(first: Result<(), Error>, second: Result<(), Error>) -> Result<(), Error> {
+    if let (Err(_), Err(error)) = (&first, &second) {
+        let (error_type, error) = (error.name(), error.message());
+        tracing::warn!(error_type, error, "another key failed, too");
+    }
+    first.and(second)
+}
+
 /// The result of [`Deletion::delete`].
 pub(super) enum Outcome {
     /// The key was deleted.
     Deleted,
     /// The rule does not allow the deletion, or the key no longer exists.
     Kept,
-    /// The labels, or the pending version whose key needs quota, have changed since the key was chosen. Nothing more is deleted
+    /// The labels, or the pending version whose keys need quota, have changed since the key was chosen. Nothing more is deleted
     /// in this invocation.
     Stopped,
 }
@@ -46,7 +55,7 @@ pub struct Deletion<'a> {
     current: &'a SecretValue,
     /// The resources of all its slots.
     resources: Vec<Resource>,
-    /// The pending version whose key needs quota.
+    /// The pending version whose keys need quota.
     pub(super) quota_version: Option<&'a str>,
     /// The version from which `AWSPREVIOUS` was removed.
     unlabeled_version: Option<String>,
@@ -81,8 +90,8 @@ impl<'a> Deletion<'a> {
         })
     }
 
-    /// Collects the evidence for the keys of `slot`, whose resource is `resource`, from the listed `keys` of the owner. The evidence
-    /// for all slots must be collected before a key is deleted.
+    /// Collects the evidence for the keys of `slot`, whose resource is `resource`, from the listed `keys` of the owner. Collect it for
+    /// all slots before the first deletion: the removal of `AWSPREVIOUS` also removes the version that names the other previous keys.
     ///
     /// # Errors
     /// Returns the reason if no key of the slot may be deleted: Confluent Cloud does not list the current key.
@@ -108,9 +117,9 @@ impl<'a> Deletion<'a> {
             tag,
             slot,
             resource,
-            keys,
+            listed: keys,
             current,
-            is_verified: false,
+            may_free_quota: false,
         })
     }
 
@@ -137,7 +146,7 @@ impl<'a> Deletion<'a> {
                 && !self.is_in_use(evidence, id)
                 && is_of_version(key)
         };
-        let orphans = evidence.keys.iter().filter(is_orphan);
+        let orphans = evidence.listed.iter().filter(is_orphan);
         orphans.map(|key| key.id.as_str()).collect()
     }
 
@@ -200,7 +209,7 @@ impl<'a> Deletion<'a> {
 
     /// Returns whether Confluent Cloud lists the previous key or an orphaned key.
     pub fn has_candidates(&self, evidence: &Evidence<'_>) -> bool {
-        let previous = evidence.previous_key().and_then(|id| evidence.listed(id));
+        let previous = evidence.previous_key().and_then(|id| evidence.find(id));
         previous.is_some() || !self.orphans(evidence, None).is_empty()
     }
 
@@ -237,7 +246,7 @@ impl<'a> Deletion<'a> {
         id: &str,
     ) -> Result<&'e ApiKeyMetadata, Option<&'static str>> {
         let control_plane = self.control_plane;
-        let Some(key) = evidence.listed(id) else {
+        let Some(key) = evidence.find(id) else {
             let read = control_plane.read(&ApiKeyId::new(id.to_owned())).await;
             return Err(match read {
                 Ok(None) => None,
@@ -249,6 +258,13 @@ impl<'a> Deletion<'a> {
             return Err(Some("the function authenticates with it"));
         }
         self.check(evidence, key).map(|()| key).map_err(Some)
+    }
+
+    /// Warns that no key of a slot may be deleted.
+    pub fn keep_keys_of_slot(&self, reason: &str) {
+        tracing::warn!(reason, "kept all keys for the resource");
+        let metrics = self.control_plane.metrics();
+        metrics.count(|counts| counts.kept += 1);
     }
 
     fn warn_of_kept_key(&self, id: &str, reason: &str) {
@@ -477,7 +493,7 @@ impl<'a> Deletion<'a> {
         };
         let tag = evidence.tag.as_ref();
         let is_remembered = tag.and_then(|tag| tag.replaces.as_ref()) == Some(&id);
-        let mut keys = evidence.keys.iter();
+        let mut keys = evidence.listed.iter();
         let is_untagged = |key: &ApiKeyMetadata| Ownership::of(key, arn) == Ownership::Untagged;
         if !is_remembered && keys.any(|key| key.id == id && is_untagged(key)) {
             let reason = "this secret contained it, and the current key's ownership tag does not name it: delete it \

@@ -12,13 +12,14 @@ pub struct Evidence<'a> {
     /// The slot's resource.
     pub resource: &'a Resource,
     /// The listed keys of the owner.
-    pub(super) keys: &'a [ApiKeyMetadata],
+    pub(super) listed: &'a [ApiKeyMetadata],
     pub(super) current: &'a ApiKeyMetadata,
     /// The current key's ownership tag, if it names this secret.
     pub(super) tag: Option<OwnershipTag>,
     pub(super) previous: Option<String>,
-    /// Whether the current key is verified, so that other keys than orphans of a pending version may be deleted to free quota.
-    pub is_verified: bool,
+    /// Whether the current key is verified, so that [`free_quota`](super::deletion::Deletion::free_quota) may delete more than orphans
+    /// of the pending version.
+    pub may_free_quota: bool,
 }
 
 impl<'a> Evidence<'a> {
@@ -32,7 +33,7 @@ impl<'a> Evidence<'a> {
         self.previous.as_deref()
     }
 
-    pub(super) fn listed(&self, id: &str) -> Option<&'a ApiKeyMetadata> {
-        self.keys.iter().find(|key| key.id == id)
+    pub(super) fn find(&self, id: &str) -> Option<&'a ApiKeyMetadata> {
+        self.listed.iter().find(|key| key.id == id)
     }
 }

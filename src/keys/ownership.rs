@@ -16,7 +16,8 @@ pub struct OwnershipTag {
     /// The version that the key was created for.
     pub version: String,
     invocation: String,
-    /// The prefix of the slot that the key was created for, which is empty for `apiKey`.
+    /// The prefix of the slot that the key was created for, empty for `apiKey`. It is information for operators, and no evidence: the
+    /// resource decides.
     slot: String,
     /// The ID of the key that was current when this one was created. It is information, not evidence.
     pub previous: Option<String>,
@@ -118,12 +119,13 @@ impl OwnershipTag {
             previous: None,
             replaces: None,
         };
+        let mut words = words.peekable();
+        if let Some(prefix) = words.peek().and_then(|word| word.strip_prefix("slot=")) {
+            prefix.clone_into(&mut tag.slot);
+            words.next().filter(|_| !tag.slot.is_empty())?;
+        }
         for word in words {
             let (field, id) = match word.split_once('=')? {
-                ("slot", prefix) if !prefix.is_empty() && tag.is_minimal() => {
-                    prefix.clone_into(&mut tag.slot);
-                    continue;
-                }
                 ("previous", id) => (&mut tag.previous, id),
                 ("replaces", id) => (&mut tag.replaces, id),
                 _ => return None,
@@ -133,11 +135,6 @@ impl OwnershipTag {
             }
         }
         Some(tag)
-    }
-
-    /// Returns whether the tag names neither a slot nor another key.
-    fn is_minimal(&self) -> bool {
-        self.slot.is_empty() && self.previous.is_none() && self.replaces.is_none()
     }
 }
 

@@ -9,14 +9,14 @@ impl<'a> Deletion<'a> {
     pub fn count_deletable(&self, evidence: &Evidence<'_>) -> usize {
         let orphans = self.orphans(evidence, None).into_iter();
         let keys = orphans.chain(evidence.previous_key());
-        let keys = keys.filter_map(|id| evidence.listed(id));
+        let keys = keys.filter_map(|id| evidence.find(id));
         keys.filter(|key| self.check(evidence, key).is_ok()).count()
     }
 
-    /// Deletes at most one key, so that a key for `version` can be created: an orphan of this version, another orphan or the
-    /// previous key, each of the first of `slots` that has one. In a slot whose current key is not verified, deletes only an orphan of
-    /// this version. The version must not have a value yet, and the key may be younger than the current one. Returns whether a key
-    /// may have been deleted, and what happened.
+    /// Deletes at most one key, so that a key for `version` can be created. Tries orphans of this version in all `slots`, then other
+    /// orphans, then previous keys. If a slot's current key is not verified, only its orphans of this version are tried. The version
+    /// must not have a value yet, and the key may be younger than the current one. Returns whether a key may have been deleted, and
+    /// what happened.
     pub async fn free_quota(
         &mut self,
         version: &'a str,
@@ -24,7 +24,7 @@ impl<'a> Deletion<'a> {
     ) -> (bool, String) {
         self.quota_version = Some(version);
         let candidates = self.quota_candidates(version, slots);
-        let is_verified = slots.iter().any(|evidence| evidence.is_verified);
+        let is_verified = slots.iter().any(|evidence| evidence.may_free_quota);
         let mut result = if is_verified || !candidates.is_empty() {
             "no key was deleted, because the rule for deletion allows none of this secret's keys"
         } else {
@@ -65,7 +65,7 @@ impl<'a> Deletion<'a> {
         let of_version = slots
             .iter()
             .flat_map(|evidence| orphans(evidence, Some(version)));
-        let verified = slots.iter().filter(|evidence| evidence.is_verified);
+        let verified = slots.iter().filter(|evidence| evidence.may_free_quota);
         let others = verified
             .clone()
             .flat_map(|evidence| orphans(evidence, None));

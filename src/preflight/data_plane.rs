@@ -35,7 +35,7 @@ impl Context<'_> {
             }
         };
         let Some(key) = &self.slot.key else {
-            let unknown = || Finding::not_verifiable("the secret contains no key to verify");
+            let unknown = || Finding::not_verifiable("there is no key to verify");
             report.add("endpoint", Finding::ok(target.probe.endpoint.url.as_str()));
             report.add("brokers", unknown());
             report.add("data-plane", unknown());

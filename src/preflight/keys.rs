@@ -84,7 +84,7 @@ impl Context<'_> {
         let (deletion, evidence) = match self.evidence(self.slot, self.resource) {
             Ok(evidence) => evidence,
             Err(_) if self.slot.key.is_none() => {
-                return Finding::ok("no key is deleted before the secret contains one");
+                return Finding::ok("no key is deleted before there is a current key");
             }
             Err(reason) => {
                 let observed = format!("no key can be deleted: {reason}");
@@ -150,10 +150,12 @@ impl Context<'_> {
                 let error = Error::InitialKeyNotAllowed { fields };
                 error.with_other_keys(self.value).into()
             }
-            InitialKey::Allow => match Error::ensure_no_listed_key(self.value, self.keys) {
-                Ok(()) => Finding::ok("the secret contains no key; the first rotation creates it"),
-                Err(error) => error.into(),
-            },
+            InitialKey::Allow => {
+                match Error::ensure_no_listed_key(self.value, self.slot, self.keys) {
+                    Ok(()) => Finding::ok("there is no key; the next rotation creates it"),
+                    Err(error) => error.into(),
+                }
+            }
         };
         (metadata, finding)
     }

@@ -205,7 +205,8 @@ impl Preflight<'_> {
             Ok(keys) => keys,
             Err(error) => {
                 let previous = self.read(labels, PREVIOUS).await.ok().flatten();
-                let error = control_plane.explain(error, value.own_slot(), previous.as_ref());
+                let error =
+                    control_plane.explain(error, value.self_rotation_slot(), previous.as_ref());
                 return Err(error.await.into());
             }
         };
@@ -219,7 +220,7 @@ impl Preflight<'_> {
         labels: &SecretMetadata,
         value: &SecretValue,
     ) -> CheckResult<ControlPlane<'_>> {
-        let own_slot = value.own_slot();
+        let own_slot = value.self_rotation_slot();
         let configured = self.config.admin_secret_arn.as_deref();
         let management = ManagementCredentials::of(labels, value, configured, self.access_tokens)?;
         let finding = Finding::ok(match &management {

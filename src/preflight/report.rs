@@ -1,10 +1,13 @@
 //! The preflight report: one finding per check, and a verdict. It never contains a secret.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::error::remedy::remedy_for_key;
 use crate::http::joined;
-use crate::secret::{SecretValue, Slot};
+use crate::secret::{SecretValue, Slot, field_name};
 
 /// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, strum_macros::Display)]
@@ -32,7 +35,7 @@ pub struct Finding {
     pub observed: String,
     /// What to do, if action is required.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<&'static str>,
+    pub remedy: Option<Cow<'static, str>>,
 }
 
 impl Finding {
@@ -40,7 +43,7 @@ impl Finding {
         Self {
             outcome,
             observed,
-            remedy,
+            remedy: remedy.map(Cow::Borrowed),
         }
     }
 
@@ -167,9 +170,9 @@ pub struct Report {
     /// The fields of the keys, if the secret contains several.
     #[serde(skip)]
     keys: Vec<String>,
-    /// The field of the key that the next checks are about, if the secret contains several.
+    /// The prefix of the slot that the next checks are about, if the secret contains several keys.
     #[serde(skip)]
-    key: Option<String>,
+    prefix: Option<String>,
 }
 
 impl Report {
@@ -178,7 +181,7 @@ impl Report {
         Self {
             has_token_checks,
             keys: Vec::new(),
-            key: None,
+            prefix: None,
             secret: secret.to_owned(),
             verdict: Outcome::Ok,
             checks: Vec::new(),
@@ -189,22 +192,25 @@ impl Report {
     /// Sets the fields of the keys, if the secret contains several.
     pub(super) fn set_keys(&mut self, value: &SecretValue) {
         let fields = value.slots().map(|slot| slot.field("apiKey"));
-        self.keys = fields.filter(|_| value.has_several_keys()).collect();
+        self.keys = fields.filter(|_| value.has_several_slots()).collect();
     }
 
     /// Sets the slot that the next checks are about.
     pub(super) fn set_slot(&mut self, slot: &Slot) {
-        let field = slot.field("apiKey");
-        self.key = self.keys.contains(&field).then_some(field);
+        self.prefix = (!self.keys.is_empty()).then(|| slot.prefix.clone());
     }
 
     /// Adds what the check `name` found.
-    pub(super) fn add(&mut self, name: &'static str, finding: Finding) {
+    pub(super) fn add(&mut self, name: &'static str, mut finding: Finding) {
         if finding.outcome > Outcome::Unknown || !MAY_BE_UNKNOWN.contains(&name) {
             self.verdict = self.verdict.max(finding.outcome);
         }
-        let key = self.key.clone();
-        let key = key.filter(|_| CHECKS_OF_KEYS.contains(&name));
+        let prefix = self.prefix.as_deref();
+        let prefix = prefix.filter(|_| CHECKS_OF_KEYS.contains(&name));
+        if let Some((prefix, remedy)) = prefix.zip(finding.remedy.as_mut()) {
+            *remedy = remedy_for_key(remedy, prefix).into();
+        }
+        let key = prefix.map(|prefix| field_name(prefix, "apiKey"));
         self.checks.push(Check { name, key, finding });
     }
 
@@ -276,7 +282,7 @@ impl Report {
                 remedy,
             } = &check.finding;
             if *outcome >= Outcome::Unknown {
-                let key = &check.key;
+                let (key, remedy) = (&check.key, remedy.as_deref());
                 tracing::warn!(check = check.name, key, check_outcome = %outcome, observed, remedy, "preflight check");
             }
         }

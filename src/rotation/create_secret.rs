@@ -32,7 +32,7 @@ pub(super) struct Current<'a> {
     pub(super) keys: Vec<CurrentKey<'a>>,
 }
 
-/// One current key, or the place for an initial key.
+/// The current key of a slot, or an empty slot for an initial key.
 pub(super) struct CurrentKey<'a> {
     pub(super) slot: &'a Slot,
     pub(super) resource: Resource,
@@ -71,20 +71,21 @@ impl Rotation<'_> {
         PreviousKeyPolicy::of(labels, self.config)?;
         let control_plane = &self.control_plane(labels, value).await?;
         control_plane
-            .ensure_can_manage_keys(value.own_slot())
+            .ensure_can_manage_keys(value.self_rotation_slot())
             .await?;
-        let mut current = Current {
+        let mut keys = Vec::new();
+        // No key is created before all current keys are checked.
+        for slot in value.slots() {
+            let checked = self.check_key(labels, value, control_plane, slot);
+            let checked = checked.instrument(slot.span()).await;
+            keys.push(checked.map_err(|error| error.with_key(slot, value))?);
+        }
+        let current = Current {
             labels,
             value,
             control_plane,
-            keys: Vec::new(),
+            keys,
         };
-        // No key is created before all current keys are checked.
-        for slot in value.slots() {
-            let checked = self.check_key(&current, slot).instrument(slot.span());
-            let checked = checked.await.map_err(|error| error.of_key(slot, value))?;
-            current.keys.push(checked);
-        }
         let keys = self.create_keys(&current).await?;
         self.store(&current, &keys).await
     }
@@ -92,15 +93,11 @@ impl Rotation<'_> {
     /// Lists the keys of a slot's owner, and checks the current key.
     async fn check_key<'v>(
         &self,
-        current: &Current<'v>,
+        labels: &SecretMetadata,
+        value: &SecretValue,
+        control_plane: &ControlPlane<'_>,
         slot: &'v Slot,
     ) -> Result<CurrentKey<'v>, Error> {
-        let Current {
-            labels,
-            value,
-            control_plane,
-            ..
-        } = current;
         let resource = slot.resource()?;
         let listed = match control_plane.list(key_filter(slot, &resource)).await {
             Ok(listed) => listed,
@@ -111,7 +108,7 @@ impl Rotation<'_> {
         };
         match &slot.key {
             Some(key) => control_plane.ensure_not_admin_key(key).await?,
-            None => Error::ensure_no_listed_key(value, &listed)?,
+            None => Error::ensure_no_listed_key(value, slot, &listed)?,
         }
         let mut key = CurrentKey {
             slot,
@@ -229,7 +226,7 @@ impl Rotation<'_> {
                     if !keys.is_empty() {
                         self.delete_unless_stored(current, &keys).await;
                     }
-                    return Err(error.of_key(key.slot, current.value));
+                    return Err(error.with_key(key.slot, current.value));
                 }
             }
         }
@@ -313,7 +310,7 @@ impl Rotation<'_> {
             Error::SecretsManager(source) => source.code(),
             _ => None,
         };
-        tracing::warn!(error = error.message(), "could not store the created key");
+        tracing::warn!(error = error.message(), "could not store the created keys");
         // The version has another value, so these keys were never stored.
         let has_other_value = code == Some("ResourceExistsException");
         let stored = self.stored_keys(&current.labels.arn).await;
@@ -325,7 +322,7 @@ impl Rotation<'_> {
         }
         self.delete_unstored_keys(current, keys).await;
         match stored {
-            Ok(stored) if !stored.is_empty() => Ok("another invocation stored a key first"),
+            Ok(stored) if !stored.is_empty() => Ok("another invocation stored its keys first"),
             _ => Err(error),
         }
     }
@@ -376,7 +373,7 @@ impl Rotation<'_> {
         Ok(stored.await?)
     }
 
-    /// Returns the IDs of the keys in the pending version, or none if it has no value.
+    /// Returns the IDs of the keys in the pending version, or an empty `Vec` if it has no value.
     async fn stored_keys(&self, arn: &str) -> Result<Vec<ApiKeyId>, Error> {
         // A read may miss a value that was just written, and its keys must not be deleted.
         let version = self

@@ -9,7 +9,7 @@ use crate::config::OldKeyPolicy;
 use crate::confluent::{ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::keys::credentials::{ControlPlane, key_filter};
-use crate::keys::deletion::Deletion;
+use crate::keys::deletion::{Deletion, first_error};
 use crate::keys::evidence::Evidence;
 use crate::keys::policy::PreviousKeyPolicy;
 use crate::secret::{CURRENT, SecretMetadata, SecretValue, Slot};
@@ -54,7 +54,7 @@ impl Rotation<'_> {
             .await?;
         self.promote(labels).await?;
         // With self-rotation, the previous key must not authenticate its own deletion.
-        if let Some(key) = &pending.value.own_slot().key {
+        if let Some(key) = &pending.value.self_rotation_slot().key {
             control_plane.use_own_key(key).await;
         }
         Ok((control_plane, pending.value))
@@ -73,7 +73,7 @@ impl Rotation<'_> {
         record_resources(value);
         let control_plane = self.control_plane(labels, value).await?;
         let verified = self.verify_pending(&control_plane, &promoted, value).await;
-        verified.map_err(|(slot, error)| error.of_key(slot, value))?;
+        verified.map_err(|(slot, error)| error.with_key(slot, value))?;
         Ok((control_plane, promoted.value))
     }
 
@@ -103,8 +103,8 @@ impl Rotation<'_> {
         }
     }
 
-    /// For each slot, deletes the previous key if the policy is `delete`, then each orphaned key. Returns an error if a previous key
-    /// should have been deleted.
+    /// For each slot, deletes the previous key if the policy is `delete`, then each orphaned key. Returns the first error if previous
+    /// keys should have been deleted.
     ///
     /// # Errors
     /// Returns the reason if no key may be deleted.
@@ -145,14 +145,15 @@ impl Rotation<'_> {
                 match &evidence {
                     Ok(evidence) => deletion.delete_replaced(evidence, deletes_previous).await,
                     Err(reason) => {
-                        self.keep_all(reason);
+                        deletion.keep_keys_of_slot(reason);
                         Ok(())
                     }
                 }
             };
             // Boxed, because the future is large.
             let deleted = Box::pin(delete).instrument(slot.span()).await;
-            result = result.and(deleted.map_err(|error| error.of_key(slot, value)));
+            let deleted = deleted.map_err(|error| error.with_key(slot, value));
+            result = first_error(result, deleted);
         }
         Ok(result)
     }

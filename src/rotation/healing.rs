@@ -76,7 +76,7 @@ impl Rotation<'_> {
             let is_deleted = self.is_rejected_and_deleted(labels, (slot, key), current);
             if matches!(is_deleted.await, Ok(true)) {
                 let error = self.heal(labels, self.pending_key_deleted(key)).await;
-                return Err(error.of_key(slot, current));
+                return Err(error.with_key(slot, current));
             }
         }
         Ok("no action required: the pending version has a value")

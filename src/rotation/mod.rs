@@ -123,7 +123,8 @@ impl Rotation<'_> {
             && self.config.initial_key == InitialKey::Off
         {
             let fields = slot.key_fields();
-            return Err(Error::InitialKeyNotAllowed { fields }.with_other_keys(&current));
+            let error = Error::InitialKeyNotAllowed { fields }.with_other_keys(&current);
+            return Err(error.with_key(slot, &current));
         }
         Ok(current)
     }
@@ -165,7 +166,7 @@ impl Rotation<'_> {
         let configured = self.config.admin_secret_arn.as_deref();
         let management = ManagementCredentials::of(labels, value, configured, self.access_tokens)?;
         Span::current().record("mode", management.mode());
-        let own_key = value.own_slot().key.as_ref();
+        let own_key = value.self_rotation_slot().key.as_ref();
         let created = ControlPlane::new(self.confluent, self.secrets, management, own_key).await;
         created.map_err(|error| error.with_other_keys(value))
     }

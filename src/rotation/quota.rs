@@ -9,7 +9,8 @@ use crate::keys::credentials::ControlPlane;
 use crate::keys::deletion::Deletion;
 use crate::keys::evidence::Evidence;
 
-/// The deletion of keys to free quota, once a `POST` was rejected for quota.
+/// The deletion of keys to free quota. It is prepared when the first `POST` is rejected for quota, and shared by all keys of the
+/// rotation, so that no key is deleted twice.
 pub(super) struct QuotaCleanup<'a> {
     deletion: Deletion<'a>,
     evidence: Vec<Evidence<'a>>,
@@ -72,18 +73,17 @@ impl Rotation<'_> {
         let labels = (*labels).clone();
         let deletion = Deletion::prepare(control_plane, self.secrets, value, labels).await;
         let collected = deletion.and_then(|deletion| {
-            let mut evidence = Vec::new();
-            let mut reason = None;
+            let (mut evidence, mut problem) = (Vec::new(), None);
             for key in &current.keys {
                 match deletion.evidence(key.slot, &key.resource, &key.listed) {
-                    Ok(mut of_key) => {
-                        of_key.is_verified = self.is_verified_for_deletion(key);
-                        evidence.push(of_key);
+                    Ok(mut of_slot) => {
+                        of_slot.may_free_quota = self.is_verified_for_deletion(key);
+                        evidence.push(of_slot);
                     }
-                    Err(of_key) => reason = Some(of_key),
+                    Err(reason) => problem = Some(reason),
                 }
             }
-            match reason.filter(|_| evidence.is_empty()) {
+            match problem.filter(|_| evidence.is_empty()) {
                 Some(reason) => Err(reason.to_owned()),
                 None => Ok(QuotaCleanup { deletion, evidence }),
             }

@@ -24,6 +24,9 @@ use crate::secret::{SecretMetadata, SecretValue, Slot};
 const VERIFIED: &str = "verified the pending key";
 const AGED: &str = "the control plane returns the pending key, which has reached its minimum age";
 
+const VERIFIED_OR_AGED: &str =
+    "verified the pending keys that could be probed; the others have reached their minimum age";
+
 /// Time reserved after the verification to find out whether the key still exists, and to report it.
 const DIAGNOSIS_RESERVE: Duration = Duration::from_secs(10);
 
@@ -38,7 +41,7 @@ impl Rotation<'_> {
             // Secrets Manager tests a copy of the current value, in which a key is still to be created.
             Err(Error::VersionWithoutKey { .. }) if has_empty_slot => {
                 self.log_preflight(labels).await;
-                return Ok("no action required: the first rotation creates the key");
+                return Ok("no action required: the next rotation creates the key");
             }
             pending => self.heal_if_invalid(labels, pending).await?,
         };
@@ -64,7 +67,7 @@ impl Rotation<'_> {
             Err((slot, error)) => {
                 let values = (slot, pending, current);
                 let error = self.heal_if_deleted(error, labels, control_plane, values);
-                Err(error.await.of_key(slot, &pending.value))
+                Err(error.await.with_key(slot, &pending.value))
             }
         }
     }
@@ -99,8 +102,10 @@ impl Rotation<'_> {
             verified.map_err(|error| (slot, error))
         });
         let messages = try_join_all(verified).await?;
-        let is_probed = messages.iter().all(|message| *message == VERIFIED);
-        Ok(if is_probed { VERIFIED } else { AGED })
+        let mut messages = messages.into_iter();
+        let first = messages.next().unwrap_or(VERIFIED);
+        let is_same = messages.all(|message| message == first);
+        Ok(if is_same { first } else { VERIFIED_OR_AGED })
     }
 
     /// Verifies the key of a slot: it is probed at its resource. If it cannot be probed, it must reach its minimum age. `replaced` is

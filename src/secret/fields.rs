@@ -30,7 +30,7 @@ const KEY_SETTINGS: [&str; 2] = ["resourceId", "endpoint"];
 const MAX_PREFIX_LENGTH: usize = 32;
 
 /// The form of the fields of a further key.
-const PREFIX_FORM: &str = "a field of a key: the prefix of such a field is a name in camel case of 1 to 32 ASCII letters and digits";
+const PREFIX_FORM: &str = "a field of a key: its prefix must have 1 to 32 ASCII letters and digits, the first one a letter";
 
 /// The longest name of a field in an error.
 const MAX_NAME_LENGTH: usize = 100;
@@ -146,7 +146,7 @@ impl Fields {
         if missing.is_empty() {
             return Ok(());
         }
-        let missing = missing.join(" and ");
+        let missing = missing.join(" or ");
         Err(Error::IncompleteKey { declared, missing })
     }
 
@@ -295,7 +295,10 @@ pub fn api_key(json: &Redacted) -> Result<(ApiKey, Vec<String>), Error> {
         let other_keys = strings(json).filter(|span| may_contain_key(json, span, &[]));
         paths(json, other_keys, |_| false).map_or(
             Error::Missing(Cow::Borrowed("apiKey")),
-            Error::KeyInOtherFields,
+            |paths| {
+                let fields = "apiKey and apiSecret".to_owned();
+                Error::KeyInOtherFields { fields, paths }
+            },
         )
     })?;
     Ok((key, fields.whitespace_warnings()))
@@ -374,7 +377,7 @@ mod tests {
 
         let value = parse(json).unwrap();
 
-        let slot = value.own_slot();
+        let slot = value.slot("").unwrap();
         assert_eq!(slot.key, Some(current_key()));
         assert_eq!(value.owner(), "sa-1");
         assert_eq!(slot.resource_id.as_deref(), Some("lkc-1"));
@@ -513,7 +516,8 @@ mod tests {
         let error = api_key(&Redacted::new(json.to_owned()));
 
         let paths = "`username`".to_owned();
-        assert_eq!(error.err(), Some(Error::KeyInOtherFields(paths)));
+        let fields = "apiKey and apiSecret".to_owned();
+        assert_eq!(error.err(), Some(Error::KeyInOtherFields { fields, paths }));
     }
 
     /// Checks that `field` is malformed, and that the error names it.

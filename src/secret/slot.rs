@@ -1,6 +1,6 @@
 //! Slots: the keys of a secret value. Most values have one.
 //!
-//! The fields of the first key have the names of AWS's managed type, such as `apiKey`. Those of a further key have a prefix, such as
+//! The fields of the main key have the names of AWS's managed type, such as `apiKey`. Those of a further key have a prefix, such as
 //! `schemaRegistryApiKey`.
 //!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/mes-partner-ConfluentCloudApiKey.html>
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_in_the_order_of_their_resource_ids() {
+    fn slots_are_in_the_order_of_the_json() {
         let more = [
             fields("z", "ZZZZZZZZZZZZZZZZ", "lkc-z"),
             fields("A1", "AAAAAAAAAAAAAAAA", "lkc-a"),
@@ -180,7 +180,7 @@ mod tests {
         ] {
             let value = value_with(more);
 
-            assert!(!value.has_several_keys(), "{more}");
+            assert!(!value.has_several_slots(), "{more}");
             let replaced = value.with_keys(&pending()[..1]).unwrap();
             assert!(replaced.expose().ends_with(&format!(",{more}}}")), "{more}");
         }
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn an_incomplete_key_is_an_error_that_names_the_missing_fields() {
         for (more, missing) in [
-            (r#""srResourceId":"lsrc-1""#, "`srApiKey` and `srApiSecret`"),
+            (r#""srResourceId":"lsrc-1""#, "`srApiKey` or `srApiSecret`"),
             (r#""srResourceId":"lsrc-1","srApiKey":"x""#, "`srApiSecret`"),
             (r#""srResourceId":"lsrc-1","srApiSecret":"x""#, "`srApiKey`"),
             (r#""srResourceId":1,"srApiSecret":"x""#, "`srApiKey`"),
@@ -404,7 +404,11 @@ mod tests {
             (r#""resourceId":"lkc-1""#.to_owned(), ""),
             (REGISTRY.to_owned(), ""),
         ] {
-            assert_eq!(value_with(&more).own_slot().prefix, prefix, "{more}");
+            assert_eq!(
+                value_with(&more).self_rotation_slot().prefix,
+                prefix,
+                "{more}"
+            );
         }
     }
 }

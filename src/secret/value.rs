@@ -40,7 +40,7 @@ pub enum Error {
     Binary,
     #[error("`{0}` is missing or empty")]
     Missing(FieldName),
-    #[error("`{declared}` names the resource of a key, but {missing} is missing")]
+    #[error("`{declared}` names the resource of a key, but there is no {missing}")]
     IncompleteKey { declared: String, missing: String },
     #[error("`{0}` is not a JSON string")]
     NotAString(FieldName),
@@ -56,11 +56,9 @@ pub enum Error {
     SameResource { first: String, second: String },
     #[error("`{first}` and `{second}` contain the same key")]
     SameKey { first: String, second: String },
-    #[error(
-        "`apiKey` and `apiSecret` are missing or empty, but there seems to be an API key in {0}"
-    )]
-    KeyInOtherFields(String),
-    #[error("the function cannot replace the current key in {0}")]
+    #[error("{fields} are missing or empty, but there seems to be an API key in {paths}")]
+    KeyInOtherFields { fields: String, paths: String },
+    #[error("the function cannot replace a current key in {0}")]
     NotReplaceable(String),
     #[error("`adminSecretArn` and `masterarn` name different secrets")]
     TwoAdminSecrets,
@@ -130,7 +128,7 @@ impl SecretValue {
     }
 
     /// Returns whether the value has several slots, so that messages have to name the key.
-    pub fn has_several_keys(&self) -> bool {
+    pub fn has_several_slots(&self) -> bool {
         !self.further.is_empty()
     }
 
@@ -152,7 +150,7 @@ impl SecretValue {
 
     /// Returns the slot whose key authenticates to the control plane if the secret uses self-rotation: the first one of a key type
     /// that can, or else that of `apiKey`.
-    pub fn own_slot(&self) -> &Slot {
+    pub fn self_rotation_slot(&self) -> &Slot {
         let can_manage_keys = |slot: &&Slot| {
             let resource = slot.resource();
             resource.is_ok_and(|resource| resource.key_type.can_manage_keys)
@@ -492,7 +490,7 @@ mod tests {
             r#""resourceId":"lkc-1","environmentId":"env-1","adminSecretArn":"arn:x:secretsmanager:r:1:secret:a-AbCdEf","endpoint":"https://a""#,
         );
 
-        let slot = value.own_slot();
+        let slot = value.slot("").unwrap();
         assert_eq!(slot.key, Some(current_key()));
         assert_eq!(value.owner(), "sa-1");
         assert_eq!(slot.resource_id.as_deref(), Some("lkc-1"));
@@ -513,7 +511,7 @@ mod tests {
                 r#""resourceId":{blank},"environmentId":{blank},"adminSecretArn":{blank},"masterarn":{blank},"endpoint":{blank}"#
             ));
 
-            let slot = value.own_slot();
+            let slot = value.slot("").unwrap();
             assert_eq!(slot.resource_id, None, "{blank}");
             assert_eq!(slot.environment_id, None, "{blank}");
             assert_eq!(value.admin_secret_arn(), None, "{blank}");
@@ -587,7 +585,10 @@ mod tests {
 
         let error = value.check_replaceable().unwrap_err();
         assert_eq!(error, Error::NotReplaceable("`x/y`".to_owned()));
-        assert_eq!(value.copies(value.own_slot()).as_deref(), Some("`x/…`"));
+        assert_eq!(
+            value.copies(value.slot("").unwrap()).as_deref(),
+            Some("`x/…`")
+        );
     }
 
     /// The search for a form takes the product of both lengths.

@@ -32,7 +32,7 @@ pub struct Counts {
     pub failed_deletions: u64,
     /// The time from the first probe of the pending key to its verification, in seconds. If there are several, that of the slowest.
     pub propagation_seconds: Option<f64>,
-    /// The number of unreachable brokers, or `None` if no key was verified at brokers.
+    /// The number of unreachable brokers of all keys, or `None` if no key was verified at brokers.
     pub unreachable_brokers: Option<u64>,
     /// The number of the owner's keys for the resource. If there are several resources, the largest number.
     pub resource_keys: Option<u64>,

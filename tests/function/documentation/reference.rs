@@ -64,7 +64,7 @@ const NAMED_LIKE_THEIR_SOURCE: [&str; 8] = [
     "AdminSecretNotRead",
     "Confluent",
     "EarlierValueStored",
-    "OfKey",
+    "InKey",
     "SecretsManager",
 ];
 

@@ -210,7 +210,7 @@ async fn assert_admin_secret_required(world: &World, part: &str, remedy: &str) {
     let finding = &check.unwrap().finding;
     assert_eq!(finding.outcome, preflight::Outcome::Failed);
     assert!(finding.observed.contains(part), "{finding:?}");
-    assert_eq!(finding.remedy, Some(remedy));
+    assert_eq!(finding.remedy.as_deref(), Some(remedy));
     assert_eq!(world.confluent_requests(), 0, "{part}");
 }
 

@@ -210,7 +210,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "an initial key",
         check: "current-key",
-        observed: "the first rotation creates it",
+        observed: "the next rotation creates it",
         setting: INITIAL_KEY,
         ..CASE
     },
@@ -218,7 +218,7 @@ pub(super) const CASES: &[Case] = &[
         name: "an initial key that is not allowed",
         check: "current-key",
         outcome: Failed,
-        observed: "contains no key",
+        observed: "there is no key to rotate",
         setting: INITIAL_KEY,
         arrange: |world| world.set_variable("INITIAL_KEY", "off"),
     },

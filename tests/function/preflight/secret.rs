@@ -215,7 +215,7 @@ pub(super) const CASES: &[Case] = &[
         name: "a copy in an encoding in which it cannot be replaced",
         check: "key-copies",
         outcome: Failed,
-        observed: "cannot replace the current key in `html`",
+        observed: "cannot replace a current key in `html`",
         arrange: |world| {
             world.change_value(|value| {
                 let secret = value["apiSecret"].as_str().unwrap().replace('/', "&#47;");

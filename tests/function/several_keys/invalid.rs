@@ -42,12 +42,12 @@ const INVALID: &[Invalid] = &[
         &[REGISTRY_ID],
     ),
     (
-        "the resource of the first key",
+        "the resource of the main key",
         |value| value[REGISTRY_ID] = json!("lkc-orders"),
         &["resourceId", REGISTRY_ID],
     ),
     (
-        "the first key",
+        "the main key",
         |value| {
             value[REGISTRY_KEY] = value["apiKey"].clone();
             value[REGISTRY_SECRET] = value["apiSecret"].clone();
@@ -137,8 +137,11 @@ async fn an_empty_slot_is_filled_only_if_initial_keys_are_allowed() {
                 panic!("{outcome:?}");
             };
             assert!(error.contains("InitialKeyNotAllowed"), "{error}");
-            let fields = "schemaRegistryApiKey and schemaRegistryApiSecret are missing or empty";
+            let fields = "schemaRegistryApiKey and schemaRegistryApiSecret are missing, empty or placeholders";
             assert!(error.contains(fields), "{error}");
+            let remedy =
+                "Add schemaRegistryApiKey and schemaRegistryApiSecret, or set INITIAL_KEY=allow";
+            assert!(error.contains(remedy), "{error}");
             continue;
         }
         assert_eq!(outcome, Outcome::Succeeded);
@@ -153,7 +156,6 @@ async fn an_empty_slot_is_filled_only_if_initial_keys_are_allowed() {
     }
 }
 
-/// The name of the field is a copy of no setting.
 #[tokio::test]
 async fn an_invalid_endpoint_of_a_further_key_is_named() {
     let world = World::new(TWO_KEYS).await;
@@ -165,6 +167,10 @@ async fn an_invalid_endpoint_of_a_further_key_is_named() {
     let message = &error.error_message;
     assert!(
         message.contains("`schemaRegistryEndpoint` in the secret"),
+        "{message}"
+    );
+    assert!(
+        message.contains("Set `schemaRegistryEndpoint`"),
         "{message}"
     );
     assert_eq!(world.count(creates_a_key), 0);

@@ -78,6 +78,22 @@ async fn two_secrets_are_moved_into_one_and_back() {
     assert_eq!(world.key_ids("AWSCURRENT").len(), 1);
 }
 
+/// Nothing shows that the other secret contains it.
+#[tokio::test]
+async fn a_moved_key_without_an_ownership_tag_becomes_the_previous_key() {
+    let world = World::new(Setting::default()).await;
+    let other = add_registry_secret(&world);
+    let moved = merge(&world, &other);
+    {
+        let mut state = world.simulator.state();
+        state.secret_mut(&other).current_key_guarantee = CurrentKeyGuarantee::Off;
+    }
+
+    assert_eq!(world.rotate().await, Outcome::Succeeded);
+
+    assert!(!world.all_keys().contains(&moved));
+}
+
 #[tokio::test]
 async fn a_renamed_prefix_requires_nothing_else() {
     let world = World::new(TWO_KEYS).await;

@@ -80,6 +80,13 @@ async fn a_key_that_was_deleted_does_not_stop_the_checks_of_the_other_one() {
         assert!(found.contains(&(Some(field), Checked::Failed)), "{found:?}");
         assert!(found.contains(&(Some(other), Checked::Ok)), "{found:?}");
         assert_eq!(keys_of(&report, "data-plane"), [(Some(other), Checked::Ok)]);
+        let mut failed = report.checks.iter();
+        let failed = failed.find(|check| check.finding.outcome == Checked::Failed);
+        let remedy = failed.unwrap().finding.remedy.as_deref().unwrap();
+        assert!(
+            remedy.starts_with(&format!("Correct {field} and ")),
+            "{remedy}"
+        );
         let not_run = report.not_run.expect("the checks of the deleted key");
         let expected = ["endpoint", "brokers", "data-plane"];
         let expected = expected.map(|name| format!("{name} ({field})"));

@@ -22,7 +22,7 @@ fn add_orphan(world: &World, resource: &str, version: &str) -> String {
 }
 
 #[tokio::test]
-async fn with_room_for_one_more_key_nothing_is_staged_and_no_extra_key_is_kept() {
+async fn without_room_for_all_keys_nothing_is_stored_and_no_key_remains() {
     for (setting, room) in [
         (TWO_KEYS, 0),
         (TWO_KEYS, 1),

@@ -266,9 +266,9 @@ async fn no_key_is_promoted_before_all_keys_are_accepted() {
 async fn keys_are_verified_concurrently() {
     let world = World::new(TWO_KEYS).await;
     world.run_steps(&["createSecret"]).await;
-    let is_first = std::sync::atomic::AtomicUsize::new(0);
+    let probes = std::sync::atomic::AtomicUsize::new(0);
     let first_probes = move |request: &Request| {
-        is_probe(request) && is_first.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 2
+        is_probe(request) && probes.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 2
     };
     let hold = world.simulator.hold_requests(first_probes);
     let verification = world.step("testSecret");
@@ -312,6 +312,38 @@ async fn the_log_of_one_key_names_its_resource_and_the_outcome_names_all() {
     assert_eq!(promoted["previous_key_id"], previous);
     let current = world.key_ids("AWSCURRENT").join(", ");
     assert_eq!(promoted["pending_key_id"], current);
+}
+
+#[tokio::test]
+async fn the_metrics_are_those_of_the_slowest_key_and_of_the_resource_with_the_most_keys() {
+    let world = World::new(TWO_KEYS).await;
+    for _ in 0..5 {
+        world.add_registry_key();
+    }
+    let ((), lines) = logged(world.run_steps(&["createSecret"])).await;
+    let resource_keys = lines.iter().find_map(|line| line["ResourceKeys"].as_u64());
+    assert_eq!(resource_keys, Some(7), "{lines:#?}");
+    let id = world.key_ids("AWSPENDING").remove(0);
+    {
+        let mut state = world.simulator.state();
+        state.keys.get_mut(&id).unwrap().propagation_statuses = vec![401; 12].into();
+    }
+
+    let ((), lines) = logged(world.run_steps(&["testSecret"])).await;
+
+    let verified = lines
+        .iter()
+        .filter(|line| line["message"] == "verified the pending key");
+    let slowest = verified
+        .filter_map(|line| line["seconds"].as_f64())
+        .fold(0.0, f64::max);
+    let reported = lines
+        .iter()
+        .find_map(|line| line["PropagationSeconds"].as_f64());
+    assert!(
+        reported.is_some_and(|reported| reported >= slowest && slowest > 0.0),
+        "{lines:#?}"
+    );
 }
 
 #[tokio::test]

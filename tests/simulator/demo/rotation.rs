@@ -136,7 +136,7 @@ impl Rotation {
             let finding = &check.finding;
             let outcome = finding.outcome.to_string();
             println!("{outcome:<14} {name:<width$} {}", finding.observed);
-            if let Some(remedy) = finding.remedy {
+            if let Some(remedy) = &finding.remedy {
                 println!("{:<14} {:<width$} → {remedy}", "", "");
             }
         }

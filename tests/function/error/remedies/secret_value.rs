@@ -42,8 +42,8 @@ const CASES: &[Case] = &[
             set_field(world, "apiKey", "");
         },
         error: "InitialKeyNotAllowed",
-        message: "the secret contains no key: apiKey and apiSecret are missing or empty. Add apiKey and apiSecret, or \
-                  set INITIAL_KEY=allow to let the first rotation create a key",
+        message: "there is no key to rotate: apiKey and apiSecret are missing, empty or placeholders. Add apiKey and apiSecret, or \
+                  set INITIAL_KEY=allow to let the next rotation create a key",
         ..CASE
     },
     Case {
@@ -51,7 +51,7 @@ const CASES: &[Case] = &[
         arrange: |world| set_field(world, "resourceId", "pkc-orders"),
         error: "UnknownResource",
         message: "`resourceId` in the secret is not a resource ID of Confluent Cloud. Use lkc-…, lsrc-…, lksqlc-…, \
-                  aws.us-west-2 (Flink), Tableflow or Global, or omit it (Cloud)",
+                  aws.us-west-2 (Flink), Tableflow, Global or cloud",
         ..CASE
     },
 ];
