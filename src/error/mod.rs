@@ -266,30 +266,36 @@ impl Error {
         }
     }
 
-    /// Names the fields of `value` that seem to contain a key, if this error says that a key is missing. Otherwise returns the same
-    /// error.
+    /// Names the fields of `value` that seem to contain a key, if this error says that a key is missing, and `value` contains none.
+    /// Otherwise returns the same error.
     #[must_use]
     pub fn with_other_keys(self, value: &SecretValue) -> Self {
-        let empty = value.slots().find(|slot| slot.key.is_none());
-        match (self, empty, value.other_keys()) {
-            (
-                Self::InitialKeyNotAllowed { .. } | Self::InitialKeyRequiresAdminSecret,
-                Some(slot),
-                Some(paths),
-            ) => Self::key_in_other_fields(slot, paths),
-            (error, ..) => error,
+        match self {
+            Self::InitialKeyNotAllowed { .. } | Self::InitialKeyRequiresAdminSecret
+                if !value.contains_keys() =>
+            {
+                let paths = value.other_keys();
+                paths.map_or(self, |paths| Self::key_in_other_fields(value.main(), paths))
+            }
+            error => error,
         }
     }
 
-    /// Checks that `value`, whose `slot` is to receive an initial key, contains the ID of none of `keys`, except its current keys.
+    /// Checks that `value`, whose `slot` is to receive an initial key, contains the ID of none of `keys`. Next to a current key, only keys
+    /// for the slot's resource matter: the others have another purpose.
     pub fn ensure_no_listed_key(
         value: &SecretValue,
         slot: &Slot,
         keys: &[ApiKeyMetadata],
     ) -> Result<(), Self> {
-        let ids = keys.iter().map(|key| ApiKeyId::new(key.id.clone()));
-        let mut others = ids.filter(|id| !value.keys().any(|key| key.id == *id));
-        let paths = others.find_map(|id| value.keys_with(&id));
+        let resource = slot.resource()?;
+        let matters = |key: &&ApiKeyMetadata| {
+            let environment = key.environment.as_deref();
+            !value.contains_keys() || resource.matches(key.resource.as_deref(), environment)
+        };
+        let ids = keys.iter().filter(matters);
+        let mut ids = ids.map(|key| ApiKeyId::new(key.id.clone()));
+        let paths = ids.find_map(|id| value.keys_with(&id));
         paths.map_or(Ok(()), |paths| Err(Self::key_in_other_fields(slot, paths)))
     }
 

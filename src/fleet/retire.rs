@@ -212,7 +212,8 @@ impl Retire<'_> {
             Err(reason) => {
                 tracing::warn!(reason, "{KEPT}");
                 self.confluent.metrics().count(|counts| counts.kept += 1);
-                return Ok(KEPT);
+                let failed = listed.into_iter().find_map(Result::err);
+                return failed.map_or(Ok(KEPT), Err);
             }
         };
         let with_evidence = listed.iter().flatten().map(|current| {
@@ -321,9 +322,8 @@ impl Retire<'_> {
         labels: &SecretMetadata,
         value: &SecretValue,
     ) -> Result<ControlPlane<'_>, Error> {
-        if let Some(slot) = value.slots().find(|slot| slot.key.is_none()) {
-            let fields = slot.key_fields();
-            let label = CURRENT;
+        if !value.contains_keys() {
+            let (label, fields) = (CURRENT, value.main().key_fields());
             return Err(Error::VersionWithoutKey { label, fields });
         }
         let own_slot = value.self_rotation_slot();
@@ -336,8 +336,8 @@ impl Retire<'_> {
         Ok(control_plane)
     }
 
-    /// Verifies the current key, regardless of `CURRENT_KEY_CHECK`: after a deletion, it is the only key for its resource. Returns the reason if
-    /// it cannot be verified.
+    /// Verifies the current key, regardless of `CURRENT_KEY_CHECK`: after a deletion, it is the only key for its resource. Returns the
+    /// reason if it cannot be verified.
     async fn verify(&self, current: &CurrentKey<'_>) -> Result<Result<(), &'static str>, Error> {
         let verifier = Verifier::new(self.confluent, self.config);
         let (metadata, resource) = (&current.metadata, &current.resource);

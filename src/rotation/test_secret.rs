@@ -41,7 +41,7 @@ impl Rotation<'_> {
             // Secrets Manager tests a copy of the current value, in which a key is still to be created.
             Err(Error::VersionWithoutKey { .. }) if has_empty_slot => {
                 self.log_preflight(labels).await;
-                return Ok("no action required: the next rotation creates the key");
+                return self.verify_copy(labels, current).await;
             }
             pending => self.heal_if_invalid(labels, pending).await?,
         };
@@ -53,6 +53,26 @@ impl Rotation<'_> {
         let control_plane = self.control_plane(labels, &current).await?;
         self.verify_or_heal(labels, &control_plane, (&pending, &current))
             .await
+    }
+
+    /// Verifies the keys of a copy of the current value, in which a key is still to be created.
+    async fn verify_copy(
+        &self,
+        labels: &SecretMetadata,
+        current: SecretValue,
+    ) -> Result<&'static str, Error> {
+        if current.contains_keys() {
+            let control_plane = self.control_plane(labels, &current).await?;
+            let copy = Pending {
+                value: current,
+                created_at: None,
+            };
+            let verified = self
+                .verify_pending(&control_plane, &copy, &copy.value)
+                .await;
+            verified.map_err(|(slot, error)| error.with_key(slot, &copy.value))?;
+        }
+        Ok("no action required: the next rotation creates the missing key")
     }
 
     /// Verifies the pending keys. Heals if one was deleted.

@@ -130,10 +130,9 @@ impl Fields {
 
     /// Checks the prefix of a further key, and that its fields are present.
     fn check_further_key(&self, prefix: &str) -> Result<(), Error> {
-        let declared = field_name(prefix, "resourceId");
+        let declared = self.printable_name(&field_name(prefix, "resourceId"));
         if !is_prefix(prefix) {
-            let field = printable_name(&declared).into();
-            let form = PREFIX_FORM;
+            let (field, form) = (declared.into(), PREFIX_FORM);
             return Err(Error::Malformed { field, form });
         }
         let names = KEY_FIELDS.map(|name| field_name(prefix, name));
@@ -148,6 +147,20 @@ impl Fields {
         }
         let missing = missing.join(" or ");
         Err(Error::IncompleteKey { declared, missing })
+    }
+
+    /// Returns the start of a name, or an ellipsis if it contains an API secret.
+    fn printable_name(&self, name: &str) -> String {
+        let is_secret = |field: &&Field| {
+            let secret = field.string.as_deref().unwrap_or_default().trim();
+            let is_of_secret = matches!(field.split_name(), Some((_, "apiSecret")));
+            is_of_secret && !secret.is_empty() && name.contains(secret)
+        };
+        if self.0.iter().any(|field| is_secret(&field)) {
+            return "…".to_owned();
+        }
+        let printable = name.chars().filter(|c| !c.is_control());
+        printable.take(MAX_NAME_LENGTH).collect()
     }
 
     /// Returns a warning for each field with ignored whitespace.
@@ -317,16 +330,6 @@ fn is_prefix(prefix: &str) -> bool {
         && prefix.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-fn printable_name(name: &str) -> String {
-    let printable = name.chars().filter(|c| !c.is_control());
-    let mut printable: String = printable.take(MAX_NAME_LENGTH + 1).collect();
-    if printable.chars().count() > MAX_NAME_LENGTH {
-        printable.pop();
-        printable.push('…');
-    }
-    printable
-}
-
 struct FieldsVisitor<'j>(&'j str);
 
 impl<'j> Visitor<'j> for FieldsVisitor<'j> {
@@ -377,7 +380,7 @@ mod tests {
 
         let value = parse(json).unwrap();
 
-        let slot = value.slot("").unwrap();
+        let slot = value.main();
         assert_eq!(slot.key, Some(current_key()));
         assert_eq!(value.owner(), "sa-1");
         assert_eq!(slot.resource_id.as_deref(), Some("lkc-1"));

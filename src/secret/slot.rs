@@ -386,6 +386,20 @@ mod tests {
     }
 
     #[test]
+    fn an_id_may_be_the_start_of_another_one() {
+        let more = fields("sr", "CURRENT123456789AB", "lsrc-1");
+
+        let replaced = value_with(&more).with_keys(&pending()).unwrap();
+
+        let expected = r#""srApiKey":"PENDREG987654321","#;
+        assert!(
+            replaced.expose().contains(expected),
+            "{}",
+            replaced.expose()
+        );
+    }
+
+    #[test]
     fn another_slot_is_another_scope() {
         let (one, two) = (value_with(""), value_with(REGISTRY));
         let error = Error::ScopeMismatch("schemaRegistryResourceId".into());

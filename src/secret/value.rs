@@ -122,6 +122,11 @@ impl SecretValue {
         once(&self.main).chain(&self.further)
     }
 
+    /// Returns the slot of `apiKey`.
+    pub fn main(&self) -> &Slot {
+        &self.main
+    }
+
     /// Returns the slot with this prefix.
     pub fn slot(&self, prefix: &str) -> Option<&Slot> {
         self.slots().find(|slot| slot.prefix == prefix)
@@ -143,17 +148,22 @@ impl SecretValue {
         self.filled_slots().map(|(_, key)| key)
     }
 
+    /// Returns whether a slot contains a key.
+    pub fn contains_keys(&self) -> bool {
+        self.keys().next().is_some()
+    }
+
     /// Returns the key of the slot with this prefix.
     pub fn key(&self, prefix: &str) -> Option<&ApiKey> {
         self.slot(prefix)?.key.as_ref()
     }
 
-    /// Returns the slot whose key authenticates to the control plane if the secret uses self-rotation: the first one of a key type
-    /// that can, or else that of `apiKey`.
+    /// Returns the slot whose key authenticates to the control plane if the secret uses self-rotation: the first one that contains a
+    /// key of a type that can, or else that of `apiKey`.
     pub fn self_rotation_slot(&self) -> &Slot {
         let can_manage_keys = |slot: &&Slot| {
             let resource = slot.resource();
-            resource.is_ok_and(|resource| resource.key_type.can_manage_keys)
+            slot.key.is_some() && resource.is_ok_and(|resource| resource.key_type.can_manage_keys)
         };
         self.slots().find(can_manage_keys).unwrap_or(&self.main)
     }
@@ -490,7 +500,7 @@ mod tests {
             r#""resourceId":"lkc-1","environmentId":"env-1","adminSecretArn":"arn:x:secretsmanager:r:1:secret:a-AbCdEf","endpoint":"https://a""#,
         );
 
-        let slot = value.slot("").unwrap();
+        let slot = value.main();
         assert_eq!(slot.key, Some(current_key()));
         assert_eq!(value.owner(), "sa-1");
         assert_eq!(slot.resource_id.as_deref(), Some("lkc-1"));
@@ -511,7 +521,7 @@ mod tests {
                 r#""resourceId":{blank},"environmentId":{blank},"adminSecretArn":{blank},"masterarn":{blank},"endpoint":{blank}"#
             ));
 
-            let slot = value.slot("").unwrap();
+            let slot = value.main();
             assert_eq!(slot.resource_id, None, "{blank}");
             assert_eq!(slot.environment_id, None, "{blank}");
             assert_eq!(value.admin_secret_arn(), None, "{blank}");
@@ -585,10 +595,7 @@ mod tests {
 
         let error = value.check_replaceable().unwrap_err();
         assert_eq!(error, Error::NotReplaceable("`x/y`".to_owned()));
-        assert_eq!(
-            value.copies(value.slot("").unwrap()).as_deref(),
-            Some("`x/…`")
-        );
+        assert_eq!(value.copies(value.main()).as_deref(), Some("`x/…`"));
     }
 
     /// The search for a form takes the product of both lengths.

@@ -127,7 +127,7 @@ fn output(value: &SecretValue) -> String {
         "{value:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         value.whitespace_warnings(),
         value.copy_warnings(),
-        value.copies(value.slot("").unwrap()),
+        value.copies(value.main()),
         value.other_keys(),
         value.placeholders(),
         value.check_replaceable()

@@ -207,3 +207,80 @@ async fn the_keys_of_a_removed_slot_are_kept_and_the_preflight_reports_them() {
     assert!(observed.contains(&expected), "{observed}");
     assert!(world.all_keys().contains(&removed));
 }
+
+#[tokio::test]
+async fn retire_reports_the_errors_of_all_slots() {
+    let world = World::new(Setting {
+        policy: OldKeyPolicy::DeleteAfter,
+        ..TWO_KEYS
+    })
+    .await;
+    assert_eq!(world.rotate().await, Outcome::Succeeded);
+    world.set_current_key_guarantee(CurrentKeyGuarantee::Exists);
+    for id in world.key_ids("AWSCURRENT") {
+        world
+            .simulator
+            .state()
+            .keys
+            .get_mut(&id)
+            .unwrap()
+            .propagation_statuses = always(401).into();
+    }
+    world.simulator.pass(OVERLAP);
+    let (outcome, lines) = logged(world.retire()).await;
+    assert!(outcome.is_err());
+    for field in ["apiKey", REGISTRY_KEY] {
+        let names = |line: &Value| {
+            let texts = [&line["message"], &line["error"]];
+            let mut texts = texts.into_iter().filter_map(Value::as_str);
+            texts.any(|text| text.starts_with(&format!("the key in `{field}`")))
+        };
+        assert!(lines.iter().any(names), "{field}: {lines:#?}");
+    }
+}
+
+#[tokio::test]
+async fn retire_reports_a_failed_list_even_if_a_version_cannot_be_read() {
+    let world = World::new(Setting {
+        policy: OldKeyPolicy::DeleteAfter,
+        ..Setting::default()
+    })
+    .await;
+    assert_eq!(world.rotate().await, Outcome::Succeeded);
+    world.simulator.pass(OVERLAP);
+    world.simulator.deny_decryption(&world.arn, "AWSPREVIOUS");
+    world
+        .simulator
+        .respond_with(100, lists_keys, Response::confluent_forbidden());
+    let (outcome, lines) = logged(world.retire()).await;
+    assert!(outcome.is_err(), "{outcome:?} {lines:#?}");
+}
+
+#[tokio::test]
+async fn retire_keeps_the_previous_key_of_a_resource_that_best_effort_cannot_reach() {
+    let mut world = World::new(Setting {
+        policy: OldKeyPolicy::DeleteAfter,
+        ..TWO_KEYS
+    })
+    .await;
+    world.set_variable("KEY_VERIFICATION", "best-effort");
+    let url = world.simulator.unreachable_url();
+    {
+        let mut state = world.simulator.state();
+        let registry = state.resources.get_mut(REGISTRY).unwrap();
+        registry.advertised_url = Some(url);
+    }
+    assert_eq!(world.rotate().await, Outcome::Succeeded);
+    let (mut kept, previous) = (world.key_ids("AWSCURRENT"), world.key_ids("AWSPREVIOUS"));
+    kept.push(previous[1].clone());
+    world.simulator.pass(OVERLAP);
+
+    let (outcome, lines) = logged(world.retire()).await;
+
+    assert!(outcome.is_ok(), "{outcome:?}");
+    world.assert_keys(&kept, &"the reachable resource");
+    let is_kept = |line: &Value| {
+        line["message"] == "kept all keys for the resource" && line["resource_id"] == REGISTRY
+    };
+    assert!(lines.iter().any(is_kept), "{lines:#?}");
+}

@@ -175,3 +175,22 @@ async fn an_invalid_endpoint_of_a_further_key_is_named() {
     );
     assert_eq!(world.count(creates_a_key), 0);
 }
+
+/// Guarantee 6: no secret value appears in an error.
+#[tokio::test]
+async fn an_error_does_not_show_the_name_of_a_field_that_contains_an_api_secret() {
+    let world = World::new(TWO_KEYS).await;
+    world.set_current_key_guarantee(CurrentKeyGuarantee::Off);
+    let secret = world.value("AWSCURRENT")["apiSecret"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    world.change_value(|value| {
+        value[format!("{secret}ApiKey")] = json!("x");
+        value[format!("{secret}ResourceId")] = json!("lkc-2");
+    });
+    let error = world
+        .step_error("createSecret", "an API secret as a name")
+        .await;
+    assert!(!error.error_message.contains(&secret), "{error:?}");
+}

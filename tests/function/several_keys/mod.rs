@@ -2,7 +2,9 @@
 //!
 //! The simulator reports a version that the function stores with half of a pair.
 
+mod changes;
 mod deletion;
+mod empty_slots;
 mod invalid;
 mod moved;
 mod preflight;
