@@ -371,6 +371,15 @@ impl Error {
     }
 }
 
+/// Returns the first error of two results, and logs the second one.
+pub fn first_error(first: Result<(), Error>, second: Result<(), Error>) -> Result<(), Error> {
+    if let (Err(_), Err(error)) = (&first, &second) {
+        let (error_type, error) = (error.name(), error.message());
+        tracing::warn!(error_type, error, "another key failed, too");
+    }
+    first.and(second)
+}
+
 /// Why the management credentials are the secret's own key. Each reason has its own remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OwnKeyUse {

@@ -9,12 +9,12 @@ use tracing::Instrument;
 use super::findings::{Finding, RETIRE_WINDOW, count, findings, has_passed, overlap_start};
 use crate::config::Config;
 use crate::confluent::{self, ApiKey, ApiKeyMetadata, Resource};
-use crate::error::Error;
+use crate::error::{Error, first_error};
 use crate::event::SecretSelection;
 use crate::http::Deadline;
 use crate::keys::access_tokens::AccessTokens;
 use crate::keys::credentials::{ControlPlane, ManagementCredentials, key_filter};
-use crate::keys::deletion::{Deletion, first_error};
+use crate::keys::deletion::Deletion;
 use crate::keys::evidence::Evidence;
 use crate::keys::policy::PreviousKeyPolicy;
 use crate::keys::target::Scope;
@@ -207,15 +207,27 @@ impl Retire<'_> {
             listed.push(current.map_err(|error| error.with_key(slot, value)));
         }
         let deletion = Deletion::prepare(control_plane, self.secrets, value, labels);
-        let mut deletion = match deletion.await {
-            Ok(deletion) => deletion,
+        let (message, mut result) = match deletion.await {
+            Ok(mut deletion) => self.process_keys(&mut deletion, &listed, value).await,
             Err(reason) => {
                 tracing::warn!(reason, "{KEPT}");
                 self.confluent.metrics().count(|counts| counts.kept += 1);
-                let failed = listed.into_iter().find_map(Result::err);
-                return failed.map_or(Ok(KEPT), Err);
+                (KEPT, Ok(()))
             }
         };
+        for error in listed.into_iter().filter_map(Result::err) {
+            result = first_error(result, Err(error));
+        }
+        result.map(|()| message)
+    }
+
+    /// Deletes the previous and orphaned keys of each slot whose keys were listed. Returns a message for the log, and the first error.
+    async fn process_keys(
+        &self,
+        deletion: &mut Deletion<'_>,
+        listed: &[Result<CurrentKey<'_>, Error>],
+        value: &SecretValue,
+    ) -> (&'static str, Result<(), Error>) {
         let with_evidence = listed.iter().flatten().map(|current| {
             let CurrentKey {
                 slot,
@@ -230,7 +242,7 @@ impl Retire<'_> {
         for (current, evidence) in with_evidence {
             let processed = async {
                 match evidence {
-                    Ok(evidence) => self.process_key(&mut deletion, current, &evidence).await,
+                    Ok(evidence) => self.process_key(deletion, current, &evidence).await,
                     Err(reason) => {
                         deletion.keep_keys_of_slot(reason);
                         Ok(KEPT)
@@ -244,14 +256,9 @@ impl Retire<'_> {
                 }
             }
         }
-        for error in listed.into_iter().filter_map(Result::err) {
-            result = first_error(result, Err(error));
-        }
-        result?;
         let mut ordered = [PROCESSED, KEPT].into_iter();
-        Ok(ordered
-            .find(|message| messages.contains(message))
-            .unwrap_or(NOT_DUE))
+        let message = ordered.find(|message| messages.contains(message));
+        (message.unwrap_or(NOT_DUE), result)
     }
 
     /// Deletes the previous and orphaned keys of a slot, once the current key is verified. Returns a message for the log.

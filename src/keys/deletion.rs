@@ -22,15 +22,6 @@ const MAX_LABEL_READ: Duration = Duration::from_secs(20);
 /// The reason to keep a key that may exist but is not listed.
 const NOT_LISTED: &str = "Confluent Cloud does not list it with the secret's owner and resource";
 
-/// Returns the first error of two results, and logs the second one.
-pub fn first_error(first: Result<(), Error>, second: Result<(), Error>) -> Result<(), Error> {
-    if let (Err(_), Err(error)) = (&first, &second) {
-        let (error_type, error) = (error.name(), error.message());
-        tracing::warn!(error_type, error, "another key failed, too");
-    }
-    first.and(second)
-}
-
 /// The result of [`Deletion::delete`].
 pub(super) enum Outcome {
     /// The key was deleted.

@@ -117,31 +117,24 @@ impl Rotation<'_> {
         ))
     }
 
-    /// Heals if the verification failed with `error` because the pending key of a slot was deleted. Returns the error to report.
+    /// Heals if the verification failed with `error` because the pending key of a slot, whose version is old enough, was deleted. Returns
+    /// the error to report.
     pub(super) async fn heal_if_deleted(
         &self,
         error: Error,
         labels: &SecretMetadata,
         control_plane: &ControlPlane<'_>,
-        (slot, pending, current): (&Slot, &Pending, &SecretValue),
+        slot: &Slot,
+        current: &SecretValue,
     ) -> Error {
-        let is_rejected = matches!(
-            error,
-            Error::PendingKeyNotListed { .. }
-                | Error::PendingKeyNotAccepted {
-                    outcome: ProbeOutcome::NotAccepted | ProbeOutcome::RejectedByBroker(_),
-                    ..
-                }
-        );
-        // If the diagnosis fails, too, the first error is reported.
-        let Some(key) = slot.key.as_ref().filter(|_| is_rejected && is_old(pending)) else {
+        let Some(key) = &slot.key else {
             return error;
         };
-        let is_deleted = is_deleted(control_plane, (slot, key), current).await;
-        if !matches!(is_deleted, Ok(true)) {
-            return error;
+        // If the diagnosis fails, too, the first error is reported.
+        match is_deleted(control_plane, (slot, key), current).await {
+            Ok(true) => self.heal(labels, self.pending_key_deleted(key)).await,
+            _ => error,
         }
-        self.heal(labels, self.pending_key_deleted(key)).await
     }
 
     fn pending_key_deleted(&self, key: &ApiKey) -> Error {
@@ -191,8 +184,20 @@ async fn is_deleted(
     Ok(control_plane.read(id).await?.is_none())
 }
 
+/// Returns whether a verification failed with an error that a deleted key causes.
+pub(super) fn is_rejection(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::PendingKeyNotListed { .. }
+            | Error::PendingKeyNotAccepted {
+                outcome: ProbeOutcome::NotAccepted | ProbeOutcome::RejectedByBroker(_),
+                ..
+            }
+    )
+}
+
 /// Returns whether the key of the version counts as deleted if Confluent Cloud does not return it.
-fn is_old(pending: &Pending) -> bool {
+pub(super) fn is_old(pending: &Pending) -> bool {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = i64::try_from(since_epoch.unwrap_or_default().as_secs()).unwrap_or_default();
     let age = pending.created_at.map(|created_at| now - created_at);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 use tracing::Instrument;
 
+use super::healing::{is_old, is_rejection};
 use super::{Pending, Rotation};
 use crate::confluent::{ApiKey, Resource};
 use crate::error::Error;
@@ -85,9 +86,13 @@ impl Rotation<'_> {
         match self.verify_pending(control_plane, pending, current).await {
             Ok(message) => Ok(message),
             Err((slot, error)) => {
-                let values = (slot, pending, current);
-                let error = self.heal_if_deleted(error, labels, control_plane, values);
-                Err(error.await.with_key(slot, &pending.value))
+                let error = if is_rejection(&error) && is_old(pending) {
+                    let healed = self.heal_if_deleted(error, labels, control_plane, slot, current);
+                    healed.await
+                } else {
+                    error
+                };
+                Err(error.with_key(slot, &pending.value))
             }
         }
     }

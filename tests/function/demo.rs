@@ -141,7 +141,7 @@ fn the_demo_shows_when_each_policy_deletes_the_previous_key() {
 
 #[test]
 fn the_demo_shows_that_two_keys_in_one_secret_rotate_together() {
-    let key_type = ["--key-type", "kafka+schema-registry"];
+    let key_type = ["--kind", "kafka+schema-registry"];
     let with = |more: &[&'static str]| [&key_type[..], more].concat();
     let arguments = [
         with(&[]),

@@ -90,15 +90,8 @@ async fn an_initial_key_is_not_created_without_an_admin_secret() {
 #[tokio::test]
 async fn a_configuration_test_sends_no_probe_before_there_is_a_key() {
     let world = World::new(INITIAL_KEY).await;
-    let invoke = async |event| {
-        let outcome = world.invoke(event).await;
-        outcome.map_err(|error| format!("{error:?}"))
-    };
 
-    let outcome = world
-        .simulator
-        .test_configuration(&world.arn, &invoke)
-        .await;
+    let outcome = world.test_configuration().await;
 
     assert_eq!(outcome, Outcome::Succeeded);
     assert_eq!(world.count(is_probe), 0);

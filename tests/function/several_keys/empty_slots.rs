@@ -67,14 +67,7 @@ async fn a_test_of_the_configuration_verifies_the_filled_slots() {
     world.time_limit = SHORT_TIME_LIMIT;
     blank_registry(&world);
     world.change_value(|value| value["apiSecret"] = json!("x".repeat(64)));
-    let invoke = async |event| {
-        let outcome = world.invoke(event).await;
-        outcome.map_err(|error| format!("{error:?}"))
-    };
-    let outcome = world
-        .simulator
-        .test_configuration(&world.arn, &invoke)
-        .await;
+    let outcome = world.test_configuration().await;
     assert_ne!(outcome, Outcome::Succeeded);
 }
 

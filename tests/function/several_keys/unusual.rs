@@ -91,15 +91,8 @@ async fn the_keys_of_an_invocation_that_stores_too_late_are_deleted() {
 #[tokio::test]
 async fn a_test_of_the_configuration_verifies_all_keys_and_never_heals() {
     let world = World::new(TWO_KEYS).await;
-    let invoke = async |event| {
-        let outcome = world.invoke(event).await;
-        outcome.map_err(|error| format!("{error:?}"))
-    };
 
-    let outcome = world
-        .simulator
-        .test_configuration(&world.arn, &invoke)
-        .await;
+    let outcome = world.test_configuration().await;
 
     assert_eq!(outcome, Outcome::Succeeded);
     let probed = |resource: &str| {
