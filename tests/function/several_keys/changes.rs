@@ -175,3 +175,28 @@ async fn three_keys_rotate_with_every_kind_of_verification() {
         }
     }
 }
+
+#[tokio::test]
+async fn two_kafka_keys_are_verified_at_the_brokers_of_their_clusters() {
+    let mut world = World::new(Setting {
+        further: &[KeyType::Kafka],
+        ..TWO_KEYS
+    })
+    .await;
+    for cluster in ["lkc-orders", "lkc-further"] {
+        world.simulator.add_brokers(cluster, 2);
+    }
+    world.set_variable("KAFKA_VERIFICATION", "brokers");
+
+    let (outcome, lines) = logged(world.rotate()).await;
+
+    assert_eq!(outcome, Outcome::Succeeded);
+    let verified = lines.iter().filter(|line| {
+        line["message"] == "verified the pending key at the brokers" && line["brokers"] == 2
+    });
+    let clusters: Vec<&Value> = verified.map(|line| &line["resource_id"]).collect();
+    for cluster in ["lkc-orders", "lkc-further"] {
+        let count = clusters.iter().filter(|id| **id == cluster).count();
+        assert_eq!(count, 2, "in testSecret and finishSecret: {lines:#?}");
+    }
+}
