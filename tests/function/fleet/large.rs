@@ -12,7 +12,9 @@ const MAX_RESPONSE_BYTES: usize = 6 << 20;
 
 /// A world with `count` further secrets, which the function does not read.
 async fn fleet(count: usize, name: impl Fn(usize) -> String) -> World {
-    let world = World::new(DELETE_AFTER).await;
+    let mut world = World::new(DELETE_AFTER).await;
+    // The simulator needs time for a page of so many secrets.
+    world.function.sdk_limits.attempt = AMPLE;
     for nth in 0..count {
         let arn = world.simulator.add_secret(&name(nth), "{}");
         let mut state = world.simulator.state();

@@ -3,6 +3,7 @@
 use simulator::{Fault, Quota, QuotaResponse};
 
 use super::*;
+use crate::several_keys::TWO_KEYS;
 
 #[tokio::test]
 async fn a_rotation_of_every_key_type_prints_no_secret() {
@@ -31,11 +32,11 @@ async fn a_rotation_of_every_key_type_prints_no_secret() {
 
 #[tokio::test]
 async fn a_rotation_with_a_fault_prints_no_secret() {
-    for mode in [Mode::Admin, Mode::Keyless] {
-        let setting = Setting {
-            mode,
-            ..Setting::default()
-        };
+    let keyless = Setting {
+        mode: Mode::Keyless,
+        ..Setting::default()
+    };
+    for setting in [Setting::default(), keyless, TWO_KEYS] {
         let undisturbed = World::new(setting).await;
         assert_eq!(undisturbed.rotate().await, Outcome::Succeeded);
         let requests = undisturbed.requests();
