@@ -362,21 +362,16 @@ fn a_rotation_recovers_from_every_fault_at_every_request() {
 /// Whatever fails between two creations, no version ever contains half of a pair.
 #[test]
 fn a_rotation_of_two_keys_recovers_from_every_fault_at_every_request() {
-    let self_rotation = Setting {
-        key_type: KeyType::Cloud,
-        mode: Mode::SelfRotation,
-        ..TWO_KEYS
-    };
-    let modes = [Mode::Keyless, Mode::InitialKey].map(|mode| Setting { mode, ..TWO_KEYS });
-    let kept = Setting {
+    let keyless = Setting {
+        mode: Mode::Keyless,
         policy: OldKeyPolicy::KeepUntilNextRotation,
         ..TWO_KEYS
     };
-    let settings = [TWO_KEYS, kept, self_rotation].into_iter().chain(modes);
+    let settings = [TWO_KEYS, keyless].into_iter();
     let prefixes = settings.flat_map(|setting| block_on(Prefix::before_each_step(setting)));
     let prefixes: Vec<Prefix> = prefixes.collect();
     let cases: Vec<Case> = prefixes.iter().flat_map(single_faults).collect();
-    assert!(count(&cases) >= 4_000, "{}", count(&cases));
+    assert!(count(&cases) >= 1_800, "{}", count(&cases));
 
     run_all(&cases);
 

@@ -100,10 +100,10 @@ fn late_cases(settings: &[Setting], is_abandoned: bool) -> Vec<Late> {
         .flat_map(|one| STEPS.map(|step| (*one, step)))
     {
         let changes = matches!(step, "createSecret" | "finishSecret");
-        let every = if changes && setting == SETTINGS[0] {
-            1
-        } else {
-            3
+        let every = match setting {
+            _ if setting == TWO_KEYS => 6,
+            _ if changes && setting == SETTINGS[0] => 1,
+            _ => 3,
         };
         let nth = 1 + usize::from(is_abandoned);
         let resumptions = resumptions(setting);
