@@ -300,7 +300,7 @@ fn check_key_copies(value: &SecretValue) -> Finding {
         .into();
     }
     let mut observed: Vec<String> = value.slots().map(|slot| stored_in(slot, value)).collect();
-    if value.keys().next().is_some() {
+    if value.contains_keys() {
         let other_keys = value.other_keys();
         observed.extend(
             other_keys.map(|paths| format!("another key, which is not replaced, in {paths}")),

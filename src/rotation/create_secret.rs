@@ -21,9 +21,6 @@ use crate::keys::target::Scope;
 use crate::keys::verification::{self, Verification};
 use crate::secret::{CURRENT, PENDING, PREVIOUS, SecretMetadata, SecretValue, SecretVersion, Slot};
 
-/// The result of a step that stored its key.
-const STORED: &str = "created an API key and stored it as AWSPENDING";
-
 /// The current value, and what createSecret knows about its keys.
 pub(super) struct Current<'a> {
     pub(super) labels: &'a SecretMetadata,
@@ -303,7 +300,7 @@ impl Rotation<'_> {
     /// Stores the created keys. If Secrets Manager rejects them permanently, deletes them, because they cannot be used.
     async fn store(&self, current: &Current<'_>, keys: &[ApiKey]) -> Result<&'static str, Error> {
         let Err(error) = self.store_value(current, keys).await else {
-            return Ok(STORED);
+            return Ok(stored_message(keys));
         };
         let code = match &error {
             Error::SecretsManager(source) if source.may_have_taken_effect() => return Err(error),
@@ -315,7 +312,9 @@ impl Rotation<'_> {
         let has_other_value = code == Some("ResourceExistsException");
         let stored = self.stored_keys(&current.labels.arn).await;
         match &stored {
-            Ok(stored) if keys.iter().any(|key| stored.contains(&key.id)) => return Ok(STORED),
+            Ok(stored) if keys.iter().any(|key| stored.contains(&key.id)) => {
+                return Ok(stored_message(keys));
+            }
             // The keys may be stored, so they are kept. Their tags identify them.
             Err(_) if !has_other_value => return Err(error),
             _ => {}
@@ -388,6 +387,14 @@ impl Rotation<'_> {
         })?;
         ensure_keys(PENDING, &pending)?;
         Ok(pending.keys().map(|key| key.id.clone()).collect())
+    }
+}
+
+/// Returns the message of a step that stored `keys`.
+fn stored_message(keys: &[ApiKey]) -> &'static str {
+    match keys {
+        [_] => "created an API key and stored it as AWSPENDING",
+        _ => "created the API keys and stored them as AWSPENDING",
     }
 }
 

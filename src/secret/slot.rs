@@ -23,7 +23,6 @@ const FIELDS: [(&str, &str); 4] = [
 /// A key of a secret value, and the settings that describe it.
 ///
 /// Whitespace around the values of the fields is removed.
-#[derive(Clone, PartialEq, Eq)]
 pub struct Slot {
     /// The prefix of its fields, which is empty for `apiKey`.
     pub prefix: String,
