@@ -15,6 +15,7 @@ use crate::event::Request;
 use crate::fleet::retire::{Retire, RetireReport};
 use crate::fleet::status::Status;
 use crate::http::{self, AllowedHosts, Backoff, Deadline, Http, RateLimit, SdkLimits};
+use crate::invocation::Invocation;
 use crate::keys::access_tokens::AccessTokens;
 use crate::preflight::{Preflight, Report, Summary};
 use crate::rotation::Rotation;
@@ -131,61 +132,41 @@ impl Function {
         metrics: &Arc<Metrics>,
     ) -> Result<Option<Response>, Error> {
         let deadline = Deadline::of_invocation(context.deadline);
-        let config = &self.config;
+        let (sdk, limits) = (self.secrets_manager.clone(), self.sdk_limits);
+        let secrets = secret::Client::new(sdk, deadline, limits, self.read_after_write);
         let confluent = self.confluent(deadline, metrics);
-        let sdk = &self.secrets_manager;
-        let limits = self.sdk_limits;
-        let secrets = secret::Client::new(sdk.clone(), deadline, limits, self.read_after_write);
-        let access_tokens = config.keyless.as_ref();
-        let access_tokens =
-            access_tokens.map(|k| AccessTokens::new(k, &self.sts, limits, &confluent));
-        let access_tokens = access_tokens.as_ref();
-        let function_arn = &context.invoked_function_arn;
-        let preflight = Preflight {
-            config,
-            secrets: &secrets,
-            confluent: &confluent,
-            access_tokens,
+        let keyless = self.config.keyless.as_ref();
+        let access_tokens = keyless.map(|k| AccessTokens::new(k, &self.sts, limits, &confluent));
+        let invocation = &Invocation {
+            config: &self.config,
+            secrets,
+            confluent: confluent.clone(),
+            access_tokens: access_tokens.as_ref(),
             deadline,
+            function_arn: &context.invoked_function_arn,
+            request_id: &context.request_id,
         };
-        let retire = Retire {
-            config,
-            secrets: &secrets,
-            confluent: &confluent,
-            access_tokens,
-            deadline,
-            function_arn,
-        };
+        let (preflight, retire) = (Preflight { invocation }, Retire { invocation });
+        let span = tracing::Span::current();
         let response = match request {
             Request::Step(event) => {
-                let rotation = Rotation {
-                    event: &event,
-                    config,
-                    secrets: &secrets,
-                    confluent: &confluent,
-                    access_tokens,
-                    deadline,
-                    request_id: &context.request_id,
-                };
-                let span = tracing::Span::current();
                 span.record("secret_id", &event.secret_id);
                 span.record("version_id", &event.token);
-                let message = rotation.run().await?;
+                let event = &event;
+                let message = Rotation { invocation, event }.run().await?;
                 tracing::info!(outcome = "succeeded", "{message}");
                 return Ok(None);
             }
             Request::Preflight { secret_id } => {
-                tracing::Span::current().record("secret_id", &secret_id);
+                span.record("secret_id", &secret_id);
                 let report = preflight.run(&secret_id, None).await;
                 report.log();
                 Response::Preflight(report)
             }
             Request::PreflightMany(selection) => {
-                Response::PreflightMany(preflight.run_many(&selection, function_arn).await?)
+                Response::PreflightMany(preflight.run_many(&selection).await?)
             }
-            Request::Status => {
-                Response::Status(Status::load(&secrets, config, function_arn).await?)
-            }
+            Request::Status => Response::Status(Status::load(invocation).await?),
             Request::Retire(selection) => Response::Retire(retire.run(&selection).await?),
         };
         tracing::info!(outcome = "succeeded", "completed the job");

@@ -26,6 +26,7 @@
 //! | [`preflight`] | the read-only report of everything that a rotation requires |
 //! | [`fleet`] | the status of all secrets, and the scheduled deletion of previous keys |
 //! | [`event`] | parses the event |
+//! | [`invocation`] | what all jobs of an invocation use: configuration, clients, deadline |
 //! | [`keys`] | the rules for keys that all jobs share: management credentials, verification, ownership, policy and deletion |
 //! | [`error`] | error names, messages and remedies |
 //! | [`secret`] | a secret in Secrets Manager: staging labels, versions, the value; the list of all secrets |
@@ -65,6 +66,7 @@ pub mod event;
 pub mod fleet;
 pub mod handler;
 pub mod http;
+pub mod invocation;
 pub mod keys;
 pub mod preflight;
 pub mod rotation;

@@ -69,21 +69,7 @@ impl Client {
         deadline: Deadline,
     ) -> Result<AccessToken, Error> {
         const FORM: &str = "application/x-www-form-urlencoded";
-        let seconds = MAX_SECONDS.to_string();
-        let body = Serializer::new(String::new())
-            .append_pair(
-                "grant_type",
-                "urn:ietf:params:oauth:grant-type:token-exchange",
-            )
-            .append_pair("subject_token", web_identity_token.expose())
-            .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:jwt")
-            .append_pair(
-                "requested_token_type",
-                "urn:ietf:params:oauth:token-type:access_token",
-            )
-            .append_pair("identity_pool_id", identity_pool_id)
-            .append_pair("expires_in", &seconds)
-            .finish();
+        let body = form(web_identity_token, identity_pool_id);
         let url = self
             .control_plane()
             .at(&["sts", "v1", "oauth2", "token"], &[]);
@@ -91,7 +77,7 @@ impl Client {
             method: Method::POST,
             destination: Destination::TokenExchange(url),
             accept: "application/json",
-            body: Some((FORM, Redacted::new(body))),
+            body: Some((FORM, body)),
         };
         // A token without its signature does not authenticate.
         let signature = web_identity_token.expose().rsplit('.').next();
@@ -115,6 +101,25 @@ impl Client {
             usable_until: received_at + usable_for(valid_for),
         })
     }
+}
+
+/// Returns the body of a token exchange.
+fn form(web_identity_token: &Redacted, identity_pool_id: &str) -> Redacted {
+    let form = Serializer::new(String::new())
+        .append_pair(
+            "grant_type",
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+        )
+        .append_pair("subject_token", web_identity_token.expose())
+        .append_pair("subject_token_type", "urn:ietf:params:oauth:token-type:jwt")
+        .append_pair(
+            "requested_token_type",
+            "urn:ietf:params:oauth:token-type:access_token",
+        )
+        .append_pair("identity_pool_id", identity_pool_id)
+        .append_pair("expires_in", &MAX_SECONDS.to_string())
+        .finish();
+    Redacted::new(form)
 }
 
 /// Returns the time for which a token is valid. Without a plausible `expires_in`, assumes the maximum: if the token expires earlier,

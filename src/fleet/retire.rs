@@ -8,41 +8,29 @@ use tracing::Instrument;
 
 use super::findings::{Finding, RETIRE_WINDOW, count, findings, has_passed, overlap_start};
 use crate::config::Config;
-use crate::confluent::{self, ApiKey, ApiKeyMetadata, Resource};
+use crate::confluent::{ApiKey, ApiKeyMetadata, Resource};
 use crate::error::{Error, first_error};
 use crate::event::SecretSelection;
 use crate::http::Deadline;
-use crate::keys::access_tokens::AccessTokens;
-use crate::keys::credentials::{ControlPlane, ManagementCredentials, key_filter};
+use crate::invocation::Invocation;
+use crate::keys::credentials::{ControlPlane, key_filter};
 use crate::keys::deletion::Deletion;
 use crate::keys::evidence::Evidence;
 use crate::keys::policy::PreviousKeyPolicy;
 use crate::keys::target::Scope;
-use crate::keys::verification::{self, Verification, Verifier};
-use crate::secret::{
-    self, CURRENT, PREVIOUS, SecretMetadata, SecretValue, Slot, now, process_each,
-};
+use crate::keys::verification::{self, Verification};
+use crate::secret::{CURRENT, PREVIOUS, SecretMetadata, SecretValue, Slot, now, process_each};
 
 /// What happened to the keys of a secret, in log messages.
 const NOT_DUE: &str = "no key is due for deletion";
 const PROCESSED: &str = "processed the previous and orphaned keys";
 const KEPT: &str = "kept all keys of the secret";
 
-/// A run, with everything that it uses.
+/// A run of the scheduled deletion.
 #[derive(Debug)]
 pub struct Retire<'a> {
-    /// The function's configuration.
-    pub config: &'a Config,
-    /// Secrets Manager.
-    pub secrets: &'a secret::Client,
-    /// Confluent Cloud.
-    pub confluent: &'a confluent::Client,
-    /// The access tokens of the function's identity pool, if it has one.
-    pub access_tokens: Option<&'a AccessTokens<'a>>,
-    /// The invocation's deadline.
-    pub deadline: Deadline,
-    /// The function's ARN, which the secrets of the fleet name.
-    pub function_arn: &'a str,
+    /// The configuration and the clients.
+    pub invocation: &'a Invocation<'a>,
 }
 
 /// The result of a run in which no secret failed.
@@ -80,13 +68,13 @@ impl Retire<'_> {
         let ids = match selection {
             SecretSelection::Ids(ids) => ids.clone(),
             SecretSelection::All => {
-                let fleet = self.secrets.list_fleet(self.function_arn).await?;
+                let fleet = self.invocation.fleet().await?;
                 self.report_findings(&fleet);
-                candidates(&fleet, self.config, now())
+                candidates(&fleet, self.invocation.config, now())
             }
         };
         let secrets = ids.len();
-        let processed = process_each(ids, self.deadline, async |id, deadline| {
+        let processed = process_each(ids, self.invocation.deadline, async |id, deadline| {
             self.process_secret(id, deadline).await
         });
         let processed = processed.await;
@@ -97,7 +85,7 @@ impl Retire<'_> {
                 .count()
         };
         let (failed, not_processed) = (count(Some(false)), count(None));
-        let counts = self.confluent.metrics().counts();
+        let counts = self.invocation.confluent.metrics().counts();
         let (previous_keys_deleted, orphaned_keys_deleted) = (counts.previous_keys, counts.orphans);
         tracing::info!(
             secrets,
@@ -123,7 +111,7 @@ impl Retire<'_> {
         let now = now();
         let found = fleet
             .iter()
-            .map(|secret| findings(secret, self.config, now));
+            .map(|secret| findings(secret, self.invocation.config, now));
         let found: Vec<Vec<Finding>> = found.collect();
         for (secret, findings) in fleet.iter().zip(&found) {
             if !findings.is_empty() {
@@ -132,17 +120,14 @@ impl Retire<'_> {
                 tracing::warn!(secret_id = secret.arn, findings, "secret with findings");
             }
         }
-        let metrics = self.confluent.metrics();
+        let metrics = self.invocation.confluent.metrics();
         metrics.count(|counts| counts.fleet = Some(count(&found)));
     }
 
     /// Processes one secret and logs the result. Returns whether there was no error.
     async fn process_secret(&self, id: &str, deadline: Deadline) -> bool {
         let retire = Retire {
-            secrets: &self.secrets.with_deadline(deadline),
-            confluent: &self.confluent.with_deadline(deadline),
-            deadline,
-            ..*self
+            invocation: &self.invocation.with_deadline(deadline),
         };
         let result = retire.delete_if_due(id).await;
         match &result {
@@ -157,9 +142,9 @@ impl Retire<'_> {
 
     /// Deletes the previous and orphaned keys of one secret if they are due. Returns a message for the log.
     async fn delete_if_due(&self, id: &str) -> Result<&'static str, Error> {
-        let labels = self.secrets.describe(id).await?;
+        let labels = self.invocation.secrets.describe(id).await?;
         Error::ensure_not_replica(&labels)?;
-        if !labels.names_function(self.function_arn) {
+        if !labels.names_function(self.invocation.function_arn) {
             let secret = labels.arn;
             return Err(Error::AnotherRotationFunction { secret });
         }
@@ -172,14 +157,21 @@ impl Retire<'_> {
         if labels.pending_version().is_some() {
             return Ok("kept the previous key: a rotation is in progress");
         }
-        let policy = PreviousKeyPolicy::of(&labels, self.config)?;
+        let policy = PreviousKeyPolicy::of(&labels, self.invocation.config)?;
         let Some(overlap) = policy.overlap() else {
             return Ok("kept the previous key: the policy is not delete-after");
         };
         let (value, created_at) = match self.current_value(&labels).await {
             Ok(current) => current,
             // AWSCURRENT may have moved after the labels were read.
-            Err(error) if self.secrets.describe(id).await?.has_same_labels_as(&labels) => {
+            Err(error)
+                if self
+                    .invocation
+                    .secrets
+                    .describe(id)
+                    .await?
+                    .has_same_labels_as(&labels) =>
+            {
                 return Err(error);
             }
             Err(_) => return Ok("kept the previous key: a staging label has moved"),
@@ -206,12 +198,15 @@ impl Retire<'_> {
             let current = current.instrument(slot.span()).await;
             listed.push(current.map_err(|error| error.with_key(slot, value)));
         }
-        let deletion = Deletion::prepare(control_plane, self.secrets, value, labels);
+        let deletion = Deletion::prepare(control_plane, value, labels);
         let (message, mut result) = match deletion.await {
             Ok(mut deletion) => self.process_keys(&mut deletion, &listed, value).await,
             Err(reason) => {
                 tracing::warn!(reason, "{KEPT}");
-                self.confluent.metrics().count(|counts| counts.kept += 1);
+                self.invocation
+                    .confluent
+                    .metrics()
+                    .count(|counts| counts.kept += 1);
                 (KEPT, Ok(()))
             }
         };
@@ -313,7 +308,8 @@ impl Retire<'_> {
         let version = labels
             .version_with(CURRENT)
             .ok_or(Error::NoCurrentVersion)?;
-        let current = self.secrets.version(&labels.arn, version, CURRENT).await?;
+        let secrets = &self.invocation.secrets;
+        let current = secrets.version(&labels.arn, version, CURRENT).await?;
         let current = current.ok_or_else(|| Error::VersionWithoutValue {
             label: CURRENT,
             version: version.to_owned(),
@@ -334,11 +330,8 @@ impl Retire<'_> {
             return Err(Error::VersionWithoutKey { label, fields });
         }
         let own_slot = value.self_rotation_slot();
-        let configured = self.config.admin_secret_arn.as_deref();
-        let management = ManagementCredentials::of(labels, value, configured, self.access_tokens)?;
-        let own_key = own_slot.key.as_ref();
-        let control_plane =
-            ControlPlane::new(self.confluent, self.secrets, management, own_key).await?;
+        let management = self.invocation.management_credentials(labels, value)?;
+        let control_plane = self.invocation.control_plane(management, value).await?;
         control_plane.ensure_can_manage_keys(own_slot).await?;
         Ok(control_plane)
     }
@@ -346,7 +339,7 @@ impl Retire<'_> {
     /// Verifies the current key, regardless of `CURRENT_KEY_CHECK`: after a deletion, it is the only key for its resource. Returns the
     /// reason if it cannot be verified.
     async fn verify(&self, current: &CurrentKey<'_>) -> Result<Result<(), &'static str>, Error> {
-        let verifier = Verifier::new(self.confluent, self.config);
+        let verifier = self.invocation.verifier();
         let (metadata, resource) = (&current.metadata, &current.resource);
         if !verifier.can_probe(resource) {
             let is_aged = verifier.remaining_age(metadata, resource).is_zero();
@@ -361,7 +354,7 @@ impl Retire<'_> {
             keys: Vec::new(),
         };
         let mut target = verifier.target(scope).await?;
-        let outcome = verifier.verify_once(current.key, &mut target, self.deadline);
+        let outcome = verifier.verify_once(current.key, &mut target, self.invocation.deadline);
         Ok(match outcome.await? {
             Verification::Verified => Ok(()),
             Verification::Unreachable => Err("the endpoint of the current key is unreachable"),

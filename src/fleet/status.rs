@@ -11,8 +11,9 @@ use serde::Serialize;
 use super::findings::{FINDINGS, Finding, findings};
 use crate::config::Config;
 use crate::error::Error;
+use crate::invocation::Invocation;
 use crate::keys::policy::PreviousKeyPolicy;
-use crate::secret::{self, CURRENT, PENDING, PREVIOUS, SecretMetadata, now, truncate_lines};
+use crate::secret::{CURRENT, PENDING, PREVIOUS, SecretMetadata, now, truncate_lines};
 
 /// The longest line of a secret without findings, in bytes, so that a response has room for many secrets.
 const MAX_LINE_BYTES: usize = 250;
@@ -62,19 +63,15 @@ pub struct Line {
 }
 
 impl Status {
-    /// Reports the state of the fleet: the secrets whose rotation function is `function_arn`.
+    /// Reports the state of the fleet.
     ///
     /// # Errors
     /// Returns an error if the fleet cannot be listed.
-    pub async fn load(
-        secrets: &secret::Client,
-        config: &Config,
-        function_arn: &str,
-    ) -> Result<Self, Error> {
-        let (fleet, now) = (secrets.list_fleet(function_arn).await?, now());
+    pub async fn load(invocation: &Invocation<'_>) -> Result<Self, Error> {
+        let (fleet, now) = (invocation.fleet().await?, now());
         let mut lines: Vec<Line> = fleet
             .iter()
-            .map(|secret| line(secret, config, now))
+            .map(|secret| line(secret, invocation.config, now))
             .collect();
         lines.sort_by(|line, other| line.secret.cmp(&other.secret));
         let count = |finding: &Finding| {

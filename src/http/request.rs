@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use url::Url;
 
 use super::client::{self, MAX_BODY_BYTES};
@@ -105,6 +105,22 @@ impl BearerToken {
 }
 
 impl Request<'_> {
+    fn build(&self, client: &reqwest::Client) -> RequestBuilder {
+        let builder = client.request(self.method.clone(), self.destination.url().clone());
+        let builder = match self.destination {
+            Destination::WithKey(_, (id, secret)) => builder.basic_auth(id, Some(secret.expose())),
+            Destination::WithToken(_, token) => builder.bearer_auth(token.0.expose()),
+            Destination::TokenExchange(_) => builder,
+        };
+        let builder = builder.header(ACCEPT, self.accept);
+        match &self.body {
+            Some((media_type, body)) => builder
+                .header(CONTENT_TYPE, *media_type)
+                .body(body.expose().to_owned()),
+            None => builder,
+        }
+    }
+
     /// Returns whether a retry of the request has no further effect.
     fn is_idempotent(&self) -> bool {
         self.method.is_idempotent() || matches!(self.destination, Destination::TokenExchange(_))
@@ -274,9 +290,8 @@ impl Http {
                 self.rate_limit.record(response.reset);
                 response.follows_unknown_outcome = may_have_taken_effect;
             }
-            let has_effect = !request.method.is_safe();
-            may_have_taken_effect |=
-                has_effect && outcome.as_ref().is_err_and(Error::may_have_taken_effect);
+            may_have_taken_effect |= !request.method.is_safe()
+                && outcome.as_ref().is_err_and(Error::may_have_taken_effect);
             let error = match outcome {
                 Err(error) if error.is_retryable(request) => error,
                 outcome => return outcome,
@@ -331,20 +346,8 @@ impl Http {
         if remaining.is_zero() {
             return Err(Error::DeadlineExceeded { host });
         }
-        let builder = self.client.request(request.method.clone(), url.clone());
-        let builder = match request.destination {
-            Destination::WithKey(_, (id, secret)) => builder.basic_auth(id, Some(secret.expose())),
-            Destination::WithToken(_, token) => builder.bearer_auth(token.0.expose()),
-            Destination::TokenExchange(_) => builder,
-        };
-        let mut builder = builder
-            .header(ACCEPT, request.accept)
-            .timeout(self.limits.request.min(remaining));
-        if let Some((media_type, body)) = &request.body {
-            let body = body.expose().to_owned();
-            builder = builder.header(CONTENT_TYPE, *media_type).body(body);
-        }
-
+        let timeout = self.limits.request.min(remaining);
+        let builder = request.build(&self.client).timeout(timeout);
         self.metrics.count(|counts| counts.requests += 1);
         let started = Instant::now();
         // The URL may contain a page token.

@@ -122,7 +122,7 @@ async fn admin_key(secrets: &secret::Client, arn: &str) -> Result<ApiKey, Error>
 #[derive(Debug)]
 pub struct ControlPlane<'a> {
     client: &'a confluent::Client,
-    secrets: &'a secret::Client,
+    pub(super) secrets: &'a secret::Client,
     source: Source<'a>,
 }
 

@@ -13,7 +13,7 @@ use super::labeled_values::labeled_values;
 use super::ownership::Ownership;
 use crate::confluent::{ApiKeyId, ApiKeyMetadata, Resource};
 use crate::error::Error;
-use crate::secret::{self, PENDING, PREVIOUS, SecretMetadata, SecretValue, Slot};
+use crate::secret::{PENDING, PREVIOUS, SecretMetadata, SecretValue, Slot};
 
 /// The longest time for reading the staging labels before a key is deleted to free quota, retries included. An invocation that
 /// stores and promotes the key in the meantime verifies it first, twice, which takes as long by default.
@@ -37,7 +37,6 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub struct Deletion<'a> {
     control_plane: &'a ControlPlane<'a>,
-    secrets: &'a secret::Client,
     /// The staging labels with which keys are chosen.
     labels: SecretMetadata,
     /// The values of the versions that have a label.
@@ -62,15 +61,13 @@ impl<'a> Deletion<'a> {
     /// Returns the reason if no key may be deleted: a replica may still serve an earlier value, or a version cannot be read.
     pub async fn prepare(
         control_plane: &'a ControlPlane<'a>,
-        secrets: &'a secret::Client,
         current: &'a SecretValue,
         labels: SecretMetadata,
     ) -> Result<Self, String> {
         let resources = current.slots().filter_map(|slot| slot.resource().ok());
         Ok(Self {
             control_plane,
-            secrets,
-            values: labeled_values(secrets, &labels).await?,
+            values: labeled_values(control_plane.secrets, &labels).await?,
             labels,
             current,
             resources: resources.collect(),
@@ -429,7 +426,7 @@ impl<'a> Deletion<'a> {
 
     /// Removes `AWSPREVIOUS` from `version`. Returns `false` if the label has moved.
     async fn remove_previous_label(&mut self, version: &str) -> Result<bool, Error> {
-        let secrets = self.secrets;
+        let secrets = self.control_plane.secrets;
         let mut without_label = self.labels.clone();
         without_label.remove(version, PREVIOUS);
         let arn = &without_label.arn;
@@ -451,9 +448,7 @@ impl<'a> Deletion<'a> {
 
     /// Describes the secret. Returns whether nothing has changed since the key was chosen, except what the function itself changed.
     async fn is_unchanged(&self) -> Result<bool, Error> {
-        let Self {
-            secrets, labels, ..
-        } = self;
+        let (secrets, labels) = (self.control_plane.secrets, &self.labels);
         // The removal of the label reaches the replicas later.
         let is_complete = |now: &SecretMetadata| {
             let removed = self.unlabeled_version.as_ref();

@@ -171,6 +171,10 @@ impl<'a> Verifier<'a> {
         target: &mut Target<'_>,
         deadline: Deadline,
     ) -> Result<Verification, Error> {
+        if deadline.remaining().is_zero() {
+            let purpose = "verify the pending key";
+            return Err(Error::TimeoutTooShort { purpose });
+        }
         let mut verified = self.verify_with_probes(key, target, deadline).await;
         if let Ok(probed) = verified
             && self.kafka != KafkaVerification::Rest
@@ -188,10 +192,6 @@ impl<'a> Verifier<'a> {
         target: &mut Target<'_>,
         deadline: Deadline,
     ) -> Result<Verification, Error> {
-        if deadline.remaining().is_zero() {
-            let purpose = "verify the pending key";
-            return Err(Error::TimeoutTooShort { purpose });
-        }
         let started = Instant::now();
         let mut observed = Observed::default();
         let (mut interval, mut previous, mut probes) = (self.interval, None, 0);
@@ -215,9 +215,7 @@ impl<'a> Verifier<'a> {
                 tracing::info!(probes, seconds, "verified the pending key");
                 return Ok(Verification::Verified);
             }
-            let may_skip =
-                self.may_skip(target, &observed) || self.may_use_brokers(target, &observed);
-            if observed.probes == MAX_UNREACHABLE_PROBES && may_skip {
+            if self.may_stop_probing(target, &observed) {
                 return Ok(Verification::Unreachable);
             }
             // A probe that the deadline cut short shows nothing about the key.
@@ -278,6 +276,13 @@ impl<'a> Verifier<'a> {
             // It shows nothing, so the next probe compares again.
             outcome => Ok(outcome),
         }
+    }
+
+    /// Returns whether more probes are useless because the endpoint is unreachable, and the verification may do without it.
+    fn may_stop_probing(&self, target: &Target<'_>, observed: &Observed) -> bool {
+        let may_do_without =
+            self.may_skip(target, observed) || self.may_use_brokers(target, observed);
+        observed.probes == MAX_UNREACHABLE_PROBES && may_do_without
     }
 
     /// Returns whether the brokers are sufficient because the endpoint is unreachable.

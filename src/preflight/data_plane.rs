@@ -17,7 +17,7 @@ const VERIFICATION_TIMEOUT: Duration = Duration::from_secs(30);
 impl Context<'_> {
     /// Determines the endpoint and verifies the current key.
     pub(super) async fn check_data_plane(&self, report: &mut Report, metadata: ApiKeyMetadata) {
-        let verifier = Verifier::new(self.preflight.confluent, self.preflight.config);
+        let verifier = self.preflight.invocation.verifier();
         if !verifier.can_probe(self.resource) {
             return report.stop("KEY_VERIFICATION=control-plane skips them");
         }
@@ -63,13 +63,18 @@ impl Context<'_> {
         if target.bootstrap().is_none() {
             return Finding::ok("keys of this type are not verified at brokers");
         }
-        let deadline = self.preflight.deadline.within(VERIFICATION_TIMEOUT);
+        let deadline = self
+            .preflight
+            .invocation
+            .deadline
+            .within(VERIFICATION_TIMEOUT);
         let checked = async {
             let round = verifier.round(key, target, deadline).await?;
             let checked = verifier.check_round(&round, key, target, deadline).await?;
             Ok::<_, Error>((round, checked))
         };
-        let is_required = self.preflight.config.kafka_verification != KafkaVerification::Rest;
+        let is_required =
+            self.preflight.invocation.config.kafka_verification != KafkaVerification::Rest;
         let finding = match checked.await {
             Ok((round, checked)) => self.brokers_finding(&round, &checked),
             Err(error) => error.into(),
@@ -98,7 +103,7 @@ impl Context<'_> {
         let others = others.filter(|outcome| **outcome != ProbeOutcome::Accepted);
         let others: Vec<String> = others.map(ToString::to_string).collect();
         let observed = format!("{observed}; {}", others.join("; "));
-        let config = self.preflight.config;
+        let config = self.preflight.invocation.config;
         let is_tolerated = match failed {
             ProbeOutcome::BrokerUnreachable(..) => {
                 config.kafka_verification == KafkaVerification::BrokersBestEffort
@@ -133,7 +138,7 @@ impl Context<'_> {
         };
         // A cached endpoint would not show whether the credentials have permission to look it up.
         let target = verifier.look_up_target(scope).await?;
-        let allowed = &self.preflight.confluent.http.allowed;
+        let allowed = &self.preflight.invocation.confluent.http.allowed;
         let checked = allowed.check(&target.probe.endpoint.url);
         checked.map_err(|source| target.not_allowed(source))?;
         Ok(target)
@@ -146,7 +151,11 @@ impl Context<'_> {
         key: &ApiKey,
         target: &mut Target<'_>,
     ) -> CheckResult<Finding> {
-        let deadline = self.preflight.deadline.within(VERIFICATION_TIMEOUT);
+        let deadline = self
+            .preflight
+            .invocation
+            .deadline
+            .within(VERIFICATION_TIMEOUT);
         let endpoint = Finding::ok(target.probe.endpoint.url.as_str());
         match verifier.verify_once(key, target, deadline).await {
             Ok(Verification::Verified) => Ok((

@@ -65,7 +65,8 @@ impl Context<'_> {
             let resource = slot.resource().ok()?;
             (resource.key_type.quota == quota).then_some((slot, resource))
         });
-        let is_checked = self.preflight.config.current_key_check == CurrentKeyCheck::Required;
+        let is_checked =
+            self.preflight.invocation.config.current_key_check == CurrentKeyCheck::Required;
         let (mut created, mut deletable) = (0, 0);
         for (slot, resource) in resources {
             created += 1;
@@ -117,7 +118,7 @@ impl Context<'_> {
             return Ok((found.unwrap_or_default(), Finding::ok(observed)));
         };
         let finding = self.current_key_error(error).await;
-        match (found, self.preflight.config.current_key_check) {
+        match (found, self.preflight.invocation.config.current_key_check) {
             // A probe with a deleted key shows whether the endpoint is reachable.
             (None, CurrentKeyCheck::Off) => Ok((ApiKeyMetadata::default(), finding)),
             _ => Err(finding),
@@ -132,7 +133,7 @@ impl Context<'_> {
             .as_ref()
             .and_then(|value| value.slot(&self.slot.prefix));
         let error = error.with_previous_key(previous, self.keys);
-        match self.preflight.config.current_key_check {
+        match self.preflight.invocation.config.current_key_check {
             CurrentKeyCheck::Required => error.into(),
             CurrentKeyCheck::Off => Finding::error(Outcome::Warning, &error),
         }
@@ -144,7 +145,7 @@ impl Context<'_> {
             organization: self.keys.iter().find_map(|key| key.organization.clone()),
             ..ApiKeyMetadata::default()
         };
-        let finding = match self.preflight.config.initial_key {
+        let finding = match self.preflight.invocation.config.initial_key {
             InitialKey::Off => {
                 let fields = self.slot.key_fields();
                 let error = Error::InitialKeyNotAllowed { fields };

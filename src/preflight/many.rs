@@ -60,24 +60,17 @@ impl Preflight<'_> {
     ///
     /// # Errors
     /// Returns an error if the fleet cannot be listed.
-    pub async fn run_many(
-        &self,
-        selection: &SecretSelection,
-        function_arn: &str,
-    ) -> Result<Summary, Error> {
+    pub async fn run_many(&self, selection: &SecretSelection) -> Result<Summary, Error> {
         let ids = match selection {
             SecretSelection::Ids(ids) => ids.clone(),
             SecretSelection::All => {
-                let fleet = self.secrets.list_fleet(function_arn).await?;
+                let fleet = self.invocation.fleet().await?;
                 fleet.into_iter().map(|secret| secret.arn).collect()
             }
         };
-        let checked = process_each(ids, self.deadline, async |id, deadline| {
+        let checked = process_each(ids, self.invocation.deadline, async |id, deadline| {
             let preflight = Preflight {
-                secrets: &self.secrets.with_deadline(deadline),
-                confluent: &self.confluent.with_deadline(deadline),
-                deadline,
-                ..*self
+                invocation: &self.invocation.with_deadline(deadline),
             };
             let report = preflight.run(id, None).await;
             report.log();

@@ -9,34 +9,24 @@ mod many;
 mod report;
 mod tokens;
 
-use crate::config::Config;
-use crate::confluent::{self, ApiKeyMetadata, KeyFilter, Resource};
+use crate::confluent::{ApiKeyMetadata, KeyFilter, Resource};
 use crate::error::Error;
-use crate::http::Deadline;
-use crate::keys::access_tokens::AccessTokens;
+use crate::invocation::Invocation;
 use crate::keys::credentials::{ControlPlane, ManagementCredentials};
 use crate::keys::deletion::Deletion;
 use crate::keys::evidence::Evidence;
 use crate::keys::policy::PreviousKeyPolicy;
-use crate::secret::{self, CURRENT, PENDING, PREVIOUS, SecretMetadata, SecretValue, Slot};
+use crate::secret::{CURRENT, PENDING, PREVIOUS, SecretMetadata, SecretValue, Slot};
 use report::Finding;
 
 pub use many::Summary;
 pub use report::{CHECKS, Check, NotRun, Outcome, Report, TOKEN_CHECKS};
 
-/// A preflight, with everything that it uses.
+/// The preflight of one secret or of many.
 #[derive(Debug)]
 pub struct Preflight<'a> {
-    /// The function's configuration.
-    pub config: &'a Config,
-    /// Secrets Manager.
-    pub secrets: &'a secret::Client,
-    /// Confluent Cloud.
-    pub confluent: &'a confluent::Client,
-    /// The access tokens of the function's identity pool, if it has one.
-    pub access_tokens: Option<&'a AccessTokens<'a>>,
-    /// The invocation's deadline.
-    pub deadline: Deadline,
+    /// The configuration and the clients.
+    pub invocation: &'a Invocation<'a>,
 }
 
 /// What the checks of keys and endpoint require.
@@ -76,13 +66,13 @@ type CheckResult<T> = Result<(T, Finding), Finding>;
 impl Preflight<'_> {
     /// Checks a secret. `tested` is the version that Secrets Manager creates to test the configuration without a rotation.
     pub async fn run(&self, secret_id: &str, tested: Option<&str>) -> Report {
-        let mut report = Report::new(secret_id, self.access_tokens.is_some());
-        if let Some(tokens) = self.access_tokens
-            && !tokens::check(tokens, self.deadline, &mut report).await
+        let mut report = Report::new(secret_id, self.invocation.access_tokens.is_some());
+        if let Some(tokens) = self.invocation.access_tokens
+            && !tokens::check(tokens, self.invocation.deadline, &mut report).await
         {
             return report.complete();
         }
-        match self.secrets.describe(secret_id).await {
+        match self.invocation.secrets.describe(secret_id).await {
             Ok(labels) => {
                 report.secret.clone_from(&labels.arn);
                 report.add("secret", Finding::ok("DescribeSecret succeeded"));
@@ -124,7 +114,7 @@ impl Preflight<'_> {
         let control_plane = report.add_result("management-credentials", control_plane)?;
         let keys = self.check_access(labels, &control_plane, &value).await;
         let keys = report.add_result("control-plane-access", keys)?;
-        let deletion = Deletion::prepare(&control_plane, self.secrets, &value, labels.clone());
+        let deletion = Deletion::prepare(&control_plane, &value, labels.clone());
         let deletion = &deletion.await;
         let contexts = slots.iter().map(|(slot, resource)| Context {
             preflight: self,
@@ -142,7 +132,7 @@ impl Preflight<'_> {
 
     /// Checks the resource tags, and that the overlap ends before the next rotation.
     fn check_policy(&self, labels: &SecretMetadata) -> Finding {
-        let policy = match PreviousKeyPolicy::of(labels, self.config) {
+        let policy = match PreviousKeyPolicy::of(labels, self.invocation.config) {
             Ok(policy) => policy,
             Err(error) => return error.into(),
         };
@@ -188,7 +178,8 @@ impl Preflight<'_> {
         let Some(version) = labels.version_with(label) else {
             return Ok(None);
         };
-        let value = self.secrets.value(&labels.arn, version, label).await?;
+        let secrets = &self.invocation.secrets;
+        let value = secrets.value(&labels.arn, version, label).await?;
         let value = value.map(SecretValue::parse).transpose();
         value.map_err(|source| Error::InvalidSecretValue { label, source })
     }
@@ -221,8 +212,7 @@ impl Preflight<'_> {
         value: &SecretValue,
     ) -> CheckResult<ControlPlane<'_>> {
         let own_slot = value.self_rotation_slot();
-        let configured = self.config.admin_secret_arn.as_deref();
-        let management = ManagementCredentials::of(labels, value, configured, self.access_tokens)?;
+        let management = self.invocation.management_credentials(labels, value)?;
         let finding = Finding::ok(match &management {
             ManagementCredentials::AdminSecret(admin) => format!("the key of {} (from {})", admin.arn, admin.source),
             ManagementCredentials::IdentityPool(tokens) => {
@@ -233,9 +223,7 @@ impl Preflight<'_> {
             }
             ManagementCredentials::OwnKey(..) => "the secret's own key".to_owned(),
         });
-        let own_key = own_slot.key.as_ref();
-        let created = ControlPlane::new(self.confluent, self.secrets, management, own_key).await;
-        let created = created.map_err(|error| error.with_other_keys(value))?;
+        let created = self.invocation.control_plane(management, value).await?;
         created.ensure_can_manage_keys(own_slot).await?;
         for key in value.keys() {
             created.ensure_not_admin_key(key).await?;

@@ -59,13 +59,13 @@ impl Rotation<'_> {
         labels: &SecretMetadata,
     ) -> Result<&'static str, Error> {
         let (arn, version) = (&labels.arn, &self.event.token);
-        let pending = self.secrets.version(arn, version, PENDING).await;
+        let pending = self.invocation.secrets.version(arn, version, PENDING).await;
         let value = &self.current(labels).await?;
         if !matches!(pending, Ok(None)) {
             return self.keep_pending(labels, pending, value).await;
         }
         check_value(value)?;
-        PreviousKeyPolicy::of(labels, self.config)?;
+        PreviousKeyPolicy::of(labels, self.invocation.config)?;
         let control_plane = &self.control_plane(labels, value).await?;
         control_plane
             .ensure_can_manage_keys(value.self_rotation_slot())
@@ -126,7 +126,7 @@ impl Rotation<'_> {
 
     /// Returns the current key if there is one and `CURRENT_KEY_CHECK` requires a check.
     pub(super) fn key_to_check<'v>(&self, slot: &'v Slot) -> Option<&'v ApiKey> {
-        let is_required = self.config.current_key_check == CurrentKeyCheck::Required;
+        let is_required = self.invocation.config.current_key_check == CurrentKeyCheck::Required;
         slot.key.as_ref().filter(|_| is_required)
     }
 
@@ -157,7 +157,8 @@ impl Rotation<'_> {
     /// Reads the value that is labeled `AWSPREVIOUS`, to explain an error.
     async fn previous(&self, labels: &SecretMetadata) -> Option<SecretValue> {
         let version = labels.version_with(PREVIOUS)?;
-        let value = self.secrets.value(&labels.arn, version, PREVIOUS).await;
+        let secrets = &self.invocation.secrets;
+        let value = secrets.value(&labels.arn, version, PREVIOUS).await;
         SecretValue::parse(value.ok().flatten()?).ok()
     }
 
@@ -168,7 +169,7 @@ impl Rotation<'_> {
         control_plane: &ControlPlane<'_>,
         current: &CurrentKey<'_>,
     ) -> Result<bool, Error> {
-        let verifier = self.verifier();
+        let verifier = self.invocation.verifier();
         let Some(key) = self.key_to_check(current.slot) else {
             return Ok(false);
         };
@@ -184,7 +185,10 @@ impl Rotation<'_> {
         };
         let mut target = verifier.target(scope).await?;
         self.ensure_time_left()?;
-        let deadline = self.deadline.with_reserve(STORE_RESERVE + RESPONSE_RESERVE);
+        let deadline = self
+            .invocation
+            .deadline
+            .with_reserve(STORE_RESERVE + RESPONSE_RESERVE);
         match verifier.verify_once(key, &mut target, deadline).await? {
             Verification::Verified => Ok(true),
             Verification::Unreachable => {
@@ -199,7 +203,10 @@ impl Rotation<'_> {
 
     /// Checks that enough time is left to create a key and to store it.
     fn ensure_time_left(&self) -> Result<(), Error> {
-        let deadline = self.deadline.with_reserve(STORE_RESERVE + RESPONSE_RESERVE);
+        let deadline = self
+            .invocation
+            .deadline
+            .with_reserve(STORE_RESERVE + RESPONSE_RESERVE);
         if deadline.remaining().is_zero() {
             let purpose = "create a key and store it";
             return Err(Error::TimeoutTooShort { purpose });
@@ -292,7 +299,7 @@ impl Rotation<'_> {
             keys.any(|key| key.id == *id && Ownership::of(key, arn) == Ownership::Untagged)
         };
         let replaces = replaces.filter(is_listed_untagged);
-        OwnershipTag::new(arn, &self.event.token, self.request_id)
+        OwnershipTag::new(arn, &self.event.token, self.invocation.request_id)
             .for_slot(&current.slot.prefix)
             .replacing(id, replaces)
     }
@@ -350,7 +357,7 @@ impl Rotation<'_> {
                 Err(error) => {
                     let error = error.message();
                     tracing::warn!(key_id = %key.id, error, "could not delete the created key, which was not stored");
-                    let metrics = self.confluent.metrics();
+                    let metrics = self.invocation.confluent.metrics();
                     metrics.count(|counts| counts.failed_deletions += 1);
                 }
             }
@@ -366,18 +373,16 @@ impl Rotation<'_> {
         })?;
         let (arn, event) = (&current.labels.arn, self.event);
         let rotation_token = event.rotation_token.as_ref();
-        let stored = self
-            .secrets
-            .store_pending(arn, &event.token, &value, rotation_token);
+        let secrets = &self.invocation.secrets;
+        let stored = secrets.store_pending(arn, &event.token, &value, rotation_token);
         Ok(stored.await?)
     }
 
     /// Returns the IDs of the keys in the pending version, or an empty `Vec` if it has no value.
     async fn stored_keys(&self, arn: &str) -> Result<Vec<ApiKeyId>, Error> {
         // A read may miss a value that was just written, and its keys must not be deleted.
-        let version = self
-            .secrets
-            .version_after_write(arn, &self.event.token, PENDING);
+        let secrets = &self.invocation.secrets;
+        let version = secrets.version_after_write(arn, &self.event.token, PENDING);
         let Some(SecretVersion { value, .. }) = version.await? else {
             return Ok(Vec::new());
         };

@@ -65,9 +65,8 @@ impl Rotation<'_> {
         &self,
         labels: &SecretMetadata,
     ) -> Result<(ControlPlane<'_>, SecretValue), Error> {
-        let read = self
-            .secrets
-            .version(&labels.arn, &self.event.token, CURRENT);
+        let secrets = &self.invocation.secrets;
+        let read = secrets.version(&labels.arn, &self.event.token, CURRENT);
         let promoted = self.parse_version(CURRENT, read.await)?;
         let value = &promoted.value;
         record_resources(value);
@@ -83,19 +82,20 @@ impl Rotation<'_> {
         let from = labels
             .version_with(CURRENT)
             .ok_or(Error::NoCurrentVersion)?;
-        let now = self.secrets.describe(arn).await?;
+        let now = self.invocation.secrets.describe(arn).await?;
         if !self.is_still_pending(&now)? {
             return Ok(());
         }
         if now.version_with(CURRENT) != Some(from) {
             return Err(Error::StagingLabelMoved);
         }
-        let Err(error) = self.secrets.promote(arn, from, version).await else {
+        let Err(error) = self.invocation.secrets.promote(arn, from, version).await else {
             return Ok(());
         };
         // This or another invocation may have moved AWSCURRENT although the request failed.
         let is_promoted = |labels: &SecretMetadata| labels.has(version, CURRENT);
-        let now = self.secrets.describe_until(arn, is_promoted).await?;
+        let secrets = &self.invocation.secrets;
+        let now = secrets.describe_until(arn, is_promoted).await?;
         match now.version_with(CURRENT) {
             Some(current) if current == version => Ok(()),
             Some(current) if current == from => Err(error.into()),
@@ -117,7 +117,8 @@ impl Rotation<'_> {
         let message = |error: Error| error.message();
         let version = &self.event.token;
         let is_promoted = |labels: &SecretMetadata| labels.has(version, CURRENT);
-        let labels = self.secrets.describe_until(arn, is_promoted).await;
+        let secrets = &self.invocation.secrets;
+        let labels = secrets.describe_until(arn, is_promoted).await;
         let labels = labels.map_err(Error::from).map_err(message)?;
         if !labels.has(version, CURRENT) {
             return Err("the version is not labeled AWSCURRENT".to_owned());
@@ -128,7 +129,7 @@ impl Rotation<'_> {
             let keys = self.list_promoted(control_plane, slot);
             listed.push((slot, keys.instrument(slot.span()).await));
         }
-        let mut deletion = Deletion::prepare(control_plane, self.secrets, value, labels).await?;
+        let mut deletion = Deletion::prepare(control_plane, value, labels).await?;
         let of_slots = listed.iter().map(|(slot, listed)| {
             let (resource, keys) = listed.as_ref().map_err(Clone::clone)?;
             let evidence = deletion.evidence(slot, resource, keys)?;
@@ -161,17 +162,23 @@ impl Rotation<'_> {
     /// Warns that no key may be deleted.
     fn keep_all(&self, reason: &str) {
         tracing::warn!(reason, "kept all keys of the secret");
-        self.confluent.metrics().count(|counts| counts.kept += 1);
+        self.invocation
+            .confluent
+            .metrics()
+            .count(|counts| counts.kept += 1);
     }
 
     /// Returns whether finishSecret deletes the previous key. It keeps the key if a resource tag is invalid.
     fn deletes_previous(&self, labels: &SecretMetadata) -> bool {
-        match PreviousKeyPolicy::of(labels, self.config) {
+        match PreviousKeyPolicy::of(labels, self.invocation.config) {
             Ok(policy) => policy.policy == OldKeyPolicy::Delete,
             Err(error) => {
                 let reason = error.message();
                 tracing::warn!(reason, "kept the previous key");
-                self.confluent.metrics().count(|counts| counts.kept += 1);
+                self.invocation
+                    .confluent
+                    .metrics()
+                    .count(|counts| counts.kept += 1);
                 false
             }
         }
@@ -194,8 +201,10 @@ impl Rotation<'_> {
         let id = slot.key.as_ref().map(|key| key.id.as_str());
         let is_complete =
             |keys: &Vec<ApiKeyMetadata>| keys.iter().any(|listed| Some(listed.id.as_str()) == id);
-        let backoff = self.secrets.read_after_write();
-        let keys = backoff.until(self.deadline, list, is_complete).await;
+        let backoff = self.invocation.secrets.read_after_write();
+        let keys = backoff
+            .until(self.invocation.deadline, list, is_complete)
+            .await;
         let keys = keys.map_err(message)?;
         Ok((resource, keys))
     }

@@ -93,7 +93,7 @@ impl Rotation<'_> {
         if !is_deleted(&control_plane, (slot, key), current).await? {
             return Ok(false);
         }
-        let (verifier, resource) = (self.verifier(), slot.resource()?);
+        let (verifier, resource) = (self.invocation.verifier(), slot.resource()?);
         if !verifier.can_probe(&resource) {
             return Ok(true);
         }
@@ -106,7 +106,7 @@ impl Rotation<'_> {
             keys: replaced.map(|key| &key.id).into_iter().collect(),
         };
         let mut target = verifier.target(scope).await?;
-        let probed = verifier.verify_once(key, &mut target, self.deadline);
+        let probed = verifier.verify_once(key, &mut target, self.invocation.deadline);
         Ok(matches!(
             probed.await,
             Ok(Verification::Unreachable)
@@ -147,11 +147,12 @@ impl Rotation<'_> {
     /// Removes `AWSPENDING`. Returns the error that reports the reason, or why the label could not be removed.
     async fn heal(&self, labels: &SecretMetadata, reason: Error) -> Error {
         let (arn, version) = (&labels.arn, &self.event.token);
-        let Err(error) = self.secrets.remove_label(arn, version, PENDING).await else {
+        let secrets = &self.invocation.secrets;
+        let Err(error) = secrets.remove_label(arn, version, PENDING).await else {
             return reason;
         };
         // The label may already have been removed.
-        match self.secrets.describe(arn).await {
+        match self.invocation.secrets.describe(arn).await {
             Ok(now) if !now.has(version, PENDING) => reason,
             _ => error.into(),
         }

@@ -13,33 +13,22 @@ mod test_secret;
 
 use tracing::Span;
 
-use crate::config::{Config, InitialKey};
-use crate::confluent::{self, ApiKey};
+use crate::config::InitialKey;
+use crate::confluent::ApiKey;
 use crate::error::Error;
 use crate::event::{Event, Step};
-use crate::http::{Deadline, Redacted};
-use crate::keys::access_tokens::AccessTokens;
-use crate::keys::credentials::{ControlPlane, ManagementCredentials};
-use crate::keys::verification::Verifier;
+use crate::http::Redacted;
+use crate::invocation::Invocation;
+use crate::keys::credentials::ControlPlane;
 use crate::secret::{self, CURRENT, PENDING, SecretMetadata, SecretValue, SecretVersion};
 
-/// A step of a rotation, with everything that it uses.
+/// One step of a rotation.
 #[derive(Debug)]
 pub struct Rotation<'a> {
+    /// The configuration and the clients.
+    pub invocation: &'a Invocation<'a>,
     /// The event.
     pub event: &'a Event,
-    /// The function's configuration.
-    pub config: &'a Config,
-    /// Secrets Manager.
-    pub secrets: &'a secret::Client,
-    /// Confluent Cloud.
-    pub confluent: &'a confluent::Client,
-    /// The access tokens of the function's identity pool, if it has one.
-    pub access_tokens: Option<&'a AccessTokens<'a>>,
-    /// The invocation's deadline.
-    pub deadline: Deadline,
-    /// The invocation's request ID, for the ownership tag.
-    pub request_id: &'a str,
 }
 
 /// What a step starts with: the staging labels, after a check that the event's version is pending or current.
@@ -59,7 +48,8 @@ struct Pending {
 impl StepContext {
     /// Describes the secret and checks that the event's version can be rotated.
     async fn load(rotation: &Rotation<'_>) -> Result<Self, Error> {
-        let labels = rotation.secrets.describe(&rotation.event.secret_id).await?;
+        let secrets = &rotation.invocation.secrets;
+        let labels = secrets.describe(&rotation.event.secret_id).await?;
         Error::ensure_not_replica(&labels)?;
         let is_current = !rotation.is_still_pending(&labels)?;
         Ok(Self { labels, is_current })
@@ -115,12 +105,13 @@ impl Rotation<'_> {
         let version = labels
             .version_with(CURRENT)
             .ok_or(Error::NoCurrentVersion)?;
-        let value = self.secrets.value(&labels.arn, version, CURRENT).await?;
+        let secrets = &self.invocation.secrets;
+        let value = secrets.value(&labels.arn, version, CURRENT).await?;
         let current = parse(CURRENT, version, value)?;
         record_resources(&current);
         record_ids("previous_key_id", current.keys());
         if let Some(slot) = current.slots().find(|slot| slot.key.is_none())
-            && self.config.initial_key == InitialKey::Off
+            && self.invocation.config.initial_key == InitialKey::Off
         {
             let fields = slot.key_fields();
             let error = Error::InitialKeyNotAllowed { fields }.with_other_keys(&current);
@@ -132,7 +123,8 @@ impl Rotation<'_> {
     /// Reads the pending version, which createSecret has just stored.
     async fn pending(&self, labels: &SecretMetadata) -> Result<Pending, Error> {
         let (arn, id) = (&labels.arn, &self.event.token);
-        let version = self.secrets.version_after_write(arn, id, PENDING).await;
+        let secrets = &self.invocation.secrets;
+        let version = secrets.version_after_write(arn, id, PENDING).await;
         self.parse_version(PENDING, version)
     }
 
@@ -163,16 +155,9 @@ impl Rotation<'_> {
         labels: &SecretMetadata,
         value: &SecretValue,
     ) -> Result<ControlPlane<'_>, Error> {
-        let configured = self.config.admin_secret_arn.as_deref();
-        let management = ManagementCredentials::of(labels, value, configured, self.access_tokens)?;
+        let management = self.invocation.management_credentials(labels, value)?;
         Span::current().record("mode", management.mode());
-        let own_key = value.self_rotation_slot().key.as_ref();
-        let created = ControlPlane::new(self.confluent, self.secrets, management, own_key).await;
-        created.map_err(|error| error.with_other_keys(value))
-    }
-
-    fn verifier(&self) -> Verifier<'_> {
-        Verifier::new(self.confluent, self.config)
+        self.invocation.control_plane(management, value).await
     }
 }
 

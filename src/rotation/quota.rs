@@ -25,7 +25,7 @@ impl Rotation<'_> {
             Some(&current.resource),
         );
         let used = u64::try_from(used).unwrap_or(u64::MAX);
-        let metrics = self.confluent.metrics();
+        let metrics = self.invocation.confluent.metrics();
         metrics.count(|counts| counts.resource_keys = counts.resource_keys.max(Some(used)));
     }
 
@@ -71,7 +71,7 @@ impl Rotation<'_> {
             ..
         } = current;
         let labels = (*labels).clone();
-        let deletion = Deletion::prepare(control_plane, self.secrets, value, labels).await;
+        let deletion = Deletion::prepare(control_plane, value, labels).await;
         let collected = deletion.and_then(|deletion| {
             let (mut evidence, mut problem) = (Vec::new(), None);
             for key in &current.keys {
@@ -90,7 +90,10 @@ impl Rotation<'_> {
         });
         collected.inspect_err(|reason| {
             tracing::warn!(reason, "kept all keys of the secret");
-            self.confluent.metrics().count(|counts| counts.kept += 1);
+            self.invocation
+                .confluent
+                .metrics()
+                .count(|counts| counts.kept += 1);
         })
     }
 
@@ -103,11 +106,14 @@ impl Rotation<'_> {
                 .iter()
                 .find(|key| Some(key.id.as_str()) == id);
             listed.is_some_and(|key| {
-                let remaining = self.verifier().remaining_age(key, &current.resource);
+                let remaining = self
+                    .invocation
+                    .verifier()
+                    .remaining_age(key, &current.resource);
                 remaining.is_zero()
             })
         };
-        let is_probed = self.config.key_verification != KeyVerification::ControlPlane;
+        let is_probed = self.invocation.config.key_verification != KeyVerification::ControlPlane;
         current.is_verified || (!is_probed && is_aged())
     }
 }

@@ -99,13 +99,9 @@ impl Rotation<'_> {
 
     /// Logs the preflight report for operators who enable rotation without rotating immediately.
     async fn log_preflight(&self, labels: &SecretMetadata) {
-        let deadline = self.deadline.with_reserve(VERIFICATION_RESERVE);
+        let deadline = self.invocation.deadline.with_reserve(VERIFICATION_RESERVE);
         let preflight = Preflight {
-            config: self.config,
-            secrets: &self.secrets.with_deadline(deadline),
-            confluent: &self.confluent.with_deadline(deadline),
-            access_tokens: self.access_tokens,
-            deadline,
+            invocation: &self.invocation.with_deadline(deadline),
         };
         let report = preflight.run(&labels.arn, Some(&self.event.token)).await;
         report.log();
@@ -142,7 +138,7 @@ impl Rotation<'_> {
         replaced: Option<&ApiKey>,
     ) -> Result<&'static str, Error> {
         let resource = &slot.resource()?;
-        let verifier = self.verifier();
+        let verifier = self.invocation.verifier();
         if !verifier.can_probe(resource) {
             return self.await_age(control_plane, slot, key, resource).await;
         }
@@ -157,7 +153,7 @@ impl Rotation<'_> {
         };
         let mut target = verifier.target(scope).await?;
         let started = Instant::now();
-        let deadline = self.deadline.with_reserve(DIAGNOSIS_RESERVE);
+        let deadline = self.invocation.deadline.with_reserve(DIAGNOSIS_RESERVE);
         if verifier.verify_pending(key, &mut target, deadline).await? == Verification::Unreachable {
             tracing::warn!(
                 host = target.host(),
@@ -168,7 +164,7 @@ impl Rotation<'_> {
         // A copy of the current key propagated long ago.
         if self.event.step == Step::Test && replaced != Some(key) {
             let seconds = started.elapsed().as_secs_f64();
-            let metrics = self.confluent.metrics();
+            let metrics = self.invocation.confluent.metrics();
             metrics.count(|counts| {
                 let slowest = counts.propagation_seconds.unwrap_or_default();
                 counts.propagation_seconds = Some(slowest.max(seconds));
@@ -188,8 +184,8 @@ impl Rotation<'_> {
     ) -> Result<&'static str, Error> {
         let id = &key.id;
         let key = id.to_string();
-        let deadline = self.deadline.with_reserve(DIAGNOSIS_RESERVE);
-        let mut interval = self.config.probe_interval;
+        let deadline = self.invocation.deadline.with_reserve(DIAGNOSIS_RESERVE);
+        let mut interval = self.invocation.config.probe_interval;
         let metadata = loop {
             if let Some(metadata) = control_plane.read(id).await? {
                 break metadata;
@@ -197,7 +193,7 @@ impl Rotation<'_> {
             if deadline.wait(interval).await.is_err() {
                 return Err(Error::PendingKeyNotListed { key });
             }
-            interval = self.verifier().next_interval(interval);
+            interval = self.invocation.verifier().next_interval(interval);
         };
         let is_same_resource = resource.matches(
             metadata.resource.as_deref(),
@@ -206,7 +202,10 @@ impl Rotation<'_> {
         if metadata.owner.as_ref() != Some(&slot.owner) || !is_same_resource {
             return Err(Error::PendingKeyScopeMismatch { key });
         }
-        let delay = self.verifier().remaining_age(&metadata, resource);
+        let delay = self
+            .invocation
+            .verifier()
+            .remaining_age(&metadata, resource);
         if !delay.is_zero() {
             let seconds = delay.as_secs_f64();
             tracing::info!(

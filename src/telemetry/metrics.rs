@@ -80,11 +80,12 @@ impl Metrics {
     }
 }
 
-fn line(counts: &Counts, function: &str, step: &str, error: Option<&str>) -> Value {
+/// Returns the name, unit and value of each metric of the function that was measured.
+fn measured(counts: &Counts, is_failed: bool) -> Vec<(&'static str, &'static str, Value)> {
     let propagation = counts.propagation_seconds;
     let fleet = |count: fn(&FleetCounts) -> usize| json!(counts.fleet.as_ref().map(count));
     let mut metrics = vec![
-        ("FailedSteps", "Count", json!(u8::from(error.is_some()))),
+        ("FailedSteps", "Count", json!(u8::from(is_failed))),
         ("ConfluentRequests", "Count", json!(counts.requests)),
         ("ConfluentRetries", "Count", json!(counts.retries)),
         ("OrphanedKeysDeleted", "Count", json!(counts.orphans)),
@@ -103,8 +104,12 @@ fn line(counts: &Counts, function: &str, step: &str, error: Option<&str>) -> Val
         ("RotationsStuck", "Count", fleet(|f| f.stuck)),
         ("PreviousKeysOverdue", "Count", fleet(|f| f.overdue_keys)),
     ];
-    // What was not measured is not declared either.
     metrics.retain(|(_, _, value)| !value.is_null());
+    metrics
+}
+
+fn line(counts: &Counts, function: &str, step: &str, error: Option<&str>) -> Value {
+    let metrics = measured(counts, error.is_some());
     let named = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
     let of_function = metrics.iter().map(|(name, unit, _)| named(name, unit));
     let of_function: Vec<Value> = of_function.collect();

@@ -9,7 +9,7 @@ const ROWS: [&[&str]; 12] = [
     &["handler"],
     &["rotation"],
     &["preflight", "fleet"],
-    &["event"],
+    &["event", "invocation"],
     &["keys"],
     &["error"],
     &["secret"],

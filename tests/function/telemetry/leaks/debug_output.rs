@@ -5,6 +5,7 @@ use confluent_key_rotation::event::Event;
 use confluent_key_rotation::http::{
     AllowedHosts, Deadline, Destination, Http, Redacted, Request, Response,
 };
+use confluent_key_rotation::invocation::Invocation;
 use confluent_key_rotation::rotation::Rotation;
 use confluent_key_rotation::secret::{self, SecretValue};
 use reqwest::{Method, StatusCode};
@@ -87,16 +88,15 @@ async fn debug_output_of_a_type_with_a_secret_does_not_contain_it() {
     let url = Url::parse("https://api.confluent.cloud").unwrap();
     let allowed = AllowedHosts::new(url, Vec::new());
     let http = Http::new(function.http.clone(), allowed, function.http_limits);
-    let rotation = Rotation {
-        event: &event,
+    let invocation = Invocation {
         config: &function.config,
-        secrets: &secret::Client::new(
+        secrets: secret::Client::new(
             function.secrets_manager.clone(),
             deadline,
             function.sdk_limits,
             function.read_after_write,
         ),
-        confluent: &Client::new(
+        confluent: Client::new(
             http.clone(),
             http,
             function.broker_tls.clone(),
@@ -105,7 +105,12 @@ async fn debug_output_of_a_type_with_a_secret_does_not_contain_it() {
         ),
         access_tokens: None,
         deadline,
+        function_arn: "arn",
         request_id: "request",
+    };
+    let rotation = Rotation {
+        invocation: &invocation,
+        event: &event,
     };
     let body = json!({"spec": {"secret": secret}}).to_string();
     let response = Response::new(StatusCode::OK, None, body.into());
