@@ -46,7 +46,7 @@ pub enum Request {
         /// The secret's ARN or name.
         secret_id: String,
     },
-    /// The same for many secrets.
+    /// A preflight of many secrets.
     PreflightMany(SecretSelection),
     /// A report of the fleet. It changes nothing.
     Status,
@@ -54,7 +54,7 @@ pub enum Request {
     Retire(SecretSelection),
 }
 
-/// The secrets that an event names.
+/// The secrets that an event selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSelection {
     /// The fleet: all secrets that name the function as their rotation function.

@@ -36,7 +36,7 @@ pub enum Response {
     Retire(RetireReport),
 }
 
-/// The state that outlives an invocation: configuration and connections, and no secret value.
+/// The state that outlives an invocation: configuration, connections, endpoints and the rate limit, but no secret value.
 #[derive(Clone, Debug)]
 pub struct Function {
     /// The configuration.

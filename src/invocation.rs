@@ -1,4 +1,4 @@
-//! What every job of an invocation uses.
+//! What a job uses. Each job selects the management credentials here, so that they follow one rule.
 
 use crate::config::Config;
 use crate::error::Error;
@@ -20,7 +20,7 @@ pub struct Invocation<'a> {
     pub confluent: confluent::Client,
     /// The access tokens of the function's identity pool, if it has one.
     pub access_tokens: Option<&'a AccessTokens<'a>>,
-    /// The time at which the jobs of the invocation must have ended.
+    /// The deadline of the invocation, or of one secret in it.
     pub deadline: Deadline,
     /// The function's ARN, which the secrets of the fleet name.
     pub function_arn: &'a str,
@@ -48,11 +48,11 @@ impl Invocation<'_> {
     /// Selects the management credentials for a secret.
     pub fn management_credentials(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
         value: &SecretValue,
     ) -> Result<ManagementCredentials<'_>, Error> {
         let configured = self.config.admin_secret_arn.as_deref();
-        ManagementCredentials::of(labels, value, configured, self.access_tokens)
+        ManagementCredentials::of(secret, value, configured, self.access_tokens)
     }
 
     /// Creates a control-plane client that authenticates with `management`, which may be a key in `value`.

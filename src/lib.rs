@@ -21,12 +21,12 @@
 //!
 //! | module | subject |
 //! | --- | --- |
-//! | [`handler`] | one invocation |
-//! | [`rotation`] | the four steps, one file each |
+//! | [`handler`] | the Lambda handler: deadline, log span, metrics |
+//! | [`rotation`] | the four steps |
 //! | [`preflight`] | the read-only report of everything that a rotation requires |
 //! | [`fleet`] | the status of all secrets, and the scheduled deletion of previous keys |
 //! | [`event`] | parses the event |
-//! | [`invocation`] | what all jobs of an invocation use: configuration, clients, deadline |
+//! | [`invocation`] | what a job uses: configuration, clients, deadline |
 //! | [`keys`] | the rules for keys that all jobs share: management credentials, verification, ownership, policy and deletion |
 //! | [`error`] | error names, messages and remedies |
 //! | [`secret`] | a secret in Secrets Manager: staging labels, versions, the value; the list of all secrets |
@@ -45,7 +45,7 @@
 //!
 //! # Rules that explain most of the code
 //!
-//! * **A secret value has a [slot](secret::Slot) for each key.** Most values have one. Every job iterates over the slots, all new keys
+//! * **A secret value has a [slot](secret::Slot) for each key.** Most values have one. Rotation, preflight and the scheduled deletion iterate over the slots, all new keys
 //!   are stored in one version, and one move of `AWSCURRENT` promotes them.
 //! * **A key is deleted on evidence from Confluent Cloud**, never because the secret names it: its
 //!   [ownership tag](keys::ownership::OwnershipTag), owner, resource and creation time. [`keys::deletion`] decides every deletion.

@@ -29,13 +29,15 @@ async fn start() -> Result<(), lambda_runtime::Error> {
     let log_level = read_log_level(environment);
     tracing::subscriber::set_global_default(logging::subscriber(log_level, std::io::stdout))?;
     let config = Config::read(environment)?;
-    let http = build_client(&config.network)?;
+    let network = &config.network;
+    let tls = build_tls(network)?;
+    let http = build_client(network, &tls)?;
     let function = Function {
         secrets_manager: secret::sdk_client(&config.aws, &http),
         sts: web_identity::sdk_client(&config.aws, &http),
         http,
-        probe_http: build_probe_client(&config.network)?,
-        broker_tls: Arc::new(build_tls(&config.network)?),
+        probe_http: build_probe_client(network, &tls)?,
+        broker_tls: Arc::new(tls),
         http_limits: http::Limits::default(),
         rate_limit: RateLimit::default(),
         endpoints: EndpointCache::default(),

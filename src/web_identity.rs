@@ -62,7 +62,7 @@ pub enum Error {
     /// AWS STS or a proxy returned an error. A proxy's has no code.
     #[error(
         "AWS STS returned {}, {message}{}",
-        .code.clone().unwrap_or_else(|| format!("HTTP {status} without a code")),
+        .code.clone().unwrap_or_else(|| format!("HTTP {status} without an error code")),
         .request_id.as_deref().map_or_else(String::new, |id| format!(" (request ID {id})"))
     )]
     Rejected {
@@ -134,7 +134,7 @@ impl Error {
     }
 }
 
-/// What a web identity token says. It is not secret: only the signature is.
+/// The claims of a web identity token. Only the token's signature is secret.
 ///
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_outbound_token_claims.html>
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -99,7 +99,7 @@ fn audience(value: &str) -> Result<String, &'static str> {
     let is_audience = value.len() <= 1000 && value.bytes().all(is_allowed);
     let audience = is_audience.then(|| value.to_owned());
     audience.ok_or(
-        "must have 1 to 1000 ASCII characters without spaces, quotation marks and backslashes",
+        "must have 1 to 1000 ASCII characters without spaces, quotation marks or backslashes",
     )
 }
 

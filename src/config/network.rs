@@ -1,4 +1,4 @@
-//! Network settings: additional certificate authorities and a proxy.
+//! Reads the network settings: additional certificate authorities and a proxy.
 //!
 //! A proxy's URL may contain a password, so no problem quotes it.
 

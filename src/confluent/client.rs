@@ -114,7 +114,7 @@ impl Error {
         }
     }
 
-    /// Returns whether the key of a failed deletion may no longer exist. Confluent may return 403 for a key that does not exist,
+    /// Returns whether the response leaves open if the key still exists, so that the keys must be listed. Confluent may return 403 for a key that does not exist,
     /// and a proxy may have replaced the response.
     pub fn may_be_deleted(&self) -> bool {
         let is_unclear = [Some(ErrorKind::Forbidden), Some(ErrorKind::Blocked)];
@@ -134,7 +134,7 @@ impl Error {
     }
 }
 
-/// Describes what happened instead of the operation.
+/// Returns the start of a message, such as `Confluent Cloud denied key ABC permission to`.
 fn action(response: &ErrorResponse, principal: &Principal) -> String {
     let action = match response.kind {
         ErrorKind::ServerError => "failed to".to_owned(),
@@ -328,7 +328,7 @@ impl Client {
         let sent = self.http.send(&request, deadline).await;
         let response = authenticated(CREATE, credentials, sent)?;
         let created: WireKey = decode(CREATE, &response)?;
-        // The description names the invocation, so that of another key differs.
+        // The description names the invocation, so another key has a different one.
         let described = created
             .spec
             .as_ref()

@@ -8,7 +8,7 @@ use crate::http::{ControlPlaneUrl, Destination};
 /// The credentials of one request to the control plane.
 #[derive(Clone, Debug)]
 pub enum Credentials {
-    /// An API key: the management credentials, or a key under test.
+    /// An API key: the management credentials, or the key of `AWSPREVIOUS`, which helps to explain an error.
     Key(ApiKey),
     /// An access token of an identity pool.
     Token(AccessToken),

@@ -1,4 +1,4 @@
-//! Errors of a step: what happened, and what to do.
+//! Errors of a step or another job: what happened, and what to do.
 //!
 //! The `Display` output of a variant says what happened, and [`remedy`](Error::remedy) says what to do. `lambda_runtime` logs the
 //! `Debug` output of the error that a handler returns, so `Debug` is implemented by hand. No variant contains a secret or an
@@ -21,7 +21,7 @@ use crate::http::{self, joined, printable};
 use crate::secret::{self, CURRENT, SecretMetadata, SecretValue, Slot, field_name, value};
 use crate::web_identity;
 
-/// A failed step. The [names](Error::name) of the variants are stable, because alarms and runbooks use them.
+/// A failed step or another failed job. The [names](Error::name) of the variants are stable, because alarms and runbooks use them.
 #[derive(strum_macros::IntoStaticStr, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages describe the variants")]
 pub enum Error {
@@ -42,7 +42,7 @@ pub enum Error {
     #[error("there is no key to rotate: {fields} are missing, empty or placeholders")]
     InitialKeyNotAllowed { fields: String },
     #[error(
-        "the secret contains no key that could authenticate, and neither an admin secret except itself nor an identity pool is configured to create one"
+        "the secret contains no key that can authenticate, and neither another admin secret nor an identity pool is configured"
     )]
     InitialKeyRequiresAdminSecret,
     #[error("{secret} is a replica (primary: {primary})")]
@@ -51,7 +51,7 @@ pub enum Error {
     CurrentKeyIsAdminKey { key: String },
     #[error("no version of the secret is labeled AWSCURRENT")]
     NoCurrentVersion,
-    #[error("the staging labels changed, or rotation was canceled, during this step")]
+    #[error("AWSCURRENT moved to another version during this step")]
     StagingLabelMoved,
     #[error("the {label} version {version} has no value")]
     VersionWithoutValue {
@@ -126,7 +126,7 @@ pub enum Error {
     },
     #[error("the current key {key} is scoped to another resource or environment")]
     CurrentKeyScopeMismatch { key: String },
-    #[error("could not verify the current key {key}: the last probe was {outcome}")]
+    #[error("could not verify the current key {key}: the last probe: {outcome}")]
     CurrentKeyNotAccepted { key: String, outcome: ProbeOutcome },
     #[error(
         "the current key may have been deleted, but Confluent Cloud lists {previous}, the key of AWSPREVIOUS"
@@ -137,9 +137,7 @@ pub enum Error {
     },
     #[error("could not verify the current key {key}: its endpoint is unreachable ({cause})")]
     EndpointUnreachable { key: String, cause: String },
-    #[error(
-        "could not verify the key {key}: its endpoint does not reject a wrong secret with HTTP 401"
-    )]
+    #[error("could not verify the key {key}: its endpoint does not reject a wrong API secret")]
     EndpointAcceptsAnyCredential { key: String },
     #[error("the environment of the resource is unknown")]
     EnvironmentUnknown,
@@ -281,8 +279,8 @@ impl Error {
         }
     }
 
-    /// Checks that `value`, whose `slot` is to receive an initial key, contains the ID of none of `keys`. Next to a current key, only keys
-    /// for the slot's resource matter: the others have another purpose.
+    /// Checks that `value`, whose `slot` is to receive an initial key, contains the ID of none of `keys`. If the value already
+    /// contains a key, only keys for the slot's resource count: the others have another purpose.
     pub fn ensure_no_listed_key(
         value: &SecretValue,
         slot: &Slot,
@@ -309,11 +307,11 @@ impl Error {
     }
 
     /// Returns [`ReplicaSecret`](Self::ReplicaSecret) if the secret is a replica.
-    pub fn ensure_not_replica(labels: &SecretMetadata) -> Result<(), Self> {
-        let Some(primary) = labels.primary.clone() else {
+    pub fn ensure_not_replica(secret: &SecretMetadata) -> Result<(), Self> {
+        let Some(primary) = secret.primary.clone() else {
             return Ok(());
         };
-        let secret = labels.arn.clone();
+        let secret = secret.arn.clone();
         Err(Self::ReplicaSecret { secret, primary })
     }
 
@@ -349,7 +347,7 @@ impl Error {
         matches!(source, crate::http::Error::NoLongerWanted { .. })
     }
 
-    /// Returns whether a request may have taken effect although it failed.
+    /// Returns whether a request to Confluent Cloud may have taken effect although it failed.
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::Confluent(source) | Self::KeyDeletionFailed { source, .. } => {
@@ -375,7 +373,7 @@ impl Error {
 pub fn first_error(first: Result<(), Error>, second: Result<(), Error>) -> Result<(), Error> {
     if let (Err(_), Err(error)) = (&first, &second) {
         let (error_type, error) = (error.name(), error.message());
-        tracing::warn!(error_type, error, "another key failed, too");
+        tracing::warn!(error_type, error, "an error also occurred for another key");
     }
     first.and(second)
 }

@@ -1,6 +1,6 @@
-//! Remedies: what to do about an error, in one or two sentences.
+//! Remedies: what to do about an error, in a few short sentences.
 //!
-//! Each match lists all variants, so that a new one does not compile without a remedy.
+//! The matches on [`Error`] and [`ProbeOutcome`] list all variants, so that a new one does not compile without a remedy.
 
 use super::{Error, KeyLookup, OwnKeyUse};
 use crate::config::SECRET_ARN_FORM;
@@ -130,7 +130,7 @@ const TRUST_DOMAIN: &str =
     "Correct `endpoint`, or, if the domain is your own, add it to ALLOWED_ENDPOINT_DOMAINS";
 const NOT_LISTED: &str = "If this persists, check that the key exists, and that the management credentials' owner still has \
                           ResourceOwner on the key's owner";
-/// A 403, or an empty list, may have either cause.
+/// Confluent Cloud returns 403, or an empty list, both for a missing role and for an object that does not exist.
 const FORBIDDEN: &str = "Check that serviceAccountId is correct and that it and the key exist. Only if so, grant the management \
                          credentials' owner ResourceOwner on this service account";
 const NO_KEYS: &str = "Look up the key's owner in Confluent Cloud. If it is another one, correct serviceAccountId. If it is this \
@@ -291,7 +291,7 @@ fn for_kind(kind: ErrorKind) -> &'static str {
     }
 }
 
-const REMOVE_ADMIN_SECRET: &str = "Remove it there: the function's identity pool authenticates. To use an admin secret for this secret, \
+const REMOVE_ADMIN_SECRET: &str = "Remove it: the function authenticates with its identity pool. To use an admin secret for this secret, \
     rotate it with another function";
 const ENABLE_FEDERATION: &str = "Turn it on, once per account: aws iam enable-outbound-web-identity-federation. Then register the issuer \
     that this prints as an identity provider in Confluent Cloud";
@@ -299,8 +299,8 @@ const ALLOW_TOKEN: &str = "Allow sts:GetWebIdentityToken for TOKEN_AUDIENCE, TOK
     template has this permission. Check the role's permissions boundary, service control policies, and the policy of the VPC \
     endpoint of AWS STS. IAM outbound identity federation may be turned off, too";
 const MATCH_POOL: &str = "Compare the identity provider's issuer and JWKS URI with this issuer, the filter of the identity pool \
-    with this subject and audience, and IDENTITY_POOL_ID with the pool's ID. If they match, try \
-    TOKEN_SIGNING_ALGORITHM=RS256";
+    with this subject and audience, and IDENTITY_POOL_ID with the pool's ID. If they match, set \
+    TOKEN_SIGNING_ALGORITHM to RS256";
 const TOKEN_NOT_ACCEPTED: &str = "Check that the identity pool belongs to the organization of the secret's keys. If it does, this API may \
     not accept access tokens: use an admin secret";
 const BIND_POOL: &str = "Check that serviceAccountId is correct and that it and the key exist. Only if so, grant the identity pool \
@@ -476,13 +476,13 @@ fn for_code(code: &str, message: &str, is_admin_secret: bool) -> &'static str {
         "AccessDeniedException" => for_denial(message, is_admin_secret),
         code if code.starts_with("KMS") || is_about_kms_key(message) => KMS_KEY,
         "ResourceNotFoundException" | "ValidationException" => {
-            "Check the ARN: the secret must exist in the function's Region"
+            "Check the ARN or the name: the secret must exist in the function's Region"
         }
         "InvalidRequestException" => {
             "If the secret is scheduled for deletion, restore it. Otherwise, start a new rotation"
         }
         "ExpiredTokenException" | "UnrecognizedClientException" => {
-            "Start a new rotation: Lambda renews the credentials of the function's role"
+            "Retry: Lambda renews the credentials of the function's role"
         }
         // Lambda sets the clock and the credentials.
         "InvalidSignatureException" => {

@@ -1,4 +1,4 @@
-//! Findings: what requires attention in a secret, by what `ListSecrets` returns about it.
+//! Findings: what requires attention in a secret, according to `ListSecrets`.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::telemetry::FleetCounts;
 /// ends, and a retry may still be in progress then.
 const OVERDUE_AFTER: Duration = Duration::from_hours(1);
 
-/// How long after its creation a secret should have been rotated. Enabling rotation rotates a secret, unless it is enabled with
+/// The age at which a secret that was never rotated requires attention. Enabling rotation rotates a secret, unless it is enabled with
 /// `RotateImmediately=false`.
 const NEVER_ROTATED_AFTER: Duration = Duration::from_hours(24);
 
@@ -21,7 +21,7 @@ const NEVER_ROTATED_AFTER: Duration = Duration::from_hours(24);
 /// only during it.
 const STUCK_AFTER: Duration = Duration::from_hours(24);
 
-/// How long `retire` processes a secret whose previous key is due. Later, finishSecret of the next rotation deletes the key.
+/// The time after the due date during which `retire` deletes a previous key. Later, finishSecret of the next rotation deletes the key.
 pub(super) const RETIRE_WINDOW: Duration = Duration::from_hours(48);
 
 /// What requires attention in a secret.
@@ -29,7 +29,7 @@ pub(super) const RETIRE_WINDOW: Duration = Duration::from_hours(48);
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Finding {
-    /// `NextRotationDate` and its window have passed.
+    /// `NextRotationDate` and its window ended more than an hour ago.
     Overdue,
     /// Rotation is enabled, and no rotation has succeeded since the secret was created at least 24 hours ago.
     NeverRotated,
@@ -37,7 +37,7 @@ pub enum Finding {
     RotationDisabled,
     /// A version other than the current one has `AWSPENDING`, and the secret has not changed for 24 hours.
     Stuck,
-    /// `AWSPREVIOUS` is still there although its key is due for deletion.
+    /// A version is still labeled `AWSPREVIOUS` 48 hours after its key became due for deletion.
     PreviousKeyOverdue,
     /// A resource tag of the function is invalid.
     InvalidPolicyTag,

@@ -1,6 +1,6 @@
 //! `retire`: deletes the previous keys that are due under the policy `delete-after`.
 //!
-//! A rule of `EventBridge` sends the event every hour. The event contains no state and no number of hours: each run decides from
+//! An Amazon `EventBridge` rule sends the event every hour. The event contains no state and no number of hours: each run decides from
 //! staging labels, dates and Confluent's list of keys, so a missed run does no harm.
 
 use serde::Serialize;
@@ -142,26 +142,26 @@ impl Retire<'_> {
 
     /// Deletes the previous and orphaned keys of one secret if they are due. Returns a message for the log.
     async fn delete_if_due(&self, id: &str) -> Result<&'static str, Error> {
-        let labels = self.invocation.secrets.describe(id).await?;
-        Error::ensure_not_replica(&labels)?;
-        if !labels.names_function(self.invocation.function_arn) {
-            let secret = labels.arn;
+        let secret = self.invocation.secrets.describe(id).await?;
+        Error::ensure_not_replica(&secret)?;
+        if !secret.names_function(self.invocation.function_arn) {
+            let secret = secret.arn;
             return Err(Error::AnotherRotationFunction { secret });
         }
-        if labels.is_deleted {
+        if secret.is_deleted {
             return Ok("kept the previous key: the secret is scheduled for deletion");
         }
-        if !labels.rotation_enabled {
+        if !secret.rotation_enabled {
             return Ok("kept the previous key: rotation is not enabled");
         }
-        if labels.pending_version().is_some() {
+        if secret.pending_version().is_some() {
             return Ok("kept the previous key: a rotation is in progress");
         }
-        let policy = PreviousKeyPolicy::of(&labels, self.invocation.config)?;
+        let policy = PreviousKeyPolicy::of(&secret, self.invocation.config)?;
         let Some(overlap) = policy.overlap() else {
             return Ok("kept the previous key: the policy is not delete-after");
         };
-        let (value, created_at) = match self.current_value(&labels).await {
+        let (value, created_at) = match self.current_value(&secret).await {
             Ok(current) => current,
             // AWSCURRENT may have moved after the labels were read.
             Err(error)
@@ -170,35 +170,35 @@ impl Retire<'_> {
                     .secrets
                     .describe(id)
                     .await?
-                    .has_same_labels_as(&labels) =>
+                    .has_same_labels_as(&secret) =>
             {
                 return Err(error);
             }
             Err(_) => return Ok("kept the previous key: a staging label has moved"),
         };
-        let start = overlap_start(&labels.dates).zip(created_at);
+        let start = overlap_start(&secret.dates).zip(created_at);
         let start = start.map(|(start, created_at)| start.max(created_at));
         if !has_passed(start, overlap, now()) {
             return Ok("kept the previous key: it is not due");
         }
-        self.delete_due(labels, value).await
+        self.delete_due(secret, value).await
     }
 
     /// Deletes the previous and orphaned keys, which are due, of each slot whose current key is verified.
     async fn delete_due(
         &self,
-        labels: SecretMetadata,
+        secret: SecretMetadata,
         value: SecretValue,
     ) -> Result<&'static str, Error> {
         let value = &value;
-        let control_plane = &self.control_plane(&labels, value).await?;
+        let control_plane = &self.control_plane(&secret, value).await?;
         let mut listed = Vec::new();
         for (slot, key) in value.filled_slots() {
             let current = Self::list_keys(control_plane, slot, key);
             let current = current.instrument(slot.span()).await;
             listed.push(current.map_err(|error| error.with_key(slot, value)));
         }
-        let deletion = Deletion::prepare(control_plane, value, labels);
+        let deletion = Deletion::prepare(control_plane, value, secret);
         let (message, mut result) = match deletion.await {
             Ok(mut deletion) => self.process_keys(&mut deletion, &listed, value).await,
             Err(reason) => {
@@ -303,13 +303,13 @@ impl Retire<'_> {
     /// Reads the current value and its `CreatedDate`.
     async fn current_value(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
     ) -> Result<(SecretValue, Option<i64>), Error> {
-        let version = labels
+        let version = secret
             .version_with(CURRENT)
             .ok_or(Error::NoCurrentVersion)?;
         let secrets = &self.invocation.secrets;
-        let current = secrets.version(&labels.arn, version, CURRENT).await?;
+        let current = secrets.version(&secret.arn, version, CURRENT).await?;
         let current = current.ok_or_else(|| Error::VersionWithoutValue {
             label: CURRENT,
             version: version.to_owned(),
@@ -322,7 +322,7 @@ impl Retire<'_> {
 
     async fn control_plane(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
         value: &SecretValue,
     ) -> Result<ControlPlane<'_>, Error> {
         if !value.contains_keys() {
@@ -330,7 +330,7 @@ impl Retire<'_> {
             return Err(Error::VersionWithoutKey { label, fields });
         }
         let own_slot = value.self_rotation_slot();
-        let management = self.invocation.management_credentials(labels, value)?;
+        let management = self.invocation.management_credentials(secret, value)?;
         let control_plane = self.invocation.control_plane(management, value).await?;
         control_plane.ensure_can_manage_keys(own_slot).await?;
         Ok(control_plane)

@@ -22,9 +22,12 @@ const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 /// Builds the client that all services share.
 ///
 /// # Errors
-/// Returns a [`reqwest::Error`] if reqwest rejects the TLS settings or the proxy.
-pub fn build_client(network: &Network) -> Result<reqwest::Client, reqwest::Error> {
-    builder(network)?.build()
+/// Returns a [`reqwest::Error`] if reqwest rejects the proxy.
+pub fn build_client(
+    network: &Network,
+    tls: &ClientConfig,
+) -> Result<reqwest::Client, reqwest::Error> {
+    builder(network, tls)?.build()
 }
 
 /// Builds the client for probes. It never reuses a connection: a connection stays on one node of a service, and a key
@@ -32,8 +35,11 @@ pub fn build_client(network: &Network) -> Result<reqwest::Client, reqwest::Error
 ///
 /// # Errors
 /// Returns the same errors as [`build_client`].
-pub fn build_probe_client(network: &Network) -> Result<reqwest::Client, reqwest::Error> {
-    builder(network)?.pool_max_idle_per_host(0).build()
+pub fn build_probe_client(
+    network: &Network,
+    tls: &ClientConfig,
+) -> Result<reqwest::Client, reqwest::Error> {
+    builder(network, tls)?.pool_max_idle_per_host(0).build()
 }
 
 /// Builds the TLS settings of all connections.
@@ -52,15 +58,13 @@ pub fn build_tls(network: &Network) -> Result<ClientConfig, rustls::Error> {
     Ok(tls.with_root_certificates(roots).with_no_client_auth())
 }
 
-fn builder(network: &Network) -> Result<reqwest::ClientBuilder, reqwest::Error> {
-    let builder = reqwest::Client::builder();
-    let mut builder = match build_tls(network) {
-        Ok(tls) => builder.tls_backend_preconfigured(tls),
-        // reqwest reports the missing TLS backend.
-        Err(_) => builder,
-    }
+fn builder(
+    network: &Network,
+    tls: &ClientConfig,
+) -> Result<reqwest::ClientBuilder, reqwest::Error> {
+    let builder = reqwest::Client::builder().tls_backend_preconfigured(tls.clone());
     // An HTTP proxy from the environment would receive the credentials of requests to loopback.
-    .no_proxy();
+    let mut builder = builder.no_proxy();
     if let Some(proxy) = proxy(network)? {
         builder = builder.proxy(proxy);
     }

@@ -80,7 +80,7 @@ impl AllowedHosts {
             Err(Error::HostNotAllowed { host, reason })
         };
         let url = Url::parse(&format!("https://{host}:{port}"));
-        // A host name that is more than a host name would be parsed as another part of the URL.
+        // Anything other than a host name would be parsed as another part of the URL, such as a path.
         let url = url.ok().filter(|url| {
             url.host_str()
                 .is_some_and(|parsed| parsed.eq_ignore_ascii_case(host))

@@ -18,7 +18,7 @@ const INITIAL_JITTER: u32 = 4;
 const MAX_JITTER: u32 = 32;
 
 /// The time at which the rate limit allows the next request, according to the last response. All invocations of a process share it,
-/// because the limit applies to the organization.
+/// because Confluent limits the rate per user and per organization.
 #[derive(Clone, Debug, Default)]
 pub struct RateLimit(Arc<Mutex<Option<Instant>>>);
 

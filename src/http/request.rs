@@ -17,10 +17,10 @@ use super::service_text::printable;
 use super::{AllowedHosts, Backoff, ControlPlaneUrl, Deadline, RateLimit, Redacted, rate_limit};
 use crate::telemetry::Metrics;
 
-/// Time limits of requests. Tests pass shorter ones.
+/// Limits of requests: the timeout and the retries. Tests pass shorter ones.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The duration of one attempt, from connecting to the last byte read.
+    /// The maximum duration of one attempt, from connecting to the last byte read.
     pub request: Duration,
     /// The delays between attempts.
     pub retries: Backoff,
@@ -140,7 +140,7 @@ pub struct Response {
     pub retry_after: Option<Duration>,
     /// The time until the rate limit allows a further request, if it allows none until then.
     pub(super) reset: Option<Duration>,
-    /// Whether an earlier attempt of the same request, whose response was another one, may have taken effect.
+    /// Whether an earlier attempt of the same request may have taken effect.
     pub follows_unknown_outcome: bool,
 }
 

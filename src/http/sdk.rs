@@ -17,10 +17,10 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use super::client::read_body;
 use super::{Deadline, joined, printable};
 
-/// Time limits of requests to AWS. Tests pass shorter ones.
+/// Limits of requests to AWS: timeouts and retries to AWS. Tests pass shorter ones.
 #[derive(Clone, Copy, Debug)]
 pub struct SdkLimits {
-    /// The duration of one attempt. Without it, a VPC endpoint that drops packets would use up the invocation.
+    /// The maximum duration of one attempt. Without it, a VPC endpoint that drops packets would use up the invocation.
     pub attempt: Duration,
     /// The SDK's first delay before a retry.
     pub initial_backoff: Duration,

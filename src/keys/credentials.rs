@@ -43,12 +43,12 @@ impl<'a> ManagementCredentials<'a> {
     /// [`Error::AdminSecretConflict`] if different ones are named, and [`Error::InvalidAdminSecretArn`] if the rotation metadata does
     /// not contain a complete ARN. The other places are checked when they are read.
     pub fn of(
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
         value: &SecretValue,
         configured: Option<&str>,
         access_tokens: Option<&'a AccessTokens<'a>>,
     ) -> Result<Self, Error> {
-        let from_metadata = labels.admin_secret_arn.as_deref();
+        let from_metadata = secret.admin_secret_arn.as_deref();
         let sources = [
             ("the rotation metadata", from_metadata),
             (
@@ -70,7 +70,7 @@ impl<'a> ManagementCredentials<'a> {
             return Err(Error::InvalidAdminSecretArn);
         }
         let Some((source, arn)) = first else {
-            let own = labels.arn.clone();
+            let own = secret.arn.clone();
             return Ok(Self::OwnKey(own, OwnKeyUse::NoAdminSecret));
         };
         if let Some((second, _)) = named.find(|(_, other)| *other != arn) {
@@ -79,7 +79,7 @@ impl<'a> ManagementCredentials<'a> {
                 second,
             });
         }
-        if arn == labels.arn {
+        if arn == secret.arn {
             return Ok(Self::OwnKey(arn.to_owned(), OwnKeyUse::NamesItself(source)));
         }
         let arn = arn.to_owned();

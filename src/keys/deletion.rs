@@ -37,8 +37,8 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub struct Deletion<'a> {
     control_plane: &'a ControlPlane<'a>,
-    /// The staging labels with which keys are chosen.
-    labels: SecretMetadata,
+    /// The metadata of the secret, with the staging labels by which keys are chosen.
+    secret: SecretMetadata,
     /// The values of the versions that have a label.
     values: BTreeMap<String, SecretValue>,
     /// The current value.
@@ -62,13 +62,13 @@ impl<'a> Deletion<'a> {
     pub async fn prepare(
         control_plane: &'a ControlPlane<'a>,
         current: &'a SecretValue,
-        labels: SecretMetadata,
+        secret: SecretMetadata,
     ) -> Result<Self, String> {
         let resources = current.slots().filter_map(|slot| slot.resource().ok());
         Ok(Self {
             control_plane,
-            values: labeled_values(control_plane.secrets, &labels).await?,
-            labels,
+            values: labeled_values(control_plane.secrets, &secret).await?,
+            secret,
             current,
             resources: resources.collect(),
             quota_version: None,
@@ -93,7 +93,7 @@ impl<'a> Deletion<'a> {
         let id = id.ok_or("the current version contains no key")?;
         let current = keys.iter().find(|key| key.id == id);
         let current = current.ok_or("Confluent Cloud does not list the current key")?;
-        let tag = Ownership::of(current, &self.labels.arn).tag_of_this_secret();
+        let tag = Ownership::of(current, &self.secret.arn).tag_of_this_secret();
         // A user may have moved the current keys to other fields.
         let is_current = |id: &&ApiKeyId| self.current.keys().any(|key| key.id == **id);
         let labeled = self.labeled_previous(slot).map(|(_, id)| id);
@@ -113,7 +113,7 @@ impl<'a> Deletion<'a> {
 
     /// Returns the version that is labeled `AWSPREVIOUS` and the ID of its key in `slot`.
     fn labeled_previous(&self, slot: &Slot) -> Option<(&str, &ApiKeyId)> {
-        let version = self.labels.version_with(PREVIOUS)?;
+        let version = self.secret.version_with(PREVIOUS)?;
         let previous = self.values.get(version)?.slot(&slot.prefix)?;
         Some((version, &previous.key.as_ref()?.id))
     }
@@ -122,7 +122,7 @@ impl<'a> Deletion<'a> {
     /// `version`, only keys that were created for it.
     pub fn orphans<'e>(&self, evidence: &Evidence<'e>, version: Option<&str>) -> Vec<&'e str> {
         let is_of_version = |key: &ApiKeyMetadata| {
-            let tag = Ownership::of(key, &self.labels.arn).tag_of_this_secret();
+            let tag = Ownership::of(key, &self.secret.arn).tag_of_this_secret();
             version.is_none_or(|version| tag.is_some_and(|tag| tag.version == version))
         };
         let is_orphan = |key: &&ApiKeyMetadata| {
@@ -305,7 +305,7 @@ impl<'a> Deletion<'a> {
     ) -> Result<(), &'static str> {
         let tag = evidence.tag.as_ref();
         let replaced = tag.and_then(|tag| tag.replaces.as_ref());
-        match Ownership::of(key, &self.labels.arn) {
+        match Ownership::of(key, &self.secret.arn) {
             Ownership::ThisSecret(_) => Ok(()),
             Ownership::Untagged if replaced == Some(&key.id) => Ok(()),
             Ownership::Untagged => Err("no ownership tag says that it belongs to this secret"),
@@ -339,7 +339,7 @@ impl<'a> Deletion<'a> {
     /// Returns the version of the key if its only label is `AWSPREVIOUS`.
     fn removable_version(&self, slot: &Slot, id: &str) -> Option<&str> {
         let (version, key) = self.labeled_previous(slot)?;
-        let labels = self.labels.labels_of(version)?;
+        let labels = self.secret.labels_of(version)?;
         (key.as_str() == id && labels.len() == 1).then_some(version)
     }
 
@@ -427,7 +427,7 @@ impl<'a> Deletion<'a> {
     /// Removes `AWSPREVIOUS` from `version`. Returns `false` if the label has moved.
     async fn remove_previous_label(&mut self, version: &str) -> Result<bool, Error> {
         let secrets = self.control_plane.secrets;
-        let mut without_label = self.labels.clone();
+        let mut without_label = self.secret.clone();
         without_label.remove(version, PREVIOUS);
         let arn = &without_label.arn;
         if let Err(error) = secrets.remove_label(arn, version, PREVIOUS).await {
@@ -440,7 +440,7 @@ impl<'a> Deletion<'a> {
                 return Ok(false);
             }
         }
-        self.labels = without_label;
+        self.secret = without_label;
         self.values.remove(version);
         self.unlabeled_version = Some(version.to_owned());
         Ok(true)
@@ -448,7 +448,7 @@ impl<'a> Deletion<'a> {
 
     /// Describes the secret. Returns whether nothing has changed since the key was chosen, except what the function itself changed.
     async fn is_unchanged(&self) -> Result<bool, Error> {
-        let (secrets, labels) = (self.control_plane.secrets, &self.labels);
+        let (secrets, secret) = (self.control_plane.secrets, &self.secret);
         // The removal of the label reaches the replicas later.
         let is_complete = |now: &SecretMetadata| {
             let removed = self.unlabeled_version.as_ref();
@@ -457,22 +457,22 @@ impl<'a> Deletion<'a> {
             })
         };
         let Some(version) = self.quota_version else {
-            let now = secrets.describe_until(&labels.arn, is_complete).await?;
-            return Ok(now.has_same_labels_as(labels));
+            let now = secrets.describe_until(&secret.arn, is_complete).await?;
+            return Ok(now.has_same_labels_as(secret));
         };
         let secrets = secrets.within(MAX_LABEL_READ);
-        let now = secrets.describe_until(&labels.arn, is_complete).await?;
+        let now = secrets.describe_until(&secret.arn, is_complete).await?;
         // Storing a value moves no label.
-        Ok(now.has_same_labels_as(labels)
+        Ok(now.has_same_labels_as(secret)
             && secrets
-                .value(&labels.arn, version, PENDING)
+                .value(&secret.arn, version, PENDING)
                 .await?
                 .is_none())
     }
 
     /// Warns if the tag of a deleted key says that it replaced an untagged key, and the current key's tag does not.
     fn warn_of_lost_evidence(&self, evidence: &Evidence<'_>, key: &ApiKeyMetadata) {
-        let arn = &self.labels.arn;
+        let arn = &self.secret.arn;
         let tag = Ownership::of(key, arn).tag_of_this_secret();
         let Some(id) = tag.and_then(|tag| tag.replaces) else {
             return;

@@ -8,17 +8,17 @@ use crate::secret::{self, PENDING, SecretMetadata, SecretValue};
 /// Reads the values of all versions that have a label. Returns why no key may be deleted if that is not possible.
 pub(super) async fn labeled_values(
     secrets: &secret::Client,
-    labels: &SecretMetadata,
+    secret: &SecretMetadata,
 ) -> Result<BTreeMap<String, SecretValue>, String> {
-    if let Some(replica) = &labels.replica_not_in_sync {
+    if let Some(replica) = &secret.replica_not_in_sync {
         return Err(format!("the replica {replica} is not in sync"));
     }
     let mut values = BTreeMap::new();
-    for (version, version_labels) in labels.versions() {
+    for (version, version_labels) in secret.versions() {
         let Some(label) = version_labels.first() else {
             continue;
         };
-        let value = secrets.value(&labels.arn, version, label).await;
+        let value = secrets.value(&secret.arn, version, label).await;
         match value.map_err(|error| joined(&error))? {
             // A pending version without a value contains no key.
             None if version_labels.contains(PENDING) => {}

@@ -26,7 +26,7 @@ impl<'a> Deletion<'a> {
         let candidates = self.quota_candidates(version, slots);
         let is_verified = slots.iter().any(|evidence| evidence.may_free_quota);
         let mut result = if is_verified || !candidates.is_empty() {
-            "no key was deleted, because the rule for deletion allows none of this secret's keys"
+            "no key was deleted: none of this secret's keys can be deleted safely"
         } else {
             "no key was deleted, because the current key is not verified and there is no orphaned key of this version"
         }

@@ -19,7 +19,8 @@ use crate::http::{Deadline, RESPONSE_RESERVE, Redacted, at_least};
 use crate::secret::Slot;
 
 /// The number of consecutive accepted probes that verify the pending key. Confluent's Terraform provider waits for two, "to
-/// ensure synced across all brokers". One more costs one interval.
+/// ensure synced across all brokers". A third costs one
+/// request: the probes always span [`REQUIRED_INTERVALS`].
 ///
 /// <https://github.com/confluentinc/terraform-provider-confluent/blob/master/internal/provider/utils_wait.go>
 const REQUIRED_ACCEPTED_PROBES: u32 = 3;
@@ -278,7 +279,8 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// Returns whether more probes are useless because the endpoint is unreachable, and the verification may do without it.
+    /// Returns whether more probes are useless because the endpoint is unreachable, and `KEY_VERIFICATION` or
+    /// `KAFKA_VERIFICATION` allows that.
     fn may_stop_probing(&self, target: &Target<'_>, observed: &Observed) -> bool {
         let may_do_without =
             self.may_skip(target, observed) || self.may_use_brokers(target, observed);

@@ -79,14 +79,14 @@ impl Context<'_> {
             Ok((round, checked)) => self.brokers_finding(&round, &checked),
             Err(error) => error.into(),
         };
-        // No rotation requires the brokers.
+        // With `rest`, a rotation does not require the brokers.
         if !is_required && finding.outcome != Outcome::Ok {
             return Finding::not_verifiable(finding.observed);
         }
         finding
     }
 
-    /// Reports a round. `checked` is the outcome of the attempt with a wrong secret.
+    /// Reports a round. `checked` is accepted if the bootstrap endpoint rejects a wrong secret or was not checked for that.
     fn brokers_finding(&self, round: &Round, checked: &ProbeOutcome) -> Finding {
         let observed = if round.has_brokers {
             let (accepted, all) = (round.accepted(), round.outcomes.len() + round.omitted);

@@ -127,7 +127,7 @@ impl Context<'_> {
 
     /// Reports an error of the current key, which fails a rotation only if the key is checked.
     pub(super) async fn current_key_error(&self, error: Error) -> Finding {
-        let previous = self.preflight.read(self.labels, PREVIOUS).await;
+        let previous = self.preflight.read(self.secret, PREVIOUS).await;
         let previous = previous.ok().flatten();
         let previous = previous
             .as_ref()

@@ -32,7 +32,7 @@ pub struct Preflight<'a> {
 /// What the checks of keys and endpoint require.
 struct Context<'a> {
     preflight: &'a Preflight<'a>,
-    labels: &'a SecretMetadata,
+    secret: &'a SecretMetadata,
     value: &'a SecretValue,
     control_plane: &'a ControlPlane<'a>,
     /// The list of the owner's keys.
@@ -57,7 +57,7 @@ impl Context<'_> {
     }
 }
 
-const SHORTEN_OVERLAP: &str = "Otherwise, the next rotation ends the overlap early. Reduce OLD_KEY_HOURS or the resource tag \
+const SHORTEN_OVERLAP: &str = "The next rotation ends the overlap early. Reduce OLD_KEY_HOURS or the resource tag \
                                confluent-key-rotation:old-key-hours, or rotate less often";
 
 /// What a check found, with a value that the next checks require.
@@ -73,14 +73,14 @@ impl Preflight<'_> {
             return report.complete();
         }
         match self.invocation.secrets.describe(secret_id).await {
-            Ok(labels) => {
-                report.secret.clone_from(&labels.arn);
+            Ok(secret) => {
+                report.secret.clone_from(&secret.arn);
                 report.add("secret", Finding::ok("DescribeSecret succeeded"));
-                report.add("rotation", check_rotation(&labels));
-                report.add("old-key-policy", self.check_policy(&labels));
-                let current = report.add_result("labels", check_labels(&labels, tested));
+                report.add("rotation", check_rotation(&secret));
+                report.add("old-key-policy", self.check_policy(&secret));
+                let current = report.add_result("labels", check_labels(&secret, tested));
                 if let Some(version) = current {
-                    self.check_current_version(&mut report, &labels, version)
+                    self.check_current_version(&mut report, &secret, version)
                         .await;
                 }
             }
@@ -95,10 +95,10 @@ impl Preflight<'_> {
     async fn check_current_version(
         &self,
         report: &mut Report,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
         version: &str,
     ) -> Option<()> {
-        let value = report.add_result("value", self.check_value(labels, version).await)?;
+        let value = report.add_result("value", self.check_value(secret, version).await)?;
         report.set_keys(&value);
         report.add("key-copies", check_key_copies(&value));
         let mut slots = Vec::new();
@@ -110,15 +110,15 @@ impl Preflight<'_> {
         if slots.len() < value.slots().count() {
             return None;
         }
-        let control_plane = self.check_credentials(labels, &value).await;
+        let control_plane = self.check_credentials(secret, &value).await;
         let control_plane = report.add_result("management-credentials", control_plane)?;
-        let keys = self.check_access(labels, &control_plane, &value).await;
+        let keys = self.check_access(secret, &control_plane, &value).await;
         let keys = report.add_result("control-plane-access", keys)?;
-        let deletion = Deletion::prepare(&control_plane, &value, labels.clone());
+        let deletion = Deletion::prepare(&control_plane, &value, secret.clone());
         let deletion = &deletion.await;
         let contexts = slots.iter().map(|(slot, resource)| Context {
             preflight: self,
-            labels,
+            secret,
             value: &value,
             control_plane: &control_plane,
             keys: &keys,
@@ -131,8 +131,8 @@ impl Preflight<'_> {
     }
 
     /// Checks the resource tags, and that the overlap ends before the next rotation.
-    fn check_policy(&self, labels: &SecretMetadata) -> Finding {
-        let policy = match PreviousKeyPolicy::of(labels, self.invocation.config) {
+    fn check_policy(&self, secret: &SecretMetadata) -> Finding {
+        let policy = match PreviousKeyPolicy::of(secret, self.invocation.config) {
             Ok(policy) => policy,
             Err(error) => return error.into(),
         };
@@ -142,7 +142,7 @@ impl Preflight<'_> {
         let hours = policy.hours;
         let plural = if hours == 1 { "" } else { "s" };
         let observed = format!("{}, {hours} hour{plural}", policy.policy);
-        match labels.dates.interval() {
+        match secret.dates.interval() {
             Some(interval) if interval <= overlap => {
                 let observed =
                     format!("{observed}, which is not shorter than the rotation interval");
@@ -154,10 +154,10 @@ impl Preflight<'_> {
 
     async fn check_value(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
         version: &str,
     ) -> CheckResult<SecretValue> {
-        let value = self.read(labels, CURRENT).await?;
+        let value = self.read(secret, CURRENT).await?;
         let value = value.ok_or_else(|| Error::VersionWithoutValue {
             label: CURRENT,
             version: version.to_owned(),
@@ -172,14 +172,14 @@ impl Preflight<'_> {
     /// Reads the value of the version with `label`. Returns `None` if there is no such version or value.
     async fn read(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
         label: &'static str,
     ) -> Result<Option<SecretValue>, Error> {
-        let Some(version) = labels.version_with(label) else {
+        let Some(version) = secret.version_with(label) else {
             return Ok(None);
         };
         let secrets = &self.invocation.secrets;
-        let value = secrets.value(&labels.arn, version, label).await?;
+        let value = secrets.value(&secret.arn, version, label).await?;
         let value = value.map(SecretValue::parse).transpose();
         value.map_err(|source| Error::InvalidSecretValue { label, source })
     }
@@ -187,7 +187,7 @@ impl Preflight<'_> {
     /// Lists the owner's keys.
     async fn check_access(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
         control_plane: &ControlPlane<'_>,
         value: &SecretValue,
     ) -> CheckResult<Vec<ApiKeyMetadata>> {
@@ -195,7 +195,7 @@ impl Preflight<'_> {
         let keys = match control_plane.list(KeyFilter::of_owner(owner)).await {
             Ok(keys) => keys,
             Err(error) => {
-                let previous = self.read(labels, PREVIOUS).await.ok().flatten();
+                let previous = self.read(secret, PREVIOUS).await.ok().flatten();
                 let error =
                     control_plane.explain(error, value.self_rotation_slot(), previous.as_ref());
                 return Err(error.await.into());
@@ -208,11 +208,11 @@ impl Preflight<'_> {
 
     async fn check_credentials(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
         value: &SecretValue,
     ) -> CheckResult<ControlPlane<'_>> {
         let own_slot = value.self_rotation_slot();
-        let management = self.invocation.management_credentials(labels, value)?;
+        let management = self.invocation.management_credentials(secret, value)?;
         let finding = Finding::ok(match &management {
             ManagementCredentials::AdminSecret(admin) => format!("the key of {} (from {})", admin.arn, admin.source),
             ManagementCredentials::IdentityPool(tokens) => {
@@ -252,22 +252,22 @@ async fn check_keys(report: &mut Report, contexts: &[Context<'_>]) {
     }
 }
 
-fn check_rotation(labels: &SecretMetadata) -> Finding {
-    if let Err(error) = Error::ensure_not_replica(labels) {
+fn check_rotation(secret: &SecretMetadata) -> Finding {
+    if let Err(error) = Error::ensure_not_replica(secret) {
         return error.into();
     }
-    if labels.rotation_enabled {
+    if secret.rotation_enabled {
         return Finding::ok("rotation is enabled");
     }
-    let secret = labels.arn.clone();
+    let secret = secret.arn.clone();
     Finding::error(Outcome::Warning, &Error::RotationNotEnabled { secret })
 }
 
 /// Checks the staging labels. Returns the current version.
-fn check_labels<'l>(labels: &'l SecretMetadata, tested: Option<&str>) -> CheckResult<&'l str> {
-    let current = labels.version_with(CURRENT);
+fn check_labels<'l>(secret: &'l SecretMetadata, tested: Option<&str>) -> CheckResult<&'l str> {
+    let current = secret.version_with(CURRENT);
     let current = current.ok_or(Error::NoCurrentVersion)?;
-    let pending = labels.version_with(PENDING);
+    let pending = secret.version_with(PENDING);
     let finding = match pending.filter(|version| *version != current && Some(*version) != tested) {
         None => Finding::ok(format!("version {current} is labeled AWSCURRENT")),
         Some(pending) => {

@@ -1,4 +1,4 @@
-//! The preflight report: one finding per check, and a verdict. It never contains a secret.
+//! The preflight report: one finding per check, and a verdict. It never contains a secret value.
 
 use std::borrow::Cow;
 
@@ -16,11 +16,11 @@ use crate::secret::{SecretValue, Slot, field_name};
 pub enum Outcome {
     /// The requirement is met.
     Ok,
-    /// No preflight can check this. A rotation shows it.
+    /// This preflight could not check the requirement.
     NotVerifiable,
     /// A service failed, rate limited the request or did not respond. Another preflight may succeed.
     Unknown,
-    /// A rotation would succeed, but an operator should look at it.
+    /// Requires attention, but does not make a scheduled rotation fail.
     Warning,
     /// A rotation would fail.
     Failed,
@@ -108,7 +108,8 @@ pub struct Check {
 /// The names of the checks that come first if the function has an identity pool.
 pub const TOKEN_CHECKS: [&str; 2] = ["web-identity-token", "token-exchange"];
 
-/// The names of all other checks, in the order of the report.
+/// The names of all other checks, in the order of the report. If the secret contains several keys, `quota` and the checks after it are
+/// grouped by key.
 pub const CHECKS: [&str; 16] = [
     "secret",
     "rotation",
@@ -139,9 +140,9 @@ const CHECKS_OF_KEYS: [&str; 7] = [
     "data-plane",
 ];
 
-/// The checks that may remain unknown: only a rotation shows the first, and none requires the permission to read quotas or, unless
-/// `KAFKA_VERIFICATION` says so, a connection to brokers.
-const MAY_BE_UNKNOWN: [&str; 3] = ["create-permission", "quota", "brokers"];
+/// The checks whose `not-verifiable` does not affect the verdict: only a rotation shows the first, and none requires the permission to
+/// read quotas or, unless `KAFKA_VERIFICATION` says so, a connection to brokers.
+const MAY_BE_NOT_VERIFIABLE: [&str; 3] = ["create-permission", "quota", "brokers"];
 
 /// The checks that were not run, and why.
 #[derive(Clone, Debug, Serialize)]
@@ -158,9 +159,10 @@ pub struct NotRun {
 pub struct Report {
     /// The secret's ARN, or the requested ID if the secret could not be described.
     pub secret: String,
-    /// The worst outcome. If a check may be unknown, `unknown` counts as `ok`.
+    /// The worst outcome, except that `create-permission` and `brokers` count as OK if they are not verifiable, and `quota` also if it
+    /// is unknown.
     pub verdict: Outcome,
-    /// The checks that were run, in the order of [`TOKEN_CHECKS`] and [`CHECKS`].
+    /// The checks that were run: [`TOKEN_CHECKS`], then [`CHECKS`].
     pub checks: Vec<Check>,
     /// The checks that were not run.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -202,7 +204,12 @@ impl Report {
 
     /// Adds what the check `name` found.
     pub(super) fn add(&mut self, name: &'static str, mut finding: Finding) {
-        if finding.outcome > Outcome::Unknown || !MAY_BE_UNKNOWN.contains(&name) {
+        let is_ignored = match finding.outcome {
+            Outcome::NotVerifiable => MAY_BE_NOT_VERIFIABLE.contains(&name),
+            Outcome::Unknown => name == "quota",
+            _ => false,
+        };
+        if !is_ignored {
             self.verdict = self.verdict.max(finding.outcome);
         }
         let prefix = self.prefix.as_deref();
@@ -292,5 +299,30 @@ impl Report {
         let not_run = self.not_run.as_ref();
         let not_run = not_run.map(|rest| format!("{}: {}", rest.checks.join(", "), rest.reason));
         tracing::info!(verdict = %self.verdict, failed, warnings, not_run, "preflight report");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_optional_checks_may_be_unknown_without_affecting_the_verdict() {
+        use Outcome::{Failed, NotVerifiable, Ok, Unknown};
+        let cases = [
+            ("create-permission", NotVerifiable, Ok),
+            ("quota", NotVerifiable, Ok),
+            ("quota", Unknown, Ok),
+            ("quota", Failed, Failed),
+            ("brokers", NotVerifiable, Ok),
+            ("brokers", Unknown, Unknown),
+            ("data-plane", NotVerifiable, NotVerifiable),
+            ("current-key", Unknown, Unknown),
+        ];
+        for (name, outcome, verdict) in cases {
+            let mut report = Report::new("secret", false);
+            report.add(name, Finding::new(outcome, String::new(), None));
+            assert_eq!(report.verdict, verdict, "{name}: {outcome}");
+        }
     }
 }

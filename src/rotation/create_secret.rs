@@ -23,7 +23,7 @@ use crate::secret::{CURRENT, PENDING, PREVIOUS, SecretMetadata, SecretValue, Sec
 
 /// The current value, and what createSecret knows about its keys.
 pub(super) struct Current<'a> {
-    pub(super) labels: &'a SecretMetadata,
+    pub(super) secret: &'a SecretMetadata,
     pub(super) value: &'a SecretValue,
     pub(super) control_plane: &'a ControlPlane<'a>,
     pub(super) keys: Vec<CurrentKey<'a>>,
@@ -56,29 +56,30 @@ impl CurrentKey<'_> {
 impl Rotation<'_> {
     pub(super) async fn create_secret(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
     ) -> Result<&'static str, Error> {
-        let (arn, version) = (&labels.arn, &self.event.token);
+        let (arn, version) = (&secret.arn, &self.event.token);
         let pending = self.invocation.secrets.version(arn, version, PENDING).await;
-        let value = &self.current(labels).await?;
+        let value = &self.current(secret).await?;
         if !matches!(pending, Ok(None)) {
-            return self.keep_pending(labels, pending, value).await;
+            return self.keep_pending(secret, pending, value).await;
         }
         check_value(value)?;
-        PreviousKeyPolicy::of(labels, self.invocation.config)?;
-        let control_plane = &self.control_plane(labels, value).await?;
+        // An invalid resource tag fails before a key is created.
+        PreviousKeyPolicy::of(secret, self.invocation.config)?;
+        let control_plane = &self.control_plane(secret, value).await?;
         control_plane
             .ensure_can_manage_keys(value.self_rotation_slot())
             .await?;
         let mut keys = Vec::new();
         // No key is created before all current keys are checked.
         for slot in value.slots() {
-            let checked = self.check_key(labels, value, control_plane, slot);
+            let checked = self.check_key(secret, value, control_plane, slot);
             let checked = checked.instrument(slot.span()).await;
             keys.push(checked.map_err(|error| error.with_key(slot, value))?);
         }
         let current = Current {
-            labels,
+            secret,
             value,
             control_plane,
             keys,
@@ -90,7 +91,7 @@ impl Rotation<'_> {
     /// Lists the keys of a slot's owner, and checks the current key.
     async fn check_key<'v>(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
         value: &SecretValue,
         control_plane: &ControlPlane<'_>,
         slot: &'v Slot,
@@ -99,7 +100,7 @@ impl Rotation<'_> {
         let listed = match control_plane.list(key_filter(slot, &resource)).await {
             Ok(listed) => listed,
             Err(error) => {
-                let previous = self.previous(labels).await;
+                let previous = self.previous(secret).await;
                 return Err(control_plane.explain(error, slot, previous.as_ref()).await);
             }
         };
@@ -116,7 +117,7 @@ impl Rotation<'_> {
         };
         self.count_keys(&key);
         if let Err(error) = self.check_current(control_plane, &mut key).await {
-            let previous = self.previous(labels).await;
+            let previous = self.previous(secret).await;
             let previous = previous.as_ref().and_then(|value| value.slot(&slot.prefix));
             return Err(error.with_previous_key(previous, &key.listed));
         }
@@ -130,7 +131,7 @@ impl Rotation<'_> {
         slot.key.as_ref().filter(|_| is_required)
     }
 
-    /// Looks up the current key and verifies it. If the key is to be checked, its metadata must match the secret value.
+    /// Looks up the current key. If `CURRENT_KEY_CHECK` requires it, checks its metadata against the secret value and verifies the key.
     async fn check_current(
         &self,
         control_plane: &ControlPlane<'_>,
@@ -155,10 +156,10 @@ impl Rotation<'_> {
     }
 
     /// Reads the value that is labeled `AWSPREVIOUS`, to explain an error.
-    async fn previous(&self, labels: &SecretMetadata) -> Option<SecretValue> {
-        let version = labels.version_with(PREVIOUS)?;
+    async fn previous(&self, secret: &SecretMetadata) -> Option<SecretValue> {
+        let version = secret.version_with(PREVIOUS)?;
         let secrets = &self.invocation.secrets;
-        let value = secrets.value(&labels.arn, version, PREVIOUS).await;
+        let value = secrets.value(&secret.arn, version, PREVIOUS).await;
         SecretValue::parse(value.ok().flatten()?).ok()
     }
 
@@ -247,11 +248,11 @@ impl Rotation<'_> {
         cleanup: &mut Option<Result<QuotaCleanup<'c>, String>>,
     ) -> Result<ApiKey, Error> {
         self.ensure_time_left()?;
-        let tag = self.new_tag(&current.labels.arn, key);
+        let tag = self.new_tag(&current.secret.arn, key);
         let spec = ApiKeySpec {
             owner: &key.slot.owner,
             resource: &key.resource,
-            display_name: &ownership::display_name(&current.labels.arn),
+            display_name: &ownership::display_name(&current.secret.arn),
             description: &tag.description(),
         };
         let control_plane = current.control_plane;
@@ -281,8 +282,8 @@ impl Rotation<'_> {
         }
     }
 
-    /// Returns the ownership tag of the key to create. It names the untagged key that is to be replaced only on evidence: the
-    /// current key if its resource accepted it, or else what the current key's own tag says.
+    /// Returns the ownership tag of the key to create. Its `replaces` names an untagged key only on evidence: the key that the current
+    /// key's own tag names, or the current key itself if it is untagged and its resource accepted it.
     fn new_tag(&self, arn: &str, current: &CurrentKey<'_>) -> OwnershipTag {
         let id = current.id().map(ToString::to_string);
         let ownership = current
@@ -304,7 +305,7 @@ impl Rotation<'_> {
             .replacing(id, replaces)
     }
 
-    /// Stores the created keys. If Secrets Manager rejects them permanently, deletes them, because they cannot be used.
+    /// Stores the created keys. If Secrets Manager rejects the value, deletes them, because they cannot be used.
     async fn store(&self, current: &Current<'_>, keys: &[ApiKey]) -> Result<&'static str, Error> {
         let Err(error) = self.store_value(current, keys).await else {
             return Ok(stored_message(keys));
@@ -317,7 +318,7 @@ impl Rotation<'_> {
         tracing::warn!(error = error.message(), "could not store the created keys");
         // The version has another value, so these keys were never stored.
         let has_other_value = code == Some("ResourceExistsException");
-        let stored = self.stored_keys(&current.labels.arn).await;
+        let stored = self.stored_keys(&current.secret.arn).await;
         match &stored {
             Ok(stored) if keys.iter().any(|key| stored.contains(&key.id)) => {
                 return Ok(stored_message(keys));
@@ -336,7 +337,7 @@ impl Rotation<'_> {
     /// Deletes keys that were created, because another one cannot be created. Keeps them if the pending version contains them or
     /// cannot be read.
     async fn delete_unless_stored(&self, current: &Current<'_>, keys: &[ApiKey]) {
-        match self.stored_keys(&current.labels.arn).await {
+        match self.stored_keys(&current.secret.arn).await {
             Ok(stored) if !keys.iter().any(|key| stored.contains(&key.id)) => {
                 self.delete_unstored_keys(current, keys).await;
             }
@@ -371,7 +372,7 @@ impl Rotation<'_> {
             label: PENDING,
             source,
         })?;
-        let (arn, event) = (&current.labels.arn, self.event);
+        let (arn, event) = (&current.secret.arn, self.event);
         let rotation_token = event.rotation_token.as_ref();
         let secrets = &self.invocation.secrets;
         let stored = secrets.store_pending(arn, &event.token, &value, rotation_token);

@@ -1,6 +1,7 @@
 //! `finishSecret`: verifies the pending key again, promotes its version, and deletes the keys that it replaces.
 //!
-//! If the step is resumed after an interruption, the version may already be current. Then only the deletion remains.
+//! If the step is resumed after an interruption, the version may already be current. Then the step verifies the
+//! keys again and deletes; it promotes nothing.
 
 use tracing::{Instrument, Span};
 
@@ -16,20 +17,20 @@ use crate::secret::{CURRENT, SecretMetadata, SecretValue, Slot};
 
 impl Rotation<'_> {
     pub(super) async fn finish_secret(&self, context: StepContext) -> Result<&'static str, Error> {
-        let StepContext { labels, is_current } = context;
+        let StepContext { secret, is_current } = context;
         let promoted = if is_current {
-            self.verify_promoted(&labels).await
+            self.verify_promoted(&secret).await
         } else {
-            Ok(self.verify_and_promote(&labels).await?)
+            Ok(self.verify_and_promote(&secret).await?)
         };
         let cleaned_up = match promoted {
-            Ok((control_plane, value)) => self.clean_up(&control_plane, &labels.arn, &value).await,
+            Ok((control_plane, value)) => self.clean_up(&control_plane, &secret.arn, &value).await,
             Err(error) => Err(error.message()),
         };
         match cleaned_up {
             Ok(deleted) => deleted?,
-            // The version was promoted, so the step must not fail: a failed step is retried, and would promote the version again
-            // after a rollback.
+            // No retry could delete these keys, and a retry after a rollback would promote the version again. A failed `DELETE`, which
+            // a retry may repair, does fail the step.
             Err(reason) => self.keep_all(&reason),
         }
         Ok(if is_current {
@@ -42,17 +43,17 @@ impl Rotation<'_> {
     /// Verifies the pending key and promotes its version.
     async fn verify_and_promote(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
     ) -> Result<(ControlPlane<'_>, SecretValue), Error> {
-        let current = self.current(labels).await?;
-        let pending = self.pending(labels).await;
-        let pending = self.heal_if_invalid(labels, pending).await?;
+        let current = self.current(secret).await?;
+        let pending = self.pending(secret).await;
+        let pending = self.heal_if_invalid(secret, pending).await?;
         let checked = self.check_pending(&pending, &current);
-        self.heal_if_invalid(labels, checked).await?;
-        let control_plane = self.control_plane(labels, &current).await?;
-        self.verify_or_heal(labels, &control_plane, (&pending, &current))
+        self.heal_if_invalid(secret, checked).await?;
+        let control_plane = self.control_plane(secret, &current).await?;
+        self.verify_or_heal(secret, &control_plane, (&pending, &current))
             .await?;
-        self.promote(labels).await?;
+        self.promote(secret).await?;
         // With self-rotation, the previous key must not authenticate its own deletion.
         if let Some(key) = &pending.value.self_rotation_slot().key {
             control_plane.use_own_key(key).await;
@@ -63,23 +64,23 @@ impl Rotation<'_> {
     /// Verifies the key of the event's version, which is already current.
     async fn verify_promoted(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
     ) -> Result<(ControlPlane<'_>, SecretValue), Error> {
         let secrets = &self.invocation.secrets;
-        let read = secrets.version(&labels.arn, &self.event.token, CURRENT);
+        let read = secrets.version(&secret.arn, &self.event.token, CURRENT);
         let promoted = self.parse_version(CURRENT, read.await)?;
         let value = &promoted.value;
         record_resources(value);
-        let control_plane = self.control_plane(labels, value).await?;
+        let control_plane = self.control_plane(secret, value).await?;
         let verified = self.verify_pending(&control_plane, &promoted, value).await;
         verified.map_err(|(slot, error)| error.with_key(slot, value))?;
         Ok((control_plane, promoted.value))
     }
 
     /// Moves `AWSCURRENT`, unless another invocation has done so. Reads the staging labels again immediately before.
-    async fn promote(&self, labels: &SecretMetadata) -> Result<(), Error> {
-        let (arn, version) = (&labels.arn, &self.event.token);
-        let from = labels
+    async fn promote(&self, secret: &SecretMetadata) -> Result<(), Error> {
+        let (arn, version) = (&secret.arn, &self.event.token);
+        let from = secret
             .version_with(CURRENT)
             .ok_or(Error::NoCurrentVersion)?;
         let now = self.invocation.secrets.describe(arn).await?;
@@ -93,7 +94,7 @@ impl Rotation<'_> {
             return Ok(());
         };
         // This or another invocation may have moved AWSCURRENT although the request failed.
-        let is_promoted = |labels: &SecretMetadata| labels.has(version, CURRENT);
+        let is_promoted = |secret: &SecretMetadata| secret.has(version, CURRENT);
         let secrets = &self.invocation.secrets;
         let now = secrets.describe_until(arn, is_promoted).await?;
         match now.version_with(CURRENT) {
@@ -116,20 +117,20 @@ impl Rotation<'_> {
     ) -> Result<Result<(), Error>, String> {
         let message = |error: Error| error.message();
         let version = &self.event.token;
-        let is_promoted = |labels: &SecretMetadata| labels.has(version, CURRENT);
+        let is_promoted = |secret: &SecretMetadata| secret.has(version, CURRENT);
         let secrets = &self.invocation.secrets;
-        let labels = secrets.describe_until(arn, is_promoted).await;
-        let labels = labels.map_err(Error::from).map_err(message)?;
-        if !labels.has(version, CURRENT) {
+        let secret = secrets.describe_until(arn, is_promoted).await;
+        let secret = secret.map_err(Error::from).map_err(message)?;
+        if !secret.has(version, CURRENT) {
             return Err("the version is not labeled AWSCURRENT".to_owned());
         }
-        let deletes_previous = self.deletes_previous(&labels);
+        let deletes_previous = self.deletes_previous(&secret);
         let mut listed = Vec::new();
         for slot in value.slots() {
             let keys = self.list_promoted(control_plane, slot);
             listed.push((slot, keys.instrument(slot.span()).await));
         }
-        let mut deletion = Deletion::prepare(control_plane, value, labels).await?;
+        let mut deletion = Deletion::prepare(control_plane, value, secret).await?;
         let of_slots = listed.iter().map(|(slot, listed)| {
             let (resource, keys) = listed.as_ref().map_err(Clone::clone)?;
             let evidence = deletion.evidence(slot, resource, keys)?;
@@ -169,8 +170,8 @@ impl Rotation<'_> {
     }
 
     /// Returns whether finishSecret deletes the previous key. It keeps the key if a resource tag is invalid.
-    fn deletes_previous(&self, labels: &SecretMetadata) -> bool {
-        match PreviousKeyPolicy::of(labels, self.invocation.config) {
+    fn deletes_previous(&self, secret: &SecretMetadata) -> bool {
+        match PreviousKeyPolicy::of(secret, self.invocation.config) {
             Ok(policy) => policy.policy == OldKeyPolicy::Delete,
             Err(error) => {
                 let reason = error.message();

@@ -44,7 +44,7 @@ impl Rotation<'_> {
     /// Heals if the pending version cannot be used. A version that cannot be read is not healed.
     pub(super) async fn heal_if_invalid<T>(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
         result: Result<T, Error>,
     ) -> Result<T, Error> {
         match result {
@@ -54,7 +54,7 @@ impl Rotation<'_> {
                 | Error::PendingOutdated { .. }
                 | Error::InvalidSecretValue { .. }
                 | Error::VersionWithoutKey { .. }),
-            ) => Err(self.heal(labels, reason).await),
+            ) => Err(self.heal(secret, reason).await),
             result => result,
         }
     }
@@ -62,7 +62,7 @@ impl Rotation<'_> {
     /// Keeps the pending version, unless it can never become current.
     pub(super) async fn keep_pending(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
         version: Result<Option<SecretVersion>, secret::Error>,
         current: &SecretValue,
     ) -> Result<&'static str, Error> {
@@ -70,26 +70,26 @@ impl Rotation<'_> {
             self.check_pending(&pending, current)?;
             Ok(pending)
         });
-        let pending = self.heal_if_invalid(labels, pending).await?;
+        let pending = self.heal_if_invalid(secret, pending).await?;
         for (slot, key) in pending.value.filled_slots().filter(|_| is_old(&pending)) {
             // If this cannot be determined, testSecret reports the cause.
-            let is_deleted = self.is_rejected_and_deleted(labels, (slot, key), current);
+            let is_deleted = self.is_confirmed_deleted(secret, (slot, key), current);
             if matches!(is_deleted.await, Ok(true)) {
-                let error = self.heal(labels, self.pending_key_deleted(key)).await;
+                let error = self.heal(secret, self.pending_key_deleted(key)).await;
                 return Err(error.with_key(slot, current));
             }
         }
         Ok("no action required: the pending version has a value")
     }
 
-    /// Returns whether the pending key of a slot was deleted, and its resource rejects it or the function cannot probe.
-    async fn is_rejected_and_deleted(
+    /// Returns whether the pending key of a slot was deleted, and its resource rejects it, is unreachable, or is not probed.
+    async fn is_confirmed_deleted(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
         (slot, key): (&Slot, &ApiKey),
         current: &SecretValue,
     ) -> Result<bool, Error> {
-        let control_plane = self.control_plane(labels, current).await?;
+        let control_plane = self.control_plane(secret, current).await?;
         if !is_deleted(&control_plane, (slot, key), current).await? {
             return Ok(false);
         }
@@ -122,7 +122,7 @@ impl Rotation<'_> {
     pub(super) async fn heal_if_deleted(
         &self,
         error: Error,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
         control_plane: &ControlPlane<'_>,
         slot: &Slot,
         current: &SecretValue,
@@ -132,7 +132,7 @@ impl Rotation<'_> {
         };
         // If the diagnosis fails, too, the first error is reported.
         match is_deleted(control_plane, (slot, key), current).await {
-            Ok(true) => self.heal(labels, self.pending_key_deleted(key)).await,
+            Ok(true) => self.heal(secret, self.pending_key_deleted(key)).await,
             _ => error,
         }
     }
@@ -145,8 +145,8 @@ impl Rotation<'_> {
     }
 
     /// Removes `AWSPENDING`. Returns the error that reports the reason, or why the label could not be removed.
-    async fn heal(&self, labels: &SecretMetadata, reason: Error) -> Error {
-        let (arn, version) = (&labels.arn, &self.event.token);
+    async fn heal(&self, secret: &SecretMetadata, reason: Error) -> Error {
+        let (arn, version) = (&secret.arn, &self.event.token);
         let secrets = &self.invocation.secrets;
         let Err(error) = secrets.remove_label(arn, version, PENDING).await else {
             return reason;

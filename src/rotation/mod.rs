@@ -31,14 +31,15 @@ pub struct Rotation<'a> {
     pub event: &'a Event,
 }
 
-/// What a step starts with: the staging labels, after a check that the event's version is pending or current.
+/// What a step starts with: the metadata of the secret, after a check that the event's version is pending or current.
 struct StepContext {
-    labels: SecretMetadata,
+    secret: SecretMetadata,
     /// Whether the event's version is already labeled `AWSCURRENT`.
     is_current: bool,
 }
 
-/// The event's version: pending, or already promoted. Every slot contains a key.
+/// The event's version: pending, or already promoted. Every slot contains a key, except in the copy with which Secrets
+/// Manager tests the configuration.
 struct Pending {
     value: SecretValue,
     /// `CreatedDate`, in seconds since the epoch.
@@ -46,13 +47,13 @@ struct Pending {
 }
 
 impl StepContext {
-    /// Describes the secret and checks that the event's version can be rotated.
+    /// Describes the secret and checks that the event's version is pending or current.
     async fn load(rotation: &Rotation<'_>) -> Result<Self, Error> {
         let secrets = &rotation.invocation.secrets;
-        let labels = secrets.describe(&rotation.event.secret_id).await?;
-        Error::ensure_not_replica(&labels)?;
-        let is_current = !rotation.is_still_pending(&labels)?;
-        Ok(Self { labels, is_current })
+        let secret = secrets.describe(&rotation.event.secret_id).await?;
+        Error::ensure_not_replica(&secret)?;
+        let is_current = !rotation.is_still_pending(&secret)?;
+        Ok(Self { secret, is_current })
     }
 }
 
@@ -66,31 +67,31 @@ impl Rotation<'_> {
         match self.event.step {
             Step::Finish => self.finish_secret(context).await,
             _ if context.is_current => Ok("no action required: the version is already current"),
-            Step::Test => self.test_secret(&context.labels).await,
-            Step::Create | Step::Set => self.create_secret(&context.labels).await,
+            Step::Test => self.test_secret(&context.secret).await,
+            Step::Create | Step::Set => self.create_secret(&context.secret).await,
         }
     }
 
-    /// Returns whether the event's version is pending, and `false` if it is current.
+    /// Returns `true` if the event's version is pending, and `false` if it is current.
     ///
     /// # Errors
     /// Returns [`Error::RotationNotEnabled`], or [`Error::VersionNotPending`] if the version is neither.
-    fn is_still_pending(&self, labels: &SecretMetadata) -> Result<bool, Error> {
-        if !labels.rotation_enabled {
+    fn is_still_pending(&self, secret: &SecretMetadata) -> Result<bool, Error> {
+        if !secret.rotation_enabled {
             return Err(Error::RotationNotEnabled {
-                secret: labels.arn.clone(),
+                secret: secret.arn.clone(),
             });
         }
         let version = &self.event.token;
-        if labels.has(version, CURRENT) {
+        if secret.has(version, CURRENT) {
             return Ok(false);
         }
-        if labels.has(version, PENDING) {
+        if secret.has(version, PENDING) {
             return Ok(true);
         }
         Err(Error::VersionNotPending {
             version: version.clone(),
-            labels: match labels.labels_of(version) {
+            labels: match secret.labels_of(version) {
                 Some(labels) => {
                     let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
                     format!("it is labeled {}", labels.join(", "))
@@ -101,12 +102,12 @@ impl Rotation<'_> {
     }
 
     /// Reads the current value. A slot contains no key if this rotation creates the initial one.
-    async fn current(&self, labels: &SecretMetadata) -> Result<SecretValue, Error> {
-        let version = labels
+    async fn current(&self, secret: &SecretMetadata) -> Result<SecretValue, Error> {
+        let version = secret
             .version_with(CURRENT)
             .ok_or(Error::NoCurrentVersion)?;
         let secrets = &self.invocation.secrets;
-        let value = secrets.value(&labels.arn, version, CURRENT).await?;
+        let value = secrets.value(&secret.arn, version, CURRENT).await?;
         let current = parse(CURRENT, version, value)?;
         record_resources(&current);
         record_ids("previous_key_id", current.keys());
@@ -120,9 +121,9 @@ impl Rotation<'_> {
         Ok(current)
     }
 
-    /// Reads the pending version, which createSecret has just stored.
-    async fn pending(&self, labels: &SecretMetadata) -> Result<Pending, Error> {
-        let (arn, id) = (&labels.arn, &self.event.token);
+    /// Reads the pending version, which createSecret may have just stored.
+    async fn pending(&self, secret: &SecretMetadata) -> Result<Pending, Error> {
+        let (arn, id) = (&secret.arn, &self.event.token);
         let secrets = &self.invocation.secrets;
         let version = secrets.version_after_write(arn, id, PENDING).await;
         self.parse_version(PENDING, version)
@@ -152,10 +153,10 @@ impl Rotation<'_> {
     /// Creates a control-plane client that authenticates with the secret's management credentials, which may be a key in `value`.
     async fn control_plane(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
         value: &SecretValue,
     ) -> Result<ControlPlane<'_>, Error> {
-        let management = self.invocation.management_credentials(labels, value)?;
+        let management = self.invocation.management_credentials(secret, value)?;
         Span::current().record("mode", management.mode());
         self.invocation.control_plane(management, value).await
     }

@@ -67,11 +67,11 @@ impl Rotation<'_> {
         let Current {
             control_plane,
             value,
-            labels,
+            secret,
             ..
         } = current;
-        let labels = (*labels).clone();
-        let deletion = Deletion::prepare(control_plane, value, labels).await;
+        let secret = (*secret).clone();
+        let deletion = Deletion::prepare(control_plane, value, secret).await;
         let collected = deletion.and_then(|deletion| {
             let (mut evidence, mut problem) = (Vec::new(), None);
             for key in &current.keys {

@@ -35,35 +35,35 @@ const DIAGNOSIS_RESERVE: Duration = Duration::from_secs(10);
 const VERIFICATION_RESERVE: Duration = Duration::from_mins(1);
 
 impl Rotation<'_> {
-    pub(super) async fn test_secret(&self, labels: &SecretMetadata) -> Result<&'static str, Error> {
-        let current = self.current(labels).await?;
+    pub(super) async fn test_secret(&self, secret: &SecretMetadata) -> Result<&'static str, Error> {
+        let current = self.current(secret).await?;
         let has_empty_slot = current.slots().any(|slot| slot.key.is_none());
-        let pending = match self.pending(labels).await {
+        let pending = match self.pending(secret).await {
             // Secrets Manager tests a copy of the current value, in which a key is still to be created.
             Err(Error::VersionWithoutKey { .. }) if has_empty_slot => {
-                self.log_preflight(labels).await;
-                return self.verify_copy(labels, current).await;
+                self.log_preflight(secret).await;
+                return self.verify_copy(secret, current).await;
             }
-            pending => self.heal_if_invalid(labels, pending).await?,
+            pending => self.heal_if_invalid(secret, pending).await?,
         };
         match self.check_pending(&pending, &current) {
             // A test of the configuration never heals.
-            Err(Error::PendingIsCurrent { .. }) => self.log_preflight(labels).await,
-            checked => self.heal_if_invalid(labels, checked).await?,
+            Err(Error::PendingIsCurrent { .. }) => self.log_preflight(secret).await,
+            checked => self.heal_if_invalid(secret, checked).await?,
         }
-        let control_plane = self.control_plane(labels, &current).await?;
-        self.verify_or_heal(labels, &control_plane, (&pending, &current))
+        let control_plane = self.control_plane(secret, &current).await?;
+        self.verify_or_heal(secret, &control_plane, (&pending, &current))
             .await
     }
 
     /// Verifies the keys of a copy of the current value, in which a key is still to be created.
     async fn verify_copy(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
         current: SecretValue,
     ) -> Result<&'static str, Error> {
         if current.contains_keys() {
-            let control_plane = self.control_plane(labels, &current).await?;
+            let control_plane = self.control_plane(secret, &current).await?;
             let copy = Pending {
                 value: current,
                 created_at: None,
@@ -79,7 +79,7 @@ impl Rotation<'_> {
     /// Verifies the pending keys. Heals if one was deleted.
     pub(super) async fn verify_or_heal(
         &self,
-        labels: &SecretMetadata,
+        secret: &SecretMetadata,
         control_plane: &ControlPlane<'_>,
         (pending, current): (&Pending, &SecretValue),
     ) -> Result<&'static str, Error> {
@@ -87,7 +87,7 @@ impl Rotation<'_> {
             Ok(message) => Ok(message),
             Err((slot, error)) => {
                 let error = if is_rejection(&error) && is_old(pending) {
-                    let healed = self.heal_if_deleted(error, labels, control_plane, slot, current);
+                    let healed = self.heal_if_deleted(error, secret, control_plane, slot, current);
                     healed.await
                 } else {
                     error
@@ -98,12 +98,12 @@ impl Rotation<'_> {
     }
 
     /// Logs the preflight report for operators who enable rotation without rotating immediately.
-    async fn log_preflight(&self, labels: &SecretMetadata) {
+    async fn log_preflight(&self, secret: &SecretMetadata) {
         let deadline = self.invocation.deadline.with_reserve(VERIFICATION_RESERVE);
         let preflight = Preflight {
             invocation: &self.invocation.with_deadline(deadline),
         };
-        let report = preflight.run(&labels.arn, Some(&self.event.token)).await;
+        let report = preflight.run(&secret.arn, Some(&self.event.token)).await;
         report.log();
     }
 

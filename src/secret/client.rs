@@ -1,7 +1,7 @@
 //! The client for AWS Secrets Manager.
 //!
 //! The value of a version never changes, but its labels move. A read therefore names the version and the label that it expects
-//! there, so that it never returns the value of a version that has another role in the meantime.
+//! there, so that it never returns a version whose label has moved.
 //!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html>
 

@@ -1,7 +1,7 @@
 //! Copies of the key: finds them by the key's value, not by the field's name, and replaces them.
 //!
-//! The raw strings are searched, because a string may contain JSON in turn. A copy in a spelling that the table does not
-//! cover leaves a trace of the API secret, which is an error.
+//! The raw strings are searched, because a string may contain JSON in turn. A copy in a spelling that [`spelling_length`] does
+//! not recognize leaves a trace of the API secret, which is an error.
 
 use std::ops::Range;
 
@@ -126,7 +126,7 @@ impl Traces {
         let run = runs
             .max_by_key(|run| run.len())
             .filter(|run| run.len() >= MIN_RUN);
-        // Every encoding of text leaves letters and digits unchanged.
+        // Escapes of JSON and URLs leave letters and digits unchanged.
         let run = run.unwrap_or(secret);
         let in_base64 = in_base64(run).chain(in_base64(key.id.as_str()));
         Self {
@@ -189,7 +189,7 @@ pub(super) fn may_contain_key(json: &str, span: &Span, current: &[&ApiKey]) -> b
     let is_id = |run: &str| {
         [16, 18].contains(&run.len()) && has(run, u8::is_ascii_digit) && !has_lowercase(run)
     };
-    // Hexadecimal digits are of one case.
+    // Requires both cases, so that a SHA-256 digest in hexadecimal does not count.
     let is_secret =
         |run: &str| run.len() == 64 && has(run, u8::is_ascii_uppercase) && has_lowercase(run);
     let mut ids = string.split(|c: char| !c.is_ascii_alphanumeric());

@@ -56,7 +56,7 @@ pub(super) fn window(rules: Option<&RotationRulesType>) -> Duration {
     }
     let schedule = rules.and_then(RotationRulesType::schedule_expression);
     let is_in_hours = schedule.is_some_and(|schedule| match schedule.strip_prefix("cron(") {
-        // A list, a range or a step of hours is more than one hour of a day.
+        // A wildcard, list, range or step of hours means more than one rotation a day.
         Some(fields) => fields
             .split_whitespace()
             .nth(1)

@@ -10,11 +10,11 @@ use crate::http::{SdkFailure, printable};
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages name the fields")]
 pub enum Error {
-    /// Secrets Manager returned an error, or a proxy did, without a code.
+    /// Secrets Manager or a proxy returned an error. A proxy returns no code.
     #[error(
         "Secrets Manager {} {operation} for {secret}: {}, {message}{}",
         action(*.status, .code.as_deref()),
-        .code.clone().unwrap_or_else(|| format!("HTTP {status}, no code")),
+        .code.clone().unwrap_or_else(|| format!("HTTP {status} without an error code")),
         suffix(.request_id.as_deref())
     )]
     Rejected {

@@ -22,7 +22,7 @@ const SHARED_SETTINGS: [&str; 4] = [
     "masterarn",
 ];
 
-/// The fields of the key, and the settings of the key, which are never replaced.
+/// The fields that contain a key.
 const KEY_FIELDS: [&str; 2] = ["apiKey", "apiSecret"];
 const KEY_SETTINGS: [&str; 2] = ["resourceId", "endpoint"];
 
@@ -79,8 +79,8 @@ impl Fields {
         Ok(fields)
     }
 
-    /// Returns the prefixes of the keys: the empty one, and those with a resource ID. A resource ID that is not a string has a
-    /// meaning only next to another field of the key.
+    /// Returns the prefixes of the keys: the empty one, and those with a resource ID. A resource ID that is not a string
+    /// declares a key only if its `apiKey` or `apiSecret` is present.
     fn prefixes(&self) -> Vec<String> {
         let mut prefixes = vec![String::new()];
         for field in &self.0 {

@@ -1,4 +1,4 @@
-//! The description of a secret: its rotation settings, its replicas and the staging labels of its versions.
+//! The metadata of a secret: its rotation settings, its replicas and the staging labels of its versions.
 //!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecret.html>
 

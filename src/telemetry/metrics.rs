@@ -26,7 +26,7 @@ pub struct Counts {
     pub orphans: u64,
     /// The previous keys that were deleted.
     pub previous_keys: u64,
-    /// The keys that the rule for deletion does not allow to be deleted.
+    /// The keys that the deletion rule keeps, plus one for each slot or secret of which it keeps all keys.
     pub kept: u64,
     /// The deletions that failed or whose outcome is unknown.
     pub failed_deletions: u64,

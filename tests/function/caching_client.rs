@@ -13,8 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use confluent_key_rotation::http;
-
 use super::*;
 
 const ROTATIONS: usize = 20;
@@ -119,7 +117,7 @@ impl Timeline {
         };
         let mut observer = Observer {
             world: &world,
-            http: build_client(&http::Network::default()).unwrap(),
+            http: http_client(),
             topics,
             secrets: BTreeMap::new(),
             is_calling: Arc::default(),

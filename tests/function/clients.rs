@@ -7,6 +7,7 @@ pub(crate) use confluent_key_rotation::confluent::{
     ApiKey, ApiKeyId, Client, Credentials, Resource,
 };
 pub(crate) use confluent_key_rotation::http::{AllowedHosts, Deadline, Http, Redacted};
+use confluent_key_rotation::http::{Network, build_client, build_tls};
 use simulator::Fault;
 pub(crate) use url::Url;
 
@@ -18,6 +19,12 @@ pub(crate) fn survivable() -> impl Iterator<Item = Fault> {
     Fault::ALL
         .into_iter()
         .filter(move |fault| !interruptions.contains(fault))
+}
+
+/// Returns an HTTP client without network settings.
+pub(crate) fn http_client() -> reqwest::Client {
+    let network = Network::default();
+    build_client(&network, &build_tls(&network).unwrap()).unwrap()
 }
 
 pub(crate) async fn world_of(key_type: KeyType) -> World {

@@ -44,7 +44,6 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use confluent_key_rotation::config::{Config, OldKeyPolicy};
-use confluent_key_rotation::http::build_client;
 use serde_json::{Value, json};
 use simulator::rotation::STEPS;
 use simulator::{

@@ -24,10 +24,12 @@ pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Fun
         }
     });
     let config = config.expect("the configuration is valid");
-    let http = build_client(&config.network).expect("the TLS settings are valid");
-    let probe_http = build_probe_client(&config.network).expect("the TLS settings are valid");
+    let network = &config.network;
+    let tls = build_tls(network).expect("the TLS settings are valid");
+    let http = build_client(network, &tls).expect("the proxy is valid");
+    let probe_http = build_probe_client(network, &tls).expect("the proxy is valid");
     Function {
-        broker_tls: std::sync::Arc::new(build_tls(&config.network).expect("valid TLS settings")),
+        broker_tls: std::sync::Arc::new(tls),
         secrets_manager: secret::sdk_client(&config.aws, &http),
         sts: web_identity::sdk_client(&config.aws, &http),
         config,

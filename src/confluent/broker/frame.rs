@@ -1,6 +1,6 @@
 //! The frames of the Kafka protocol that authenticate with SASL/PLAIN and list the brokers.
 //!
-//! Uses only non-flexible versions, which Kafka supports since 2.2.
+//! Uses only non-flexible versions, which Kafka has supported since 2.2.
 //!
 //! <https://kafka.apache.org/protocol.html>
 

@@ -242,7 +242,7 @@ impl Client {
         Ok(attempted.map_err(|outcome| at(broker, outcome)))
     }
 
-    /// Performs the TLS handshake with the broker `host`. Confluent Cloud routes a connection by the name that it contains.
+    /// Performs the TLS handshake with the broker `host`. Confluent Cloud routes a connection by the server name (SNI).
     ///
     /// # Errors
     /// Returns the cause of a failure.

@@ -11,8 +11,6 @@ use std::process::{Child, Command};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use confluent_key_rotation::http;
-
 use super::*;
 
 /// The time in which moto starts to listen. It imports many modules.
@@ -73,7 +71,7 @@ impl Moto {
             child,
             log,
             url: String::new(),
-            client: build_client(&http::Network::default()).unwrap(),
+            client: http_client(),
         };
         moto.url = moto.printed_url();
         moto.add_function().await;

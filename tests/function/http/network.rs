@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use confluent_key_rotation::http;
+use confluent_key_rotation::http::{self, build_client, build_tls};
 use simulator::CANARY;
 use simulator::tls::{CertificateAuthority, Proxy};
 
@@ -47,7 +47,8 @@ pub(crate) fn network(variables: &[(&str, &str)]) -> http::Network {
 
 /// Sends a request with these variables. Returns its status, or its error with all causes.
 async fn get(url: &str, variables: &[(&str, &str)]) -> Result<u16, String> {
-    let client = build_client(&network(variables)).unwrap();
+    let network = network(variables);
+    let client = build_client(&network, &build_tls(&network).unwrap()).unwrap();
     let request = client.get(url).basic_auth("unknown", Some("wrong"));
     match request.timeout(AMPLE).send().await {
         Ok(response) => Ok(response.status().as_u16()),

@@ -248,7 +248,7 @@ const UNVERIFIED: [Unverified; 6] = [
             Response::json(403, &body)
         },
         error: "EndpointAcceptsAnyCredential",
-        outcome: "does not reject a wrong secret with HTTP 401",
+        outcome: "does not reject a wrong API secret",
     },
     Unverified {
         name: "a page for every caller",

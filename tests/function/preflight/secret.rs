@@ -284,7 +284,7 @@ pub(super) const CASES: &[Case] = &[
         name: "an initial key without an admin secret",
         check: "management-credentials",
         outcome: Failed,
-        observed: "neither an admin secret except itself nor an identity pool",
+        observed: "neither another admin secret nor an identity pool",
         setting: INITIAL_KEY,
         arrange: |world| world.change_value(|value| value["adminSecretArn"] = Value::Null),
     },

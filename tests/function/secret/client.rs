@@ -463,7 +463,7 @@ async fn a_response_without_an_error_code_is_reported_with_its_status() {
             let error = world.client(AMPLE).describe(&world.arn).await.unwrap_err();
 
             let message = error.to_string();
-            let expected = format!("HTTP {status}, no code, ");
+            let expected = format!("HTTP {status} without an error code, ");
             assert!(message.contains(&expected), "{body}: {message}");
             assert_eq!(error.code(), None, "{message}");
             assert_eq!(error.may_have_taken_effect(), status >= 500, "{message}");

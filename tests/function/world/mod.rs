@@ -441,8 +441,9 @@ pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Fun
         Some(value.to_owned())
     });
     let config = config.unwrap();
-    let http = build_client(&config.network).unwrap();
-    let probe_http = build_probe_client(&config.network).unwrap();
+    let tls = build_tls(&config.network).unwrap();
+    let http = build_client(&config.network, &tls).unwrap();
+    let probe_http = build_probe_client(&config.network, &tls).unwrap();
     let quick = Backoff {
         initial: Duration::from_millis(1),
         factor: 1.5,
@@ -450,7 +451,7 @@ pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Fun
         retries: 5,
     };
     Function {
-        broker_tls: Arc::new(build_tls(&config.network).unwrap()),
+        broker_tls: Arc::new(tls),
         secrets_manager: secret::sdk_client(&config.aws, &http),
         sts: web_identity::sdk_client(&config.aws, &http),
         config,

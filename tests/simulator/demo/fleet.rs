@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use confluent_key_rotation::fleet::status::{Line, Status};
 use confluent_key_rotation::handler::Response;
-use confluent_key_rotation::http::{Network, build_client};
+use confluent_key_rotation::http::{Network, build_client, build_tls};
 use serde_json::{Value, json};
 use simulator::{Outcome, Overlap, Role, Simulator};
 
@@ -60,11 +60,13 @@ impl Fleet {
         let previous = current_key(&simulator, ROTATED);
         let variables = [("PROBE_INTERVAL_MS", "250")];
         let keys = vec![previous.0.clone()];
+        let network = Network::default();
+        let tls = build_tls(&network).expect("the TLS settings are valid");
         Self {
             console: Console::new(simulator, &variables, admin_key.0, keys),
             arn,
             previous,
-            http: build_client(&Network::default()).expect("the TLS settings are valid"),
+            http: build_client(&network, &tls).expect("no proxy is set"),
         }
     }
 

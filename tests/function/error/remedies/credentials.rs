@@ -69,7 +69,7 @@ const CASES: &[Case] = &[
         },
         error: "SecretsManagerRejected",
         message: "could not read the admin secret: Secrets Manager rejected GetSecretValue for ADMIN: ResourceNotFoundException, Secrets Manager can't \
-                  find the specified secret. Check the ARN: the secret must exist in the function's Region",
+                  find the specified secret. Check the ARN or the name: the secret must exist in the function's Region",
         ..CASE
     },
     Case {

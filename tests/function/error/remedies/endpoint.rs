@@ -37,7 +37,7 @@ const CASES: &[Case] = &[
         name: "a gateway that returns 403 for every request",
         arrange: |world| respond(world, is_probe, Response::empty(403)),
         error: "EndpointAcceptsAnyCredential",
-        message: "could not verify the key CURRENT: its endpoint does not reject a wrong secret with HTTP 401. If this \
+        message: "could not verify the key CURRENT: its endpoint does not reject a wrong API secret. If this \
                   persists, check for a firewall, a proxy (HTTPS_PROXY) and Confluent's IP filters, or correct `endpoint` in the \
                   secret",
         ..CASE
@@ -49,7 +49,7 @@ const CASES: &[Case] = &[
             respond(world, is_probe, page);
         },
         error: "CurrentKeyNotAccepted",
-        message: "could not verify the current key CURRENT: the last probe was inconclusive (HTTP 200 without JSON). If this \
+        message: "could not verify the current key CURRENT: the last probe: inconclusive (HTTP 200 without JSON). If this \
                   persists, check for a firewall, a proxy (HTTPS_PROXY) and Confluent's IP filters, or correct `endpoint` in the \
                   secret",
         ..CASE

@@ -199,7 +199,7 @@ const CASES: &[Case] = &[
             );
         },
         error: "TokenNotIssued",
-        message: "AWS STS did not issue a web identity token: AWS STS returned HTTP 403 without a code, no message. A \
+        message: "AWS STS did not issue a web identity token: AWS STS returned HTTP 403 without an error code, no message. A \
                   proxy or a firewall probably responded: check HTTPS_PROXY, NO_PROXY and AWS_ENDPOINT_URL_STS",
         ..KEYLESS
     },
@@ -223,7 +223,7 @@ const CASES: &[Case] = &[
                   pool POOL permission to exchange the web identity token: HTTP 403, code forbidden_access, Forbidden \
                   Access (request ID ID). Compare the identity provider's issuer and JWKS URI with this issuer, the \
                   filter of the identity pool with this subject and audience, and IDENTITY_POOL_ID with the pool's ID. \
-                  If they match, try TOKEN_SIGNING_ALGORITHM=RS256",
+                  If they match, set TOKEN_SIGNING_ALGORITHM to RS256",
         ..KEYLESS
     },
     Case {
@@ -237,8 +237,8 @@ const CASES: &[Case] = &[
                   request from identity pool POOL to exchange the web identity token: HTTP 404, code \
                   resource_not_found, identity pool POOL was not found (request ID ID). Compare the identity \
                   provider's issuer and JWKS URI with this issuer, the filter of the identity pool with this subject \
-                  and audience, and IDENTITY_POOL_ID with the pool's ID. If they match, try \
-                  TOKEN_SIGNING_ALGORITHM=RS256",
+                  and audience, and IDENTITY_POOL_ID with the pool's ID. If they match, set \
+                  TOKEN_SIGNING_ALGORITHM to RS256",
         ..KEYLESS
     },
     Case {
@@ -377,7 +377,7 @@ const CASES: &[Case] = &[
         },
         error: "AdminSecretConflict",
         message: "IDENTITY_POOL_ID is set, but adminSecretArn or masterarn in the secret names an admin secret. Remove \
-                  it there: the function's identity pool authenticates. To use an admin secret for this secret, rotate \
+                  it: the function authenticates with its identity pool. To use an admin secret for this secret, rotate \
                   it with another function",
         ..KEYLESS
     },

@@ -7,7 +7,7 @@ const CASES: &[Case] = &[
         name: "a typo in the API secret",
         arrange: |world| set_field(world, "apiSecret", "cfltTypo"),
         error: "CurrentKeyNotAccepted",
-        message: "could not verify the current key CURRENT: the last probe was rejected with HTTP 401. Correct apiKey \
+        message: "could not verify the current key CURRENT: the last probe: rejected with HTTP 401. Correct apiKey \
                   and apiSecret, or store another key if it was deleted",
         ..CASE
     },
@@ -59,7 +59,7 @@ const CASES: &[Case] = &[
         },
         step: "testSecret",
         error: "EndpointAcceptsAnyCredential",
-        message: "could not verify the key PENDING: its endpoint does not reject a wrong secret with HTTP 401. If this \
+        message: "could not verify the key PENDING: its endpoint does not reject a wrong API secret. If this \
                   persists, check for a firewall, a proxy (HTTPS_PROXY) and Confluent's IP filters, or correct `endpoint` in the \
                   secret",
     },
@@ -72,8 +72,8 @@ const CASES: &[Case] = &[
             });
         },
         error: "QuotaExceeded",
-        message: "a quota for API keys is exhausted for sa-orders (2 API keys, 2 of them scoped to this resource); no key was deleted, because the \
-                  rule for deletion allows none of this secret's keys: Confluent Cloud rejected a request from key MANAGEMENT to create an API key: HTTP 402, [..] (request ID ID). Delete \
+        message: "a quota for API keys is exhausted for sa-orders (2 API keys, 2 of them scoped to this resource); no key was deleted: none of \
+                  this secret's keys can be deleted safely: Confluent Cloud rejected a request from key MANAGEMENT to create an API key: HTTP 402, [..] (request ID ID). Delete \
                   unused keys, or contact Confluent Support to raise the quota",
         ..CASE
     },

@@ -40,7 +40,7 @@ const CASES: &[Case] = &[
         },
         error: "SecretsManagerRejected",
         message: "Secrets Manager rejected DescribeSecret for SECRET: ExpiredTokenException, The security token \
-                  included in the request is expired. Start a new rotation: Lambda renews the credentials of the \
+                  included in the request is expired. Retry: Lambda renews the credentials of the \
                   function's role",
         ..CASE
     },
@@ -62,7 +62,7 @@ const CASES: &[Case] = &[
             respond(world, is_operation("DescribeSecret"), page);
         },
         error: "SecretsManagerRejected",
-        message: "Secrets Manager rejected DescribeSecret for SECRET: HTTP 403, no code, no message[..]. A proxy or a firewall probably \
+        message: "Secrets Manager rejected DescribeSecret for SECRET: HTTP 403 without an error code, no message[..]. A proxy or a firewall probably \
                   responded: check HTTPS_PROXY, NO_PROXY and AWS_ENDPOINT_URL_SECRETS_MANAGER",
         ..CASE
     },

@@ -1,13 +1,12 @@
 //! Responses that contain a secret: invalid ones, and errors that quote the request.
 
-use confluent_key_rotation::http;
 use simulator::Response;
 
 use super::*;
 
 /// Returns the value of the `Authorization` header.
 fn basic_authorization((id, secret): &(String, String)) -> String {
-    let client = build_client(&http::Network::default()).unwrap();
+    let client = http_client();
     let request = client.get("http://127.0.0.1");
     let request = request.basic_auth(id, Some(secret)).build().unwrap();
     let value = &request.headers()["authorization"];
