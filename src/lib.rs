@@ -48,9 +48,11 @@
 //! * **A secret value has a [slot](secret::Slot) for each key.** Most values have one. Rotation, preflight and the scheduled deletion iterate over the slots, all new keys
 //!   are stored in one version, and one move of `AWSCURRENT` promotes them.
 //! * **A key is deleted on evidence from Confluent Cloud**, never because the secret names it: its
-//!   [ownership tag](keys::ownership::OwnershipTag), owner, resource and creation time. [`keys::deletion`] decides every deletion.
+//!   [ownership tag](keys::ownership::OwnershipTag), owner, resource and creation time. [`keys::deletion`] decides, except about a key
+//!   that createSecret has just created and could not store.
 //! * **Keys are deleted after the promotion**, because Secrets Manager then rejects the promotion of an abandoned version. Only keys
-//!   that were created before the current one are deleted, so no key can belong to a later rotation.
+//!   that were created before the current one are deleted, so no key can belong to a later rotation. If a quota is exceeded,
+//!   createSecret deletes at most one key for each key that it creates.
 //! * **The staging labels are read immediately before the promotion and before each `DELETE`.** If a label has moved, nothing more
 //!   is deleted.
 //! * **A version that can never become current is healed**: `AWSPENDING` is removed, and the next attempt starts over.

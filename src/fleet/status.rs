@@ -1,4 +1,4 @@
-//! `status`: one line per secret of the fleet, by `ListSecrets` alone.
+//! `status`: one line per secret of the fleet, from `ListSecrets` alone.
 //!
 //! No value is read, and nothing is changed.
 
@@ -114,7 +114,7 @@ fn line(secret: &SecretMetadata, config: &Config, now: i64) -> Line {
 }
 
 impl Line {
-    /// Omits the user's own labels, then truncates the name, if the line is too long.
+    /// Omits custom staging labels, then truncates the name, if the line is too long.
     fn shorten(&mut self) {
         let excess = |line: &Self| {
             let length = serde_json::to_string(line).map_or(0, |line| line.len());

@@ -132,7 +132,7 @@ impl Verifier<'_> {
                 unreachable,
                 "did not verify the pending key at the unreachable brokers"
             );
-            // The others do not replace what the probes could not show.
+            // Brokers that accept the key do not replace an unreachable REST endpoint, so the result of the probes stands.
             return probed;
         }
         tracing::info!(
@@ -145,8 +145,7 @@ impl Verifier<'_> {
         Verification::Verified
     }
 
-    /// Verifies with one accepted attempt at the bootstrap endpoint, because the REST endpoint is unreachable, that the writer of
-    /// the secret value possesses the current key.
+    /// Verifies the current key with one accepted attempt at the bootstrap endpoint, in place of an unreachable REST endpoint.
     ///
     /// # Errors
     /// Returns [`Error::CurrentKeyNotAccepted`] with the last outcome, [`Error::EndpointAcceptsAnyCredential`] and
@@ -216,7 +215,7 @@ struct Progress {
     rounds: u32,
     /// The number of consecutive rounds that count as accepted.
     accepted: u32,
-    /// The number of consecutive rounds in which only connections were missing.
+    /// The number of consecutive rounds whose only failures were unreachable brokers.
     unreachable: u32,
     /// Whether a broker has rejected the key.
     was_rejected: bool,
@@ -247,7 +246,7 @@ impl Progress {
 
     fn record_brokers(&mut self, round: &Round) {
         if round.has_brokers {
-            // Without those that are no longer listed, and the bootstrap endpoint, which has accepted the key.
+            // Forget brokers that are no longer listed, and the bootstrap endpoint, which has accepted the key.
             let listed: BTreeSet<&Address> = round.outcomes.iter().map(|(b, _)| b).collect();
             self.not_accepted.retain(|broker| listed.contains(broker));
         }

@@ -113,7 +113,7 @@ async fn admin_key(secrets: &secret::Client, arn: &str) -> Result<ApiKey, Error>
     let invalid = |source| Error::InvalidAdminSecretValue { secret, source };
     let (key, warnings) = secret::api_key(&value).map_err(invalid)?;
     for warning in warnings {
-        tracing::warn!(admin_secret = arn, "in the admin secret, {warning}");
+        tracing::warn!(admin_secret = arn, "the admin secret: {warning}");
     }
     Ok(key)
 }
@@ -313,14 +313,13 @@ impl<'a> ControlPlane<'a> {
         }
     }
 
-    /// Returns all keys of the owner, to explain an error, if a list with `filter` does not contain them: the list of the keys for one
-    /// resource may be empty. Returns `None` if it does, or if the keys cannot be listed.
+    /// Lists all keys of the owner, to explain an error. Returns `None` if `filter` already selects them, or if the request fails.
     pub async fn all_keys(&self, filter: KeyFilter<'_>) -> Option<Vec<ApiKeyMetadata>> {
         self.list(filter.without_resource()?).await.ok()
     }
 
-    /// Deletes the key with `id`. Succeeds if it was already deleted, which a list with `filter` may show. Calls `is_unused` before
-    /// each attempt except the first, and stops if it returns `false`.
+    /// Deletes the key with `id`. Succeeds if it was already deleted. A list with `filter` shows that only if it contains
+    /// `expected_key`. Calls `is_unused` before each attempt except the first, and stops if it returns `false`.
     ///
     /// # Errors
     /// Returns [`Error::KeyDeletionFailed`], or an error if the admin secret cannot be read or no access token can be
@@ -340,7 +339,7 @@ impl<'a> ControlPlane<'a> {
             Err(Error::Confluent(source)) => source,
             Err(error) => return Err(error),
         };
-        // Only a list that contains `expected_key` shows it.
+        // A list without `expected_key` may be incomplete.
         if source.may_be_deleted()
             && let Ok(keys) = self.list(filter).await
         {
@@ -373,7 +372,7 @@ impl<'a> ControlPlane<'a> {
             && error.kind() == Some(ErrorKind::Unauthenticated)
         {
             let newer = match self.newer_than(&credentials).await {
-                // That an earlier attempt may have taken effect is more important than why there is no other attempt.
+                // Report `error`: it says that the first attempt may have taken effect.
                 Err(_) if error.may_have_taken_effect() => None,
                 newer => newer?,
             };

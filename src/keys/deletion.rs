@@ -313,7 +313,7 @@ impl<'a> Deletion<'a> {
         }
     }
 
-    /// Checks that the key is older than the current one.
+    /// Checks that the key is older than the current one, unless the deletion frees quota.
     fn check_age(&self, evidence: &Evidence<'_>, key: &ApiKeyMetadata) -> Result<(), &'static str> {
         let created = key
             .plausible_created_at()

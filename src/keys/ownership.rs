@@ -25,7 +25,7 @@ pub struct OwnershipTag {
     pub replaces: Option<String>,
 }
 
-/// The secret that a key belongs to by its description.
+/// The secret that a key belongs to according to its description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ownership {
     /// This secret.
@@ -139,7 +139,7 @@ impl OwnershipTag {
 }
 
 impl Ownership {
-    /// Returns the secret that `key` belongs to by its description, seen from the secret with the ARN `secret_arn`.
+    /// Returns whether the description assigns `key` to the secret with the ARN `secret_arn`, to another secret, or to none.
     pub fn of(key: &ApiKeyMetadata, secret_arn: &str) -> Self {
         let Some(words) = key.description.strip_prefix(PREFIX) else {
             return Self::Untagged;
@@ -159,7 +159,7 @@ impl Ownership {
     }
 }
 
-/// Returns the name of a key in the Confluent Cloud Console: the start of the secret's name.
+/// Returns the name of a key in the Confluent Cloud Console: the start of the last part of the ARN: the secret's name and its random suffix.
 pub fn display_name(secret_arn: &str) -> String {
     const MAX_LENGTH: usize = 64;
     let name = secret_arn.rsplit(':').next().unwrap_or_default();
@@ -242,6 +242,19 @@ mod tests {
             OwnershipTag::parse(tag.description().split(' ').skip(1)),
             Some(tag)
         );
+    }
+
+    #[test]
+    fn the_previous_key_is_omitted_only_if_the_description_would_be_too_long() {
+        let description = |version: usize| {
+            let tag = OwnershipTag::new("arn", &"v".repeat(version), "invocation");
+            tag.replacing(id("KEY1"), id("KEY2")).description()
+        };
+        let longest = 1 + MAX_LENGTH - description(1).len();
+
+        assert_eq!(description(longest).len(), MAX_LENGTH);
+        assert!(description(longest).contains(" previous=KEY1"));
+        assert!(!description(longest + 1).contains(" previous="));
     }
 
     #[test]

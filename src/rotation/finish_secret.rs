@@ -185,7 +185,7 @@ impl Rotation<'_> {
         }
     }
 
-    /// Lists the keys of the owner for a slot's resource. A list may not contain the promoted key yet, so it is read again for a few
+    /// Lists the keys of the owner for a slot's resource. A list may not contain the promoted key yet, so the request is retried for a few
     /// seconds.
     ///
     /// # Errors

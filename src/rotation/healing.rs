@@ -2,15 +2,13 @@
 //!
 //! The key of the version becomes an orphan, which a later finishSecret deletes. Healing deletes no key.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::{Pending, Rotation};
 use crate::confluent::{ApiKey, ApiKeyId, ApiKeyMetadata, ProbeOutcome};
 use crate::error::Error;
 use crate::keys::credentials::{ControlPlane, key_filter};
 use crate::keys::target::Scope;
 use crate::keys::verification::Verification;
-use crate::secret::{self, PENDING, SecretMetadata, SecretValue, SecretVersion, Slot};
+use crate::secret::{self, PENDING, SecretMetadata, SecretValue, SecretVersion, Slot, now};
 
 /// The age of a version, in seconds, after which its key counts as deleted if Confluent Cloud does not return it. The key of a
 /// younger version may not be listed yet.
@@ -159,9 +157,8 @@ impl Rotation<'_> {
     }
 }
 
-/// Returns whether the pending key of a slot, whose version is old enough, was deleted: a list that contains the current key does not
-/// contain it, and Confluent Cloud does not return it by its ID. If it is the initial key, the list must contain another key of
-/// the owner. A copy of the current key never counts as deleted.
+/// Returns whether the pending key of a slot was deleted: it is missing from a list that contains the current key (or, for an initial
+/// key, another key of the owner), and Confluent Cloud does not return it by its ID. A copy of the current key never counts as deleted.
 async fn is_deleted(
     control_plane: &ControlPlane<'_>,
     (slot, key): (&Slot, &ApiKey),
@@ -199,8 +196,6 @@ pub(super) fn is_rejection(error: &Error) -> bool {
 
 /// Returns whether the key of the version counts as deleted if Confluent Cloud does not return it.
 pub(super) fn is_old(pending: &Pending) -> bool {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = i64::try_from(since_epoch.unwrap_or_default().as_secs()).unwrap_or_default();
-    let age = pending.created_at.map(|created_at| now - created_at);
+    let age = pending.created_at.map(|created_at| now() - created_at);
     age > Some(MIN_DELETED_AGE)
 }

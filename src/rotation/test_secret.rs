@@ -47,7 +47,7 @@ impl Rotation<'_> {
             pending => self.heal_if_invalid(secret, pending).await?,
         };
         match self.check_pending(&pending, &current) {
-            // A test of the configuration never heals.
+            // Secrets Manager removes the label of its test version itself.
             Err(Error::PendingIsCurrent { .. }) => self.log_preflight(secret).await,
             checked => self.heal_if_invalid(secret, checked).await?,
         }

@@ -322,17 +322,17 @@ pub(crate) fn in_threads<T: Sync>(cases: &[T], run: impl Fn(&T) + Sync) {
         let _ = writeln!(std::io::stderr(), "{name}: {progress}");
     };
     report(&format!("{} cases", cases.len()));
-    let done = AtomicUsize::new(0);
+    let started = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for first in 0..THREADS {
-            let (cases, run, done) = (cases.iter().skip(first).step_by(THREADS), &run, &done);
-            scope.spawn(move || {
-                for case in cases {
-                    run(case);
-                    let done = 1 + done.fetch_add(1, Relaxed);
-                    if done.is_multiple_of(PROGRESS) {
-                        report(&format!("{done} cases completed"));
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while let nth = started.fetch_add(1, Relaxed)
+                    && let Some(case) = cases.get(nth)
+                {
+                    if nth > 0 && nth.is_multiple_of(PROGRESS) {
+                        report(&format!("{nth} cases started"));
                     }
+                    run(case);
                 }
             });
         }

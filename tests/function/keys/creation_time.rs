@@ -64,3 +64,24 @@ async fn a_key_without_a_creation_time_is_reported_as_kept_by_a_preflight() {
             .contains("delete it manually")
     );
 }
+
+/// Creation times are whole seconds, so a key of a concurrent rotation may have the same one.
+#[tokio::test]
+async fn a_key_that_was_created_in_the_same_second_as_the_current_key_is_kept() {
+    let world = world(OldKeyPolicy::Delete).await;
+    world.run_steps(&["createSecret", "testSecret"]).await;
+    let pending = world.key("AWSPENDING").unwrap();
+    let created_at = world.simulator.state().keys[&pending].created_at.clone();
+    let (orphan, _) = world.other_key(Some("lkc-orders"), Some(ENVIRONMENT));
+    world
+        .simulator
+        .tag_key(&orphan, &world.arn, "abandoned", "i", "");
+    world
+        .simulator
+        .set_created_at(&orphan, created_at.as_deref());
+
+    world.step("finishSecret").await.unwrap();
+
+    assert_eq!(world.key("AWSCURRENT"), Some(pending));
+    assert!(world.all_keys().contains(&orphan));
+}

@@ -1,9 +1,14 @@
 //! Healing: a step removes `AWSPENDING` from a version that can never become current, and the next attempt starts over.
 
+use simulator::Fault;
+
 use super::*;
 
-/// Eleven minutes: longer than a key may be missing without counting as deleted.
+/// The age of a version whose missing key counts as deleted.
 const OLD: Duration = Duration::from_mins(11);
+
+/// The age of a version whose missing key may not be listed yet.
+const YOUNG: Duration = Duration::from_mins(9);
 
 struct Case {
     name: &'static str,
@@ -200,6 +205,7 @@ async fn a_key_that_is_missing_for_less_than_ten_minutes_does_not_count_as_delet
         );
         world.simulator.hide_key_from_lists(&key, u32::MAX);
         world.simulator.hide_key_from_reads(&key, u32::MAX);
+        world.simulator.age_version(&world.arn, "AWSPENDING", YOUNG);
         world.simulator.state().controls.propagation_statuses = always(401);
 
         let outcome = world.step(step).await;
@@ -255,6 +261,24 @@ async fn a_label_that_cannot_be_removed_is_reported() {
 
     assert_eq!(error.error_type, "SecretsManagerRejected", "{error:?}");
     assert!(world.version("AWSPENDING").is_some());
+}
+
+#[tokio::test]
+async fn a_lost_response_to_the_removal_of_the_label_does_not_hide_the_reason() {
+    let world = with_pending_key().await;
+    world.overwrite_pending(|value| value["note"] = json!("another"));
+    let measured = world.fork().await;
+    measured.step_error("testSecret", "outdated").await;
+    let requests = measured.simulator.state().requests.clone();
+    let mut requests = requests.iter();
+    let removal = requests.position(is_operation("UpdateSecretVersionStage"));
+    let world = world.fork().await;
+    world.simulator.fail(removal.unwrap(), Fault::ResetAfter);
+
+    let error = world.step_error("testSecret", "outdated").await;
+
+    assert_eq!(error.error_type, "PendingOutdated", "{error:?}");
+    assert_eq!(world.version("AWSPENDING"), None);
 }
 
 #[tokio::test]
