@@ -319,3 +319,51 @@ async fn a_deleted_initial_key_heals() {
     assert_eq!(error.error_type, "PendingKeyDeleted", "{error:?}");
     assert_eq!(world.rotate().await, Outcome::Succeeded);
 }
+
+/// A list without the keys that it must contain is incomplete, so it shows nothing about the pending key.
+#[tokio::test]
+async fn a_list_without_the_expected_keys_does_not_heal() {
+    for mode in [Mode::Admin, Mode::Keyless, Mode::InitialKey] {
+        let mut world = World::new(Setting {
+            mode,
+            ..Setting::default()
+        })
+        .await;
+        world.run_steps(&["createSecret", "setSecret"]).await;
+        let pending = world.key("AWSPENDING").unwrap();
+        world.simulator.delete_key_manually(&pending);
+        world.simulator.age_version(&world.arn, "AWSPENDING", OLD);
+        let keys: Vec<String> = world.simulator.state().keys.keys().cloned().collect();
+        for key in keys {
+            world.simulator.hide_key_from_lists(&key, u32::MAX);
+        }
+        world.simulator.add_internal_key();
+        world.time_limit = SHORT_TIME_LIMIT;
+
+        let error = world.step_error("testSecret", "an incomplete list").await;
+
+        assert_eq!(
+            error.error_type, "PendingKeyNotAccepted",
+            "{mode:?}: {error:?}"
+        );
+        assert!(world.version("AWSPENDING").is_some(), "{mode:?}");
+    }
+}
+
+/// A key heals only if its resource rejects it.
+#[tokio::test]
+async fn a_missing_key_whose_endpoint_is_unreachable_is_not_healed() {
+    for step in ["testSecret", "finishSecret"] {
+        let mut world = with_pending_key().await;
+        world.set_advertised_url(&world.simulator.unreachable_url());
+        let key = world.key("AWSPENDING").unwrap();
+        world.simulator.delete_key_manually(&key);
+        world.simulator.age_version(&world.arn, "AWSPENDING", OLD);
+        world.time_limit = SHORT_TIME_LIMIT;
+
+        let error = world.step_error(step, "an unreachable endpoint").await;
+
+        assert_eq!(error.error_type, "EndpointUnreachable", "{step}");
+        assert!(world.version("AWSPENDING").is_some(), "{step}");
+    }
+}
