@@ -45,8 +45,8 @@
 //!
 //! # Rules that explain most of the code
 //!
-//! * **A secret value has a [slot](secret::Slot) for each key.** Most values have one. Rotation, preflight and the scheduled deletion iterate over the slots, all new keys
-//!   are stored in one version, and one move of `AWSCURRENT` promotes them.
+//! * **A secret value has a [slot](secret::Slot) for each key.** Most values have one. Rotation, preflight and the scheduled
+//!   deletion iterate over the slots, all new keys are stored in one version, and one move of `AWSCURRENT` promotes them.
 //! * **A key is deleted on evidence from Confluent Cloud**, never because the secret names it: its
 //!   [ownership tag](keys::ownership::OwnershipTag), owner, resource and creation time. [`keys::deletion`] decides, except about a key
 //!   that createSecret has just created and could not store.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
 use super::Principal;
-use super::client::{Client, Error, received};
+use super::client::{Client, Error, check_response};
 use super::wire::decode;
 use crate::http::{BearerToken, Deadline, Destination, Redacted, Request};
 
@@ -35,7 +35,7 @@ impl AccessToken {
     }
 
     /// Returns whether the other token is the same one.
-    pub fn is(&self, other: &Self) -> bool {
+    pub fn has_same_token_as(&self, other: &Self) -> bool {
         self.token == other.token
     }
 }
@@ -85,7 +85,7 @@ impl Client {
         let principal = Principal::IdentityPool(identity_pool_id.into());
         let sent = self.http.send(&request, deadline).await;
         let received_at = Instant::now();
-        let response = received(EXCHANGE, principal, is_in, sent)?;
+        let response = check_response(EXCHANGE, principal, is_in, sent)?;
         let response: WireToken = decode(EXCHANGE, &response)?;
         let invalid = |problem: &str| Error::invalid_response(EXCHANGE, problem);
         if !response.token_type.eq_ignore_ascii_case("Bearer") {

@@ -114,8 +114,8 @@ impl Error {
         }
     }
 
-    /// Returns whether the response leaves open if the key still exists, so that the keys must be listed. Confluent may return 403 for a key that does not exist,
-    /// and a proxy may have replaced the response.
+    /// Returns whether the response leaves open if the key still exists, so that the keys must be listed. Confluent may return 403
+    /// for a key that does not exist, and a proxy may have replaced the response.
     pub fn may_be_deleted(&self) -> bool {
         let is_unclear = [Some(ErrorKind::Forbidden), Some(ErrorKind::Blocked)];
         is_unclear.contains(&self.kind()) || matches!(self, Self::InvalidResponse { .. })
@@ -326,7 +326,7 @@ impl Client {
         request.body = Some((JSON, Redacted::new(create_body(spec).to_string())));
         let deadline = self.deadline.with_reserve(STORE_RESERVE);
         let sent = self.http.send(&request, deadline).await;
-        let response = authenticated(CREATE, credentials, sent)?;
+        let response = check_authenticated(CREATE, credentials, sent)?;
         let created: WireKey = decode(CREATE, &response)?;
         // The description names the invocation, so another key has a different one.
         let described = created
@@ -362,7 +362,7 @@ impl Client {
         const DELETE: &str = "delete an API key";
         let request = request(Method::DELETE, self.api_key_url(id), credentials);
         let sent = self.http.send_while(&request, self.deadline, is_unused);
-        match authenticated(DELETE, credentials, sent.await) {
+        match check_authenticated(DELETE, credentials, sent.await) {
             Ok(response) if response.body.is_empty() => Ok(()),
             Ok(response) => decode::<IgnoredAny>(DELETE, &response).map(drop),
             Err(error) if error.kind() == Some(ErrorKind::NotFound) => Ok(()),
@@ -421,22 +421,22 @@ impl Client {
     ) -> Result<Response, Error> {
         let request = request(Method::GET, url, credentials);
         let sent = self.http.send(&request, self.deadline).await;
-        authenticated(operation, credentials, sent)
+        check_authenticated(operation, credentials, sent)
     }
 }
 
-/// Returns the response to a request with `credentials`. See [`received`].
-fn authenticated(
+/// Returns the response to a request with `credentials`. See [`check_response`].
+fn check_authenticated(
     operation: &'static str,
     credentials: &Credentials,
     sent: Result<Response, http::Error>,
 ) -> Result<Response, Error> {
     let are_in = |text: &str| credentials.are_in(text);
-    received(operation, credentials.principal(), are_in, sent)
+    check_response(operation, credentials.principal(), are_in, sent)
 }
 
 /// Returns the response, unless the request failed or a proxy or a firewall responded with a page.
-pub(super) fn received(
+pub(super) fn check_response(
     operation: &'static str,
     principal: Principal,
     credentials_are_in: impl Fn(&str) -> bool,

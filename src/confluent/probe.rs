@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde::de::IgnoredAny;
 
 use super::{ApiKey, Client, Endpoint, ErrorResponse, Resource};
-use crate::http::{self, Deadline, Destination, Redacted, Request, joined};
+use crate::http::{self, Deadline, Destination, Redacted, Request, error_chain};
 
 /// The endpoint that a probe is sent to.
 #[derive(Clone, Debug)]
@@ -169,7 +169,9 @@ fn outcome(
             error @ (http::Error::ResponseTooLong { .. } | http::Error::DeadlineExceeded { .. }),
         ) => ProbeOutcome::Inconclusive(error.to_string()),
         // The endpoint has responded.
-        Err(error) if error.is_incomplete_response() => ProbeOutcome::Inconclusive(joined(&error)),
-        Err(error) => ProbeOutcome::Unreachable(joined(&error)),
+        Err(error) if error.is_incomplete_response() => {
+            ProbeOutcome::Inconclusive(error_chain(&error))
+        }
+        Err(error) => ProbeOutcome::Unreachable(error_chain(&error)),
     })
 }

@@ -17,7 +17,7 @@ use crate::config::SECRET_ARN_FORM;
 use remedy::remedy_for_key;
 
 use crate::confluent::{self, ApiKeyId, ApiKeyMetadata, ProbeOutcome, UnknownResource};
-use crate::http::{self, joined, printable};
+use crate::http::{self, error_chain, printable};
 use crate::secret::{self, CURRENT, SecretMetadata, SecretValue, Slot, field_name, value};
 use crate::web_identity;
 
@@ -272,7 +272,7 @@ impl Error {
             Self::InitialKeyNotAllowed { .. } | Self::InitialKeyRequiresAdminSecret
                 if !value.contains_keys() =>
             {
-                let paths = value.other_keys();
+                let paths = value.other_key_paths();
                 paths.map_or(self, |paths| Self::key_in_other_fields(value.main(), paths))
             }
             error => error,
@@ -293,7 +293,7 @@ impl Error {
         };
         let ids = keys.iter().filter(matters);
         let mut ids = ids.map(|key| ApiKeyId::new(key.id.clone()));
-        let paths = ids.find_map(|id| value.keys_with(&id));
+        let paths = ids.find_map(|id| value.key_paths_with(&id));
         paths.map_or(Ok(()), |paths| Err(Self::key_in_other_fields(slot, paths)))
     }
 
@@ -365,7 +365,7 @@ impl Error {
             _ => self.remedy().to_owned(),
         };
         // Some messages of the services end with a period.
-        format!("{}. {remedy}", joined(self).trim_end_matches('.'))
+        format!("{}. {remedy}", error_chain(self).trim_end_matches('.'))
     }
 }
 

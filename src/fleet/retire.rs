@@ -148,7 +148,7 @@ impl Retire<'_> {
             let secret = secret.arn;
             return Err(Error::AnotherRotationFunction { secret });
         }
-        if secret.is_deleted {
+        if secret.is_scheduled_for_deletion {
             return Ok("kept the previous key: the secret is scheduled for deletion");
         }
         if !secret.rotation_enabled {
@@ -170,7 +170,7 @@ impl Retire<'_> {
                     .secrets
                     .describe(id)
                     .await?
-                    .has_same_labels_as(&secret) =>
+                    .has_same_state_as(&secret) =>
             {
                 return Err(error);
             }

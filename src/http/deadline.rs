@@ -115,7 +115,7 @@ impl Backoff {
 }
 
 /// Returns a random delay of at least `delay`. A delay that the server requested must not be shortened.
-pub fn at_least(delay: Duration) -> Duration {
+pub fn with_jitter(delay: Duration) -> Duration {
     delay.mul_f64(1.0 + Backoff::JITTER * fastrand::f64())
 }
 
@@ -196,6 +196,6 @@ mod tests {
     fn a_delay_that_the_server_requests_is_never_shortened() {
         let requested = Duration::from_secs(2);
 
-        assert!((0..100).all(|_| at_least(requested) >= requested));
+        assert!((0..100).all(|_| with_jitter(requested) >= requested));
     }
 }

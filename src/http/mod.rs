@@ -15,7 +15,7 @@ mod sdk;
 mod service_text;
 
 pub use client::{MAX_BODY_BYTES, build_client, build_probe_client, build_tls};
-pub use deadline::{Backoff, Deadline, DeadlineExceeded, at_least};
+pub use deadline::{Backoff, Deadline, DeadlineExceeded, with_jitter};
 pub(crate) use hosts::DOMAIN_NOT_ALLOWED;
 pub use hosts::{AllowedHosts, BROKER_PORT, ControlPlaneUrl, is_loopback, url_at};
 pub use network::Network;
@@ -29,7 +29,7 @@ pub use sdk::{SdkHttpClient, SdkLimits};
 pub use service_text::printable;
 
 /// Returns an error and its causes, separated by colons.
-pub fn joined(error: &dyn std::error::Error) -> String {
+pub fn error_chain(error: &dyn std::error::Error) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     chain
         .map(ToString::to_string)

@@ -15,7 +15,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::client::read_body;
-use super::{Deadline, joined, printable};
+use super::{Deadline, error_chain, printable};
 
 /// Limits of requests to AWS: timeouts and retries to AWS. Tests pass shorter ones.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +106,7 @@ impl SdkFailure {
             SdkError::TimeoutError(_) => Self::NoResponse("the request timed out".to_owned()),
             SdkError::DispatchFailure(failure) => {
                 Self::NoResponse(match failure.as_connector_error() {
-                    Some(error) => joined(error),
+                    Some(error) => error_chain(error),
                     None => "the request could not be sent".to_owned(),
                 })
             }

@@ -107,20 +107,21 @@ impl<'a> AccessTokens<'a> {
         rejected: &AccessToken,
         deadline: Deadline,
     ) -> Result<Obtained, Failure> {
-        let is_usable = |token: &AccessToken| !token.is(rejected) && !token.is_expiring();
-        self.get_if(is_usable, deadline).await
+        let is_valid =
+            |token: &AccessToken| !token.has_same_token_as(rejected) && !token.is_expiring();
+        self.get_if(is_valid, deadline).await
     }
 
-    /// Returns the current token if it `is_usable`, or else obtains one.
+    /// Returns the current token if it `is_valid`, or else obtains one.
     async fn get_if(
         &self,
-        is_usable: impl Fn(&AccessToken) -> bool,
+        is_valid: impl Fn(&AccessToken) -> bool,
         deadline: Deadline,
     ) -> Result<Obtained, Failure> {
         let attempts = self.attempts.load(Ordering::Relaxed);
         let mut last = self.last.lock().await;
         match &*last {
-            Some(Ok(obtained)) if is_usable(&obtained.token) => return Ok(obtained.clone()),
+            Some(Ok(obtained)) if is_valid(&obtained.token) => return Ok(obtained.clone()),
             // Another request has just failed to obtain a token, while this one waited for the lock.
             Some(Err(failure))
                 if failure.is_permanent() || self.attempts.load(Ordering::Relaxed) > attempts =>

@@ -147,8 +147,8 @@ impl<'a> Deletion<'a> {
         is_for(evidence.resource) || evidence.slot.prefix.is_empty() && is_former()
     }
 
-    /// Returns the orphaned keys that the rule allows to be deleted once they are older than the current key, and the orphaned
-    /// and previous keys that it does not allow to be deleted, with the reasons.
+    /// Returns the orphaned keys that may be deleted under the rule once they are older than the current key, and the orphaned and
+    /// previous keys that the rule keeps, with the reasons.
     pub async fn orphaned_and_kept<'e>(
         &self,
         evidence: &Evidence<'e>,
@@ -172,7 +172,7 @@ impl<'a> Deletion<'a> {
     /// Deletes the previous key of a slot if `deletes_previous`, then each orphaned key.
     ///
     /// # Errors
-    /// Returns an error if the rule allows to delete the previous key, and the removal of its label or the `DELETE` failed. An
+    /// Returns an error if the previous key may be deleted under the rule, and the removal of its label or the `DELETE` failed. An
     /// orphaned key that cannot be deleted is a warning.
     pub async fn delete_replaced(
         &mut self,
@@ -436,7 +436,7 @@ impl<'a> Deletion<'a> {
             if now.has(version, PREVIOUS) {
                 return Err(error.into());
             }
-            if !now.has_same_labels_as(&without_label) {
+            if !now.has_same_state_as(&without_label) {
                 return Ok(false);
             }
         }
@@ -458,12 +458,12 @@ impl<'a> Deletion<'a> {
         };
         let Some(version) = self.quota_version else {
             let now = secrets.describe_until(&secret.arn, is_complete).await?;
-            return Ok(now.has_same_labels_as(secret));
+            return Ok(now.has_same_state_as(secret));
         };
         let secrets = secrets.within(MAX_LABEL_READ);
         let now = secrets.describe_until(&secret.arn, is_complete).await?;
         // Storing a value moves no label.
-        Ok(now.has_same_labels_as(secret)
+        Ok(now.has_same_state_as(secret)
             && secrets
                 .value(&secret.arn, version, PENDING)
                 .await?

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::http::joined;
+use crate::http::error_chain;
 use crate::secret::{self, PENDING, SecretMetadata, SecretValue};
 
 /// Reads the values of all versions that have a label. Returns why no key may be deleted if that is not possible.
@@ -19,7 +19,7 @@ pub(super) async fn labeled_values(
             continue;
         };
         let value = secrets.value(&secret.arn, version, label).await;
-        match value.map_err(|error| joined(&error))? {
+        match value.map_err(|error| error_chain(&error))? {
             // A pending version without a value contains no key.
             None if version_labels.contains(PENDING) => {}
             None => return Err(format!("the {label} version {version} has no value")),

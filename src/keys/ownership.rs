@@ -42,7 +42,7 @@ const PREFIX: &str = "confluent-key-rotation";
 /// The longest description. Confluent documents no limit. Descriptions of this length are known to work.
 ///
 /// <https://docs.confluent.io/cloud/current/api.html#operation/createIamV2ApiKey>
-const MAX_LENGTH: usize = 255;
+const MAX_DESCRIPTION_LENGTH: usize = 255;
 
 /// The number of characters of the invocation's request ID in a tag.
 const INVOCATION_LENGTH: usize = 8;
@@ -102,7 +102,7 @@ impl OwnershipTag {
         };
         let (mut previous, replaces) = (word("previous", previous), word("replaces", replaces));
         // Evidence is more important than information.
-        if tag.len() + previous.len() + replaces.len() > MAX_LENGTH {
+        if tag.len() + previous.len() + replaces.len() > MAX_DESCRIPTION_LENGTH {
             previous.clear();
         }
         tag + &previous + &replaces
@@ -159,13 +159,14 @@ impl Ownership {
     }
 }
 
-/// Returns the name of a key in the Confluent Cloud Console: the start of the last part of the ARN: the secret's name and its random suffix.
+/// Returns the name of a key in the Confluent Cloud Console: the start of the last part of the ARN, which is the secret's name and a
+/// random suffix.
 pub fn display_name(secret_arn: &str) -> String {
-    const MAX_LENGTH: usize = 64;
+    const MAX_DISPLAY_NAME_LENGTH: usize = 64;
     let name = secret_arn.rsplit(':').next().unwrap_or_default();
     name.chars()
         .filter(char::is_ascii_graphic)
-        .take(MAX_LENGTH)
+        .take(MAX_DISPLAY_NAME_LENGTH)
         .collect()
 }
 
@@ -226,7 +227,11 @@ mod tests {
         for slot in ["", &"s".repeat(32)] {
             let description = tag.clone().for_slot(slot).description();
 
-            assert!(description.len() <= MAX_LENGTH, "{}", description.len());
+            assert!(
+                description.len() <= MAX_DESCRIPTION_LENGTH,
+                "{}",
+                description.len()
+            );
             assert!(description.is_ascii());
             assert!(description.ends_with(&format!(" replaces={longest}")));
         }
@@ -250,9 +255,9 @@ mod tests {
             let tag = OwnershipTag::new("arn", &"v".repeat(version), "invocation");
             tag.replacing(id("KEY1"), id("KEY2")).description()
         };
-        let longest = 1 + MAX_LENGTH - description(1).len();
+        let longest = 1 + MAX_DESCRIPTION_LENGTH - description(1).len();
 
-        assert_eq!(description(longest).len(), MAX_LENGTH);
+        assert_eq!(description(longest).len(), MAX_DESCRIPTION_LENGTH);
         assert!(description(longest).contains(" previous=KEY1"));
         assert!(!description(longest + 1).contains(" previous="));
     }

@@ -1,6 +1,6 @@
 //! The policy for the previous key of one secret: the function's, or that of the secret's resource tags.
 //!
-//! A principal that can tag the secret can shorten the overlap. An invalid tag is never replaced by a default.
+//! A principal that can tag the secret can shorten the overlap. An invalid resource tag is never replaced by a default.
 
 use std::time::Duration;
 

@@ -1,11 +1,12 @@
-//! The deletion of a key if a `POST` is rejected for quota. It ends the overlap early, if nothing else is left to delete.
+//! The deletion of a key if a `POST` is rejected because a quota is exceeded. If there is no orphan, it deletes the previous key,
+//! which ends the overlap early.
 
 use super::deletion::{Deletion, Outcome};
 use super::evidence::Evidence;
-use crate::http::joined;
+use crate::http::error_chain;
 
 impl<'a> Deletion<'a> {
-    /// Returns the number of keys of a slot that the rule allows to be deleted to free quota.
+    /// Returns the number of keys of a slot that may be deleted under the rule to free quota.
     pub fn count_deletable(&self, evidence: &Evidence<'_>) -> usize {
         let orphans = self.orphans(evidence, None).into_iter();
         let keys = orphans.chain(evidence.previous_key());
@@ -41,7 +42,7 @@ impl<'a> Deletion<'a> {
                 }
                 Ok(Outcome::Kept) => {}
                 Err(error) => {
-                    result = joined(&error);
+                    result = error_chain(&error);
                     if error.may_have_taken_effect() {
                         self.deleted.push(id.to_owned());
                         return (true, result);

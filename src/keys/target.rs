@@ -16,7 +16,7 @@ use crate::confluent::{
     ErrorKind, ProbeOutcome, ProbeTarget, Resource, endpoint_source,
 };
 use crate::error::Error;
-use crate::http::{self, Backoff, Deadline, joined};
+use crate::http::{self, Backoff, Deadline, error_chain};
 use crate::secret::Slot;
 
 /// The longest interval, and the number of retries, of reading a key that the control plane does not return yet.
@@ -173,7 +173,7 @@ impl Verifier<'_> {
                 *target = found;
                 return Ok(is_another && !deadline.remaining().is_zero());
             }
-            Ok(Err(Error::Confluent(error))) => joined(&error),
+            Ok(Err(Error::Confluent(error))) => error_chain(&error),
             Ok(Err(error)) => return Err(error),
             Err(_) => "no time was left".to_owned(),
         };

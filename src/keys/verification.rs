@@ -15,7 +15,7 @@ use crate::confluent::{
     self, ApiKey, ApiKeyId, ApiKeyMetadata, EndpointSource, ProbeOutcome, Resource,
 };
 use crate::error::Error;
-use crate::http::{Deadline, RESPONSE_RESERVE, Redacted, at_least};
+use crate::http::{Deadline, RESPONSE_RESERVE, Redacted, with_jitter};
 use crate::secret::Slot;
 
 /// The number of consecutive accepted probes that verify the pending key. Confluent's Terraform provider waits for two, "to
@@ -129,7 +129,7 @@ impl<'a> Verifier<'a> {
                 ProbeOutcome::Accepted => return Ok(Verification::Verified),
                 // A rate-limited probe shows nothing about the key, so it doesn't count.
                 ProbeOutcome::RateLimited(requested) => {
-                    let delay = at_least(interval.max(requested));
+                    let delay = with_jitter(interval.max(requested));
                     interval = self.next_interval(interval);
                     observed.probes -= 1;
                     delay
@@ -205,7 +205,9 @@ impl<'a> Verifier<'a> {
                     self.interval * REQUIRED_INTERVALS / (REQUIRED_ACCEPTED_PROBES - 1)
                 }
                 outcome => {
-                    observed.accepted *= u32::from(outcome.is_transient());
+                    if !outcome.is_transient() {
+                        observed.accepted = 0;
+                    }
                     interval.max(outcome.retry_after())
                 }
             };
@@ -293,7 +295,7 @@ impl<'a> Verifier<'a> {
         requires_all && target.bootstrap().is_some() && !observed.was_reached
     }
 
-    /// Returns whether `KEY_VERIFICATION` allows to skip the verification because the endpoint is unreachable.
+    /// Returns whether `KEY_VERIFICATION` allows skipping the verification because the endpoint is unreachable.
     fn may_skip(&self, target: &Target<'_>, observed: &Observed) -> bool {
         let is_unreachable = !observed.was_reached && !target.is_uncertain;
         self.verification == KeyVerification::BestEffort && is_unreachable

@@ -289,11 +289,11 @@ fn check_key_copies(value: &SecretValue) -> Finding {
     }
     let mut observed: Vec<String> = value.slots().map(|slot| stored_in(slot, value)).collect();
     if value.contains_keys() {
-        let other_keys = value.other_keys();
+        let other_keys = value.other_key_paths();
         observed.extend(
             other_keys.map(|paths| format!("another key, which is not replaced, in {paths}")),
         );
-        let placeholders = value.placeholders();
+        let placeholders = value.placeholder_paths();
         observed.extend(
             placeholders.map(|paths| {
                 format!("placeholders, which only an initial key replaces, in {paths}")
@@ -311,7 +311,7 @@ fn check_key_copies(value: &SecretValue) -> Finding {
 
 /// Returns where a rotation stores the key of a slot.
 fn stored_in(slot: &Slot, value: &SecretValue) -> String {
-    let copies = value.copies(slot);
+    let copies = value.copy_paths(slot);
     let copies = copies.map_or_else(String::new, |paths| format!(", {paths}"));
     let (id, secret) = (slot.field("apiKey"), slot.field("apiSecret"));
     format!("a rotation stores the key in {id}, {secret}{copies}")

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::error::remedy::remedy_for_key;
-use crate::http::joined;
+use crate::http::error_chain;
 use crate::secret::{SecretValue, Slot, field_name};
 
 /// The outcome of a check.
@@ -60,7 +60,7 @@ impl Finding {
     }
 
     pub(super) fn error(outcome: Outcome, error: &Error) -> Self {
-        Self::new(outcome, joined(error), Some(error.remedy()))
+        Self::new(outcome, error_chain(error), Some(error.remedy()))
     }
 }
 

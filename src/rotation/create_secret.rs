@@ -115,7 +115,7 @@ impl Rotation<'_> {
             metadata: None,
             is_verified: false,
         };
-        self.count_keys(&key);
+        self.record_key_count(&key);
         if let Err(error) = self.check_current(control_plane, &mut key).await {
             let previous = self.previous(secret).await;
             let previous = previous.as_ref().and_then(|value| value.slot(&slot.prefix));

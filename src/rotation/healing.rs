@@ -12,7 +12,7 @@ use crate::secret::{self, PENDING, SecretMetadata, SecretValue, SecretVersion, S
 
 /// The age of a version, in seconds, after which its key counts as deleted if Confluent Cloud does not return it. The key of a
 /// younger version may not be listed yet.
-const MIN_DELETED_AGE: i64 = 10 * 60;
+const MIN_HEALING_AGE: i64 = 10 * 60;
 
 impl Rotation<'_> {
     /// Checks that the pending value can replace the current one.
@@ -29,7 +29,7 @@ impl Rotation<'_> {
         if pending.value.keys().any(is_current) {
             return Err(Error::PendingIsCurrent { version });
         }
-        if let Err(source) = pending.value.has_same_scope_as(current) {
+        if let Err(source) = pending.value.ensure_same_scope(current) {
             return Err(Error::PendingMismatch { version, source });
         }
         // Promoting a value that was created from an earlier one would revert the change.
@@ -69,7 +69,11 @@ impl Rotation<'_> {
             Ok(pending)
         });
         let pending = self.heal_if_invalid(secret, pending).await?;
-        for (slot, key) in pending.value.filled_slots().filter(|_| is_old(&pending)) {
+        for (slot, key) in pending
+            .value
+            .filled_slots()
+            .filter(|_| is_old_enough_to_heal(&pending))
+        {
             // If this cannot be determined, testSecret reports the cause.
             let is_deleted = self.is_confirmed_deleted(secret, (slot, key), current);
             if matches!(is_deleted.await, Ok(true)) {
@@ -182,8 +186,8 @@ async fn is_deleted(
     Ok(control_plane.read(id).await?.is_none())
 }
 
-/// Returns whether a verification failed with an error that a deleted key causes.
-pub(super) fn is_rejection(error: &Error) -> bool {
+/// Returns whether a verification failed with an error that a deleted key may cause.
+pub(super) fn may_indicate_deletion(error: &Error) -> bool {
     matches!(
         error,
         Error::PendingKeyNotListed { .. }
@@ -194,8 +198,8 @@ pub(super) fn is_rejection(error: &Error) -> bool {
     )
 }
 
-/// Returns whether the key of the version counts as deleted if Confluent Cloud does not return it.
-pub(super) fn is_old(pending: &Pending) -> bool {
+/// Returns whether the version is so old that its key counts as deleted if Confluent Cloud does not return it.
+pub(super) fn is_old_enough_to_heal(pending: &Pending) -> bool {
     let age = pending.created_at.map(|created_at| now() - created_at);
-    age > Some(MIN_DELETED_AGE)
+    age > Some(MIN_HEALING_AGE)
 }

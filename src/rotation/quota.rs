@@ -17,8 +17,8 @@ pub(super) struct QuotaCleanup<'a> {
 }
 
 impl Rotation<'_> {
-    /// Counts the owner's keys for the resource.
-    pub(super) fn count_keys(&self, current: &CurrentKey<'_>) {
+    /// Records the number of the owner's keys for the resource as a metric.
+    pub(super) fn record_key_count(&self, current: &CurrentKey<'_>) {
         let used = count(
             &current.listed,
             &current.slot.owner,
@@ -29,8 +29,8 @@ impl Rotation<'_> {
         metrics.count(|counts| counts.resource_keys = counts.resource_keys.max(Some(used)));
     }
 
-    /// Deletes at most one key to free the quota that a key for the resource of `key` needs. The keys for other resources may use the
-    /// same quota. Returns whether a key may have been deleted, and what happened.
+    /// Deletes at most one key that counts against the same quota as `key`, to free quota. Keys for other resources may count against
+    /// it. Returns whether a key may have been deleted, and what happened.
     pub(super) async fn free_quota<'c>(
         &'c self,
         current: &'c Current<'_>,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 use tracing::Instrument;
 
-use super::healing::{is_old, is_rejection};
+use super::healing::{is_old_enough_to_heal, may_indicate_deletion};
 use super::{Pending, Rotation};
 use crate::confluent::{ApiKey, Resource};
 use crate::error::Error;
@@ -86,7 +86,7 @@ impl Rotation<'_> {
         match self.verify_pending(control_plane, pending, current).await {
             Ok(message) => Ok(message),
             Err((slot, error)) => {
-                let error = if is_rejection(&error) && is_old(pending) {
+                let error = if may_indicate_deletion(&error) && is_old_enough_to_heal(pending) {
                     let healed = self.heal_if_deleted(error, secret, control_plane, slot, current);
                     healed.await
                 } else {

@@ -12,7 +12,7 @@ use aws_sdk_secretsmanager::operation::get_secret_value::builders::GetSecretValu
 use super::dates::{seconds, window};
 use super::error::convert;
 use super::metadata::{from_list_entry, tags, versions};
-use super::replication::{ReadCrossAccount, not_in_sync, primary};
+use super::replication::{CrossAccountInterceptor, not_in_sync, primary};
 use super::{CURRENT, Dates, Error, PENDING, SecretMetadata};
 use crate::config::Aws;
 use crate::http::{Backoff, Deadline, Redacted, SdkLimits};
@@ -89,7 +89,7 @@ impl Client {
 
     /// Describes the secret.
     pub async fn describe(&self, secret: &str) -> Result<SecretMetadata, Error> {
-        let other_account = ReadCrossAccount::default();
+        let other_account = CrossAccountInterceptor::default();
         let request = self.sdk.describe_secret().secret_id(secret);
         let request = request.customize().config_override(self.limited());
         let sent = request.interceptor(other_account.clone()).send().await;
@@ -122,7 +122,7 @@ impl Client {
                 problem: "the response contains no ARN".to_owned(),
             })?,
             rotation_enabled: response.rotation_enabled.unwrap_or(false),
-            is_deleted: response.deleted_date.is_some(),
+            is_scheduled_for_deletion: response.deleted_date.is_some(),
             versions: versions(response.version_ids_to_stages),
         })
     }

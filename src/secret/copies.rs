@@ -520,7 +520,7 @@ mod tests {
         for (case, json) in NOT_THE_KEY {
             assert_eq!(replaced_part(json), json, "{case}");
             let value = value_with(json);
-            assert_eq!(value.copies(value.main()), None, "{case}");
+            assert_eq!(value.copy_paths(value.main()), None, "{case}");
         }
     }
 
@@ -741,7 +741,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                value_with(json).other_keys().as_deref(),
+                value_with(json).other_key_paths().as_deref(),
                 other_keys,
                 "{case}"
             );
@@ -759,7 +759,7 @@ mod tests {
             ("ONLYCAPITALSHERE", Some("`user`, `kafka/pass`")),
             ("ANOTHERLISTEDKEY", None),
         ] {
-            let found = value.keys_with(&ApiKeyId::new(id.to_owned()));
+            let found = value.key_paths_with(&ApiKeyId::new(id.to_owned()));
             assert_eq!(found.as_deref(), paths, "{id}");
         }
     }
@@ -796,7 +796,7 @@ mod tests {
         let json = r#""x":"${apiKey}","${apiSecret}":1"#;
 
         assert_eq!(replaced_part(json), json);
-        let placeholders = value_with(json).placeholders();
+        let placeholders = value_with(json).placeholder_paths();
         assert_eq!(placeholders.as_deref(), Some("`x`, `${apiSecret}`"));
     }
 }

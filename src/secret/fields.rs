@@ -176,7 +176,7 @@ impl Fields {
     }
 
     /// Returns whether a string is in the value of a setting.
-    pub(super) fn has_setting_around(&self, string: &Span) -> bool {
+    pub(super) fn is_in_setting(&self, string: &Span) -> bool {
         let is_setting = |field: &Field| match field.split_name() {
             Some((_, name)) => KEY_SETTINGS.contains(&name),
             None => true,
@@ -186,7 +186,7 @@ impl Fields {
     }
 
     /// Returns whether a string is in the value of a field with a key.
-    pub(super) fn has_key_around(&self, string: &Span) -> bool {
+    pub(super) fn is_in_key_field(&self, string: &Span) -> bool {
         let is_key = |field: &Field| {
             let name = field.split_name();
             name.is_some_and(|(_, name)| KEY_FIELDS.contains(&name))

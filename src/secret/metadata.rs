@@ -26,7 +26,7 @@ pub struct SecretMetadata {
     /// Whether rotation is enabled.
     pub rotation_enabled: bool,
     /// Whether the secret is scheduled for deletion. Its values cannot be read.
-    pub is_deleted: bool,
+    pub is_scheduled_for_deletion: bool,
     /// The ARN of the Lambda function that rotates the secret.
     pub rotation_function: Option<String>,
     /// The dates of the rotation.
@@ -75,8 +75,8 @@ impl SecretMetadata {
         (!self.has(pending, CURRENT)).then_some(pending)
     }
 
-    /// Returns whether rotation, the labels of all versions and a replica that is not in sync are as in `other`.
-    pub fn has_same_labels_as(&self, other: &Self) -> bool {
+    /// Returns whether rotation is enabled, the staging labels, and the replica that is not in sync are the same as in `other`.
+    pub fn has_same_state_as(&self, other: &Self) -> bool {
         self.rotation_enabled == other.rotation_enabled
             && self.versions == other.versions
             && self.replica_not_in_sync == other.replica_not_in_sync
@@ -115,7 +115,7 @@ pub(super) fn from_list_entry(entry: SecretListEntry) -> Option<SecretMetadata> 
         arn: entry.arn?,
         name: entry.name.unwrap_or_default(),
         rotation_enabled: entry.rotation_enabled.unwrap_or(false),
-        is_deleted: entry.deleted_date.is_some(),
+        is_scheduled_for_deletion: entry.deleted_date.is_some(),
         rotation_function: entry.rotation_lambda_arn,
         admin_secret_arn: None,
         primary: None,

@@ -66,18 +66,18 @@ fn string<'v>(object: &'v Value, field: &str) -> Option<&'v str> {
 
 /// Reads [`CrossAccount`] from a response.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ReadCrossAccount(Arc<Mutex<CrossAccount>>);
+pub(super) struct CrossAccountInterceptor(Arc<Mutex<CrossAccount>>);
 
-impl ReadCrossAccount {
+impl CrossAccountInterceptor {
     /// Returns what the last response contained.
     pub(super) fn take(&self) -> CrossAccount {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Intercept for ReadCrossAccount {
+impl Intercept for CrossAccountInterceptor {
     fn name(&self) -> &'static str {
-        "ReadCrossAccount"
+        "CrossAccountInterceptor"
     }
 
     fn read_after_deserialization(

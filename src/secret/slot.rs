@@ -357,10 +357,10 @@ mod tests {
         let after = r#""srApiKey":"PENDREG987654321","srApiSecret":"pendreg+secret9876543210jihgfedcba","srResourceId":"lsrc-1","x":"PENDREG987654321:pendreg+secret9876543210jihgfedcba","y":"${apiKey}"}"#;
         assert!(replaced.expose().ends_with(after), "{}", replaced.expose());
         assert_eq!(
-            value.copies(value.slot("sr").unwrap()).as_deref(),
+            value.copy_paths(value.slot("sr").unwrap()).as_deref(),
             Some("`x`")
         );
-        assert_eq!(value.placeholders().as_deref(), Some("`y`"));
+        assert_eq!(value.placeholder_paths().as_deref(), Some("`y`"));
     }
 
     #[test]
@@ -403,10 +403,10 @@ mod tests {
         let (one, two) = (value_with(""), value_with(REGISTRY));
         let error = Error::ScopeMismatch("schemaRegistryResourceId".into());
 
-        assert_eq!(one.has_same_scope_as(&two).as_ref(), Err(&error));
-        assert_eq!(two.has_same_scope_as(&one).as_ref(), Err(&error));
+        assert_eq!(one.ensure_same_scope(&two).as_ref(), Err(&error));
+        assert_eq!(two.ensure_same_scope(&one).as_ref(), Err(&error));
         let other = value_with(&REGISTRY.replace("lsrc-1", "lsrc-2"));
-        assert_eq!(two.has_same_scope_as(&other), Err(error));
+        assert_eq!(two.ensure_same_scope(&other), Err(error));
     }
 
     #[test]

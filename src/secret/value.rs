@@ -215,12 +215,12 @@ impl SecretValue {
 
     /// Returns the paths of the strings in which a rotation replaces the key of `slot` or its placeholders, except the slot's own
     /// fields, or `None` if there are none.
-    pub fn copies(&self, slot: &Slot) -> Option<String> {
+    pub fn copy_paths(&self, slot: &Slot) -> Option<String> {
         self.paths_replaced(slot, slot.key.as_ref())
     }
 
     /// Returns the paths of the strings with a placeholder of a slot that contains a key, or `None` if there are none.
-    pub fn placeholders(&self) -> Option<String> {
+    pub fn placeholder_paths(&self) -> Option<String> {
         let paths: Vec<String> = self
             .filled_slots()
             .filter_map(|(slot, _)| self.paths_replaced(slot, None))
@@ -236,20 +236,20 @@ impl SecretValue {
             &stand_in(current, "0"),
         );
         self.paths(|span| {
-            let is_known = self.is_setting(span) || self.fields.has_key_around(span);
+            let is_known = self.is_setting(span) || self.fields.is_in_key_field(span);
             !is_known && !replacement.edits(self.json.expose(), span).is_empty()
         })
     }
 
     /// Returns the paths of the strings that seem to contain another key than the current ones, or `None` if there are none.
-    pub fn other_keys(&self) -> Option<String> {
+    pub fn other_key_paths(&self) -> Option<String> {
         let (json, keys) = (self.json.expose(), self.keys().collect::<Vec<_>>());
         let is_key = |span: &Span| may_contain_key(json, span, &keys);
         self.paths(|span| !self.is_setting(span) && is_key(span))
     }
 
     /// Returns the paths of the strings that contain `id` or seem to contain another key, or `None` if none contains `id`.
-    pub fn keys_with(&self, id: &ApiKeyId) -> Option<String> {
+    pub fn key_paths_with(&self, id: &ApiKeyId) -> Option<String> {
         let (json, traces) = (self.json.expose(), Traces::of_id(id));
         let keys: Vec<&ApiKey> = self.keys().collect();
         let is_key = |span: &Span| may_contain_key(json, span, &keys);
@@ -274,7 +274,7 @@ impl SecretValue {
     }
 
     fn is_setting(&self, span: &Span) -> bool {
-        self.fields.has_setting_around(span)
+        self.fields.is_in_setting(span)
     }
 
     /// Checks that every key can be replaced in every copy. Does not check the size of the value.
@@ -302,7 +302,7 @@ impl SecretValue {
                 .slots()
                 .map(|slot| slot.key.as_ref())
                 .eq(keys.iter().map(Some))
-                && value.has_same_scope_as(self).is_ok()
+                && value.ensure_same_scope(self).is_ok()
         });
         if !is_stored {
             return Err(Error::NotReplaceable(self.key_fields()));
@@ -355,7 +355,7 @@ impl SecretValue {
 
     /// Checks that both values have the same owner and slots with the same resources and environment. The error names the first
     /// field that differs.
-    pub fn has_same_scope_as(&self, other: &Self) -> Result<(), Error> {
+    pub fn ensure_same_scope(&self, other: &Self) -> Result<(), Error> {
         let mismatch = |field: String| Err(Error::ScopeMismatch(field.into()));
         if self.owner() != other.owner() {
             return mismatch("serviceAccountId".to_owned());
@@ -397,14 +397,14 @@ impl SecretValue {
     }
 }
 
-/// Returns a key that stands for the one to create: as long as `current`, or of today's lengths. It ends with `mark`.
-fn stand_in(current: Option<&ApiKey>, mark: &str) -> ApiKey {
+/// Returns a key that stands for the one to create: as long as `current`, or of today's lengths. It ends with `suffix`.
+fn stand_in(current: Option<&ApiKey>, suffix: &str) -> ApiKey {
     let current = current.filter(|key| key.is_well_formed());
     let lengths = current.map(|key| (key.id.as_str().len(), key.secret.expose().len()));
     let (id, secret) = lengths.unwrap_or((16, 64));
     ApiKey {
-        id: ApiKeyId::new(format!("{mark:K>id$}")),
-        secret: Redacted::new(format!("{mark:s>secret$}")),
+        id: ApiKeyId::new(format!("{suffix:K>id$}")),
+        secret: Redacted::new(format!("{suffix:s>secret$}")),
     }
 }
 
@@ -595,7 +595,7 @@ mod tests {
 
         let error = value.check_replaceable().unwrap_err();
         assert_eq!(error, Error::NotReplaceable("`x/y`".to_owned()));
-        assert_eq!(value.copies(value.main()).as_deref(), Some("`x/…`"));
+        assert_eq!(value.copy_paths(value.main()).as_deref(), Some("`x/…`"));
     }
 
     /// The search for a form takes the product of both lengths.
@@ -779,8 +779,8 @@ mod tests {
             ),
         ] {
             let (one, other) = (value_with(one), value_with(other));
-            assert_eq!(one.has_same_scope_as(&other), Ok(()), "{case}");
-            assert_eq!(other.has_same_scope_as(&one), Ok(()), "{case}");
+            assert_eq!(one.ensure_same_scope(&other), Ok(()), "{case}");
+            assert_eq!(other.ensure_same_scope(&one), Ok(()), "{case}");
         }
     }
 
@@ -804,7 +804,7 @@ mod tests {
             (environment, r#""environmentId":"env-2""#, "environmentId"),
             (environment, r#""x":1"#, "environmentId"),
         ] {
-            let result = value_with(one).has_same_scope_as(&value_with(other));
+            let result = value_with(one).ensure_same_scope(&value_with(other));
             assert_eq!(
                 result,
                 Err(Error::ScopeMismatch(field.into())),
@@ -813,7 +813,7 @@ mod tests {
         }
         let other_owner = parse(&json_with(cluster).replace("sa-1", "sa-2")).unwrap();
         assert_eq!(
-            other_owner.has_same_scope_as(&value_with("")),
+            other_owner.ensure_same_scope(&value_with("")),
             Err(Error::ScopeMismatch("serviceAccountId".into()))
         );
     }

@@ -52,7 +52,7 @@ async fn get(url: &str, variables: &[(&str, &str)]) -> Result<u16, String> {
     let request = client.get(url).basic_auth("unknown", Some("wrong"));
     match request.timeout(AMPLE).send().await {
         Ok(response) => Ok(response.status().as_u16()),
-        Err(error) => Err(http::joined(&error)),
+        Err(error) => Err(http::error_chain(&error)),
     }
 }
 

@@ -127,9 +127,9 @@ fn output(value: &SecretValue) -> String {
         "{value:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         value.whitespace_warnings(),
         value.copy_warnings(),
-        value.copies(value.main()),
-        value.other_keys(),
-        value.placeholders(),
+        value.copy_paths(value.main()),
+        value.other_key_paths(),
+        value.placeholder_paths(),
         value.check_replaceable()
     )
 }
@@ -297,7 +297,7 @@ fn replacing_the_key_changes_only_the_key() {
         let rotated = SecretValue::parse(rotated).expect("a rotated value");
         assert_eq!(rotated.key(""), Some(pending));
         assert!(rotated.differs_only_in_keys_from(&value));
-        assert_eq!(rotated.has_same_scope_as(&value), Ok(()));
+        assert_eq!(rotated.ensure_same_scope(&value), Ok(()));
         assert_no_canary(&output(&rotated), &template);
         let restored =
             SecretValue::parse(rotated.with_keys(std::slice::from_ref(current)).unwrap());
@@ -433,7 +433,7 @@ fn a_damaged_secret_value_is_parsed_or_rejected_and_never_quoted() {
                         Err(_) => return,
                     };
                     assert_eq!(rotated.key(""), Some(&pending), "{json}");
-                    assert_eq!(rotated.has_same_scope_as(&value), Ok(()), "{json}");
+                    assert_eq!(rotated.ensure_same_scope(&value), Ok(()), "{json}");
                     assert!(rotated.differs_only_in_keys_from(&value), "{json}");
                 }
             }

@@ -161,7 +161,7 @@ fn the_key_is_replaced_in_every_layout_and_every_other_byte_is_unchanged() {
                 "{name}"
             );
             assert_eq!(
-                value.copies(value.main()).is_some(),
+                value.copy_paths(value.main()).is_some(),
                 layout.has_copies,
                 "{name}"
             );

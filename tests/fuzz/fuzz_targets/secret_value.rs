@@ -28,7 +28,7 @@ fuzz_target!(|json: &str| -> Corpus {
         Ok(rotated) => {
             let rotated = SecretValue::parse(rotated).expect("a rotated value is valid");
             assert_eq!(rotated.key(""), Some(&pending));
-            assert_eq!(rotated.has_same_scope_as(&value), Ok(()));
+            assert_eq!(rotated.ensure_same_scope(&value), Ok(()));
             assert!(rotated.differs_only_in_keys_from(&value));
         }
         Err(error) => assert!(matches!(error, Error::TooLarge { .. } | Error::NotReplaceable(_))),
