@@ -51,10 +51,11 @@
 //!   [ownership tag](keys::ownership::OwnershipTag), owner, resource and creation time. [`keys::deletion`] decides, except about a key
 //!   that createSecret has just created and could not store.
 //! * **Keys are deleted after the promotion**, because Secrets Manager then rejects the promotion of an abandoned version. Only keys
-//!   that were created before the current one are deleted, so no key can belong to a later rotation. If a quota is exceeded,
-//!   createSecret deletes at most one key for each key that it creates.
-//! * **The staging labels are read immediately before the promotion and before each `DELETE`.** If a label has moved, nothing more
-//!   is deleted.
+//!   that were created before the current one are deleted, so no key can belong to a later rotation. Before it, createSecret deletes
+//!   keys in two cases: those that it created and could not store, and, if a quota is exceeded, at most one key, of any age, for each
+//!   key that it creates.
+//! * **The staging labels are read immediately before the promotion and before each `DELETE` by [`keys::deletion`].** If a label has
+//!   moved, nothing more is deleted.
 //! * **A version that can never become current is healed**: `AWSPENDING` is removed, and the next attempt starts over.
 //! * **Between invocations, a process keeps connections, endpoints and the rate limit**, but no secret value and no Confluent
 //!   credentials.

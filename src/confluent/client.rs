@@ -352,7 +352,7 @@ impl Client {
     }
 
     /// Deletes a key. Succeeds if Confluent returns 404. If [`may_be_deleted`](Error::may_be_deleted), a list shows whether the
-    /// key exists. Calls `is_unused` before each retry.
+    /// key exists. Calls `is_unused` after a wait for the rate limit and before each retry.
     pub async fn delete(
         &self,
         credentials: &Credentials,

@@ -1,7 +1,7 @@
 //! The types of API keys.
 //!
-//! [`KEY_TYPES`] is the only place that describes them: the form of the resource ID, what a `POST` contains, where the endpoint
-//! comes from and what a probe sends. To support another key type, add a row.
+//! [`KEY_TYPES`] describes them: the form of the resource ID, what a `POST` contains, where the endpoint comes from and what a probe
+//! sends. To support another key type, add a row.
 
 use std::time::Duration;
 

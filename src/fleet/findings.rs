@@ -21,7 +21,8 @@ const NEVER_ROTATED_AFTER: Duration = Duration::from_hours(24);
 /// only during it.
 const STUCK_AFTER: Duration = Duration::from_hours(24);
 
-/// The time after the due date during which `retire` deletes a previous key. Later, finishSecret of the next rotation deletes the key.
+/// The time after the due date during which `retire` without `SecretIds` selects a secret. Later, finishSecret of the next rotation
+/// deletes the key.
 pub(super) const RETIRE_WINDOW: Duration = Duration::from_hours(48);
 
 /// What requires attention in a secret.

@@ -17,7 +17,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use super::client::read_body;
 use super::{Deadline, error_chain, printable};
 
-/// Limits of requests to AWS: timeouts and retries to AWS. Tests pass shorter ones.
+/// Limits of requests to AWS: timeouts and retries. Tests pass shorter ones.
 #[derive(Clone, Copy, Debug)]
 pub struct SdkLimits {
     /// The maximum duration of one attempt. Without it, a VPC endpoint that drops packets would use up the invocation.

@@ -23,8 +23,8 @@ impl Verifier<'_> {
     /// a key propagates to each broker separately.
     ///
     /// # Errors
-    /// Returns [`Error::PendingKeyNotAccepted`] with the last outcome, [`Error::EndpointAcceptsAnyCredential`] and
-    /// [`Error::EndpointNotAllowed`].
+    /// Returns [`Error::TimeoutTooShort`], [`Error::PendingKeyNotAccepted`] with the last outcome,
+    /// [`Error::EndpointAcceptsAnyCredential`], and the errors of [`round`](Self::round).
     pub(super) async fn verify_at_brokers(
         &self,
         key: &ApiKey,
@@ -42,11 +42,14 @@ impl Verifier<'_> {
         loop {
             let round = self.round(key, target, deadline).await?;
             attempts += round.attempts();
+            let mut last = round.failed().cloned().unwrap_or(ProbeOutcome::Accepted);
             // An attempt that the deadline cut short shows nothing about the key.
-            let last = previous.filter(|_| deadline.remaining().is_zero());
-            let failed = round.failed().cloned().unwrap_or(ProbeOutcome::Accepted);
-            let mut last = last.unwrap_or(failed);
-            let is_sufficient = progress.record(&round, &last, self.kafka);
+            let is_complete = last == ProbeOutcome::Accepted || !deadline.remaining().is_zero();
+            let is_sufficient = is_complete && progress.record(&round, &last, self.kafka);
+            if !is_complete {
+                let earlier = previous.filter(|outcome| *outcome != ProbeOutcome::Accepted);
+                last = earlier.unwrap_or(last);
+            }
             let rounds = progress.rounds;
             tracing::debug!(rounds, probe_outcome = ?last, "completed a round of the brokers");
             if is_sufficient {
@@ -132,7 +135,7 @@ impl Verifier<'_> {
                 unreachable,
                 "did not verify the pending key at the unreachable brokers"
             );
-            // Brokers that accept the key do not replace an unreachable REST endpoint, so the result of the probes stands.
+            // If some brokers are unreachable, the others do not replace an unreachable REST endpoint.
             return probed;
         }
         tracing::info!(
@@ -224,7 +227,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Records a round, of which `last` is the most significant outcome. Returns whether the key is verified.
+    /// Records a complete round, of which `last` is the most significant outcome. Returns whether the key is verified.
     fn record(&mut self, round: &Round, last: &ProbeOutcome, kafka: KafkaVerification) -> bool {
         self.rounds += 1;
         self.record_brokers(round);

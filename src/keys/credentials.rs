@@ -319,7 +319,8 @@ impl<'a> ControlPlane<'a> {
     }
 
     /// Deletes the key with `id`. Succeeds if it was already deleted. A list with `filter` shows that only if it contains
-    /// `expected_key`. Calls `is_unused` before each attempt except the first, and stops if it returns `false`.
+    /// `expected_key`. Calls `is_unused` after a wait for the rate limit and before each attempt except the first, and stops if it
+    /// returns `false`.
     ///
     /// # Errors
     /// Returns [`Error::KeyDeletionFailed`], or an error if the admin secret cannot be read or no access token can be

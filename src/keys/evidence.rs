@@ -1,4 +1,4 @@
-//! Evidence: what decides which keys of a slot may be deleted, except the staging labels.
+//! Evidence: what decides which keys of a slot may be deleted, except the values of the labeled versions.
 
 use super::ownership::OwnershipTag;
 use crate::confluent::{ApiKeyMetadata, Resource};

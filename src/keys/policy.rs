@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::http::printable;
 use crate::secret::SecretMetadata;
 
-/// The prefix of the tag keys that the function reads.
+/// The prefix of the keys of the resource tags that the function reads.
 const TAG_PREFIX: &str = "confluent-key-rotation:";
 /// The resource tag that overrides `OLD_KEY_POLICY` for one secret.
 pub const POLICY_TAG: &str = "confluent-key-rotation:old-key-policy";

@@ -19,8 +19,7 @@ use crate::http::{Deadline, RESPONSE_RESERVE, Redacted, with_jitter};
 use crate::secret::Slot;
 
 /// The number of consecutive accepted probes that verify the pending key. Confluent's Terraform provider waits for two, "to
-/// ensure synced across all brokers". A third costs one
-/// request: the probes always span [`REQUIRED_INTERVALS`].
+/// ensure synced across all brokers". A third costs one request: the probes always span [`REQUIRED_INTERVALS`].
 ///
 /// <https://github.com/confluentinc/terraform-provider-confluent/blob/master/internal/provider/utils_wait.go>
 const REQUIRED_ACCEPTED_PROBES: u32 = 3;
@@ -72,7 +71,7 @@ struct Observed {
     rejects_wrong_secret: bool,
     /// The number of probes.
     probes: u32,
-    /// The number of consecutive probes in which it accepted the key.
+    /// The number of probes in which it accepted the key, with no rejection between them. Transient outcomes don't count.
     accepted: u32,
 }
 

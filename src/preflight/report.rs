@@ -140,8 +140,8 @@ const CHECKS_OF_KEYS: [&str; 7] = [
     "data-plane",
 ];
 
-/// The checks whose `not-verifiable` does not affect the verdict: only a rotation shows the first, and none requires the permission to
-/// read quotas or, unless `KAFKA_VERIFICATION` says so, a connection to brokers.
+/// The checks whose `not-verifiable` does not affect the verdict: only a rotation shows the first, and no rotation requires the
+/// permission to read quotas or, unless `KAFKA_VERIFICATION` says so, a connection to brokers.
 const MAY_BE_NOT_VERIFIABLE: [&str; 3] = ["create-permission", "quota", "brokers"];
 
 /// The checks that were not run, and why.

@@ -29,8 +29,8 @@ impl Rotation<'_> {
         };
         match cleaned_up {
             Ok(deleted) => deleted?,
-            // No retry could delete these keys, and a retry after a rollback would promote the version again. A failed `DELETE`, which
-            // a retry may repair, does fail the step.
+            // The promotion has succeeded, and a retry after a rollback would promote the version again, so this does not fail the
+            // step: `retire` or the next finishSecret deletes these keys. A failed `DELETE` does fail it: a retry may repair that.
             Err(reason) => self.keep_all(&reason),
         }
         Ok(if is_current {

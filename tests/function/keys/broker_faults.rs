@@ -408,6 +408,28 @@ async fn a_round_that_the_deadline_cuts_short_does_not_hide_the_rejection() {
     assert!(error.error_message.contains("with error 58"), "{error:?}");
 }
 
+/// After a rejection, two complete rounds must be accepted.
+#[tokio::test]
+async fn a_round_that_the_deadline_cuts_short_does_not_count_as_accepted() {
+    for verification in ["brokers", "brokers-best-effort"] {
+        let mut world = world_with(&[("KAFKA_VERIFICATION", verification)]).await;
+        world.function.http_limits.request = Duration::from_secs(20);
+        let script = Script::new(|number, _| match number {
+            0 => Verdict::Reject,
+            1 => Verdict::Accept,
+            _ => Verdict::Stall,
+        });
+        world.advertise(1, script.start());
+
+        let error = world.verified_within(SHORT_TIME_LIMIT).await.unwrap_err();
+
+        assert_eq!(error.error_type, "PendingKeyNotAccepted", "{error:?}");
+        let message = &error.error_message;
+        assert!(message.contains("the last one"), "{message}");
+        assert!(!message.contains("the last one accepted"), "{message}");
+    }
+}
+
 /// It shows nothing about the network, either.
 #[tokio::test]
 async fn a_connection_that_the_deadline_cuts_short_is_not_called_unreachable() {

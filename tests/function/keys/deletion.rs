@@ -36,6 +36,8 @@ impl World {
             line.contains(key) && line.contains(reason)
         };
         assert!(warnings.any(says_why), "{case:?}: {lines:#?}");
+        let counts_kept = |line: &Value| line["KeysKept"].as_u64() > Some(0);
+        assert!(lines.iter().any(counts_kept), "{case:?}: {lines:#?}");
     }
 
     /// Adds another application's key of the same owner.

@@ -373,6 +373,7 @@ async fn a_denied_read_of_the_labels_before_a_deletion_is_a_warning() {
     let log = serde_json::to_string(&lines).unwrap();
     assert!(log.contains("secretsmanager:DescribeSecret"), "{log}");
     assert!(log.contains(r#""DeletionsFailed":1"#), "{log}");
+    assert!(log.contains(r#""KeysKept":1"#), "{log}");
     assert_eq!(world.rotate().await, Outcome::Succeeded);
     let current = world.key("AWSCURRENT").unwrap();
     world.assert_keys(&[current], &"the next rotation deletes it");

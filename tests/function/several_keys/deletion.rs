@@ -283,4 +283,5 @@ async fn retire_keeps_the_previous_key_of_a_resource_that_best_effort_cannot_rea
         line["message"] == "kept all keys for the resource" && line["resource_id"] == REGISTRY
     };
     assert!(lines.iter().any(is_kept), "{lines:#?}");
+    assert!(lines.iter().any(|line| line["KeysKept"] == 1), "{lines:#?}");
 }
