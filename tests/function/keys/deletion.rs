@@ -500,3 +500,26 @@ async fn an_unreadable_previous_version_blocks_nothing_and_its_key_becomes_an_or
     // The promotion has moved the label away from that version.
     assert!(!world.all_keys().contains(&previous));
 }
+
+/// The tag of an orphan may be the only evidence that a key without a tag was the secret's.
+#[tokio::test]
+async fn the_key_that_only_a_deleted_orphan_names_is_reported() {
+    let does_not_name = "the current key's ownership tag does not name it";
+    for is_named in [false, true] {
+        let world = world(OldKeyPolicy::KeepUntilNextRotation).await;
+        let (other, _) = world.other_key(Some("lkc-orders"), Some(ENVIRONMENT));
+        let (orphan, _) = world.other_key(Some("lkc-orders"), Some(ENVIRONMENT));
+        let replaced = if is_named { &world.initial_key } else { &other };
+        let extra = format!("replaces={replaced}");
+        world
+            .simulator
+            .tag_key(&orphan, &world.arn, "abandoned", "i", &extra);
+
+        let lines = world.rotate_successfully(&is_named).await;
+
+        assert!(!world.all_keys().contains(&orphan), "{is_named}");
+        assert!(world.all_keys().contains(replaced), "{is_named}");
+        let reports = |line: &Value| line.to_string().contains(does_not_name);
+        assert_eq!(lines.iter().any(reports), !is_named, "{lines:#?}");
+    }
+}
