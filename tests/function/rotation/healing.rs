@@ -197,7 +197,10 @@ async fn a_test_of_the_configuration_never_heals() {
 #[tokio::test]
 async fn a_key_that_is_missing_for_less_than_ten_minutes_does_not_count_as_deleted() {
     for step in STEPS_WITH_REQUESTS {
-        let mut world = with_pending_key().await;
+        let mut world = World::new(Setting::default()).await;
+        world.simulator.state().controls.propagation_statuses = always(401);
+        world.run_steps(&["createSecret", "setSecret"]).await;
+        world.requests();
         world.time_limit = SHORT_TIME_LIMIT;
         let (version, key) = (
             world.version("AWSPENDING"),
@@ -206,7 +209,6 @@ async fn a_key_that_is_missing_for_less_than_ten_minutes_does_not_count_as_delet
         world.simulator.hide_key_from_lists(&key, u32::MAX);
         world.simulator.hide_key_from_reads(&key, u32::MAX);
         world.simulator.age_version(&world.arn, "AWSPENDING", YOUNG);
-        world.simulator.state().controls.propagation_statuses = always(401);
 
         let outcome = world.step(step).await;
 
