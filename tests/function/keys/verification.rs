@@ -381,6 +381,26 @@ async fn best_effort_does_not_skip_an_endpoint_that_responded_once() {
     assert_eq!(world.key("AWSPENDING"), Some(pending));
 }
 
+#[tokio::test]
+async fn best_effort_does_not_skip_an_endpoint_that_responds_to_the_second_probe() {
+    let mut world = World::new(Setting::default()).await;
+    world.simulator.state().controls.propagation_statuses = always(401);
+    world.run_steps(&["createSecret", "setSecret"]).await;
+    world.time_limit = SHORT_TIME_LIMIT;
+    let measured = world.fork().await;
+    measured.step_error("testSecret", "rejected").await;
+    let requests = measured.simulator.state().requests.clone();
+    let first = requests.iter().position(is_probe).unwrap();
+    world.set_variable("KEY_VERIFICATION", "best-effort");
+    world.forget_endpoint();
+    world.simulator.clear_requests();
+    world.simulator.fail(first, Fault::ResetBefore);
+
+    let error = world.step_error("testSecret", "rejected").await;
+
+    assert_eq!(error.error_type, "PendingKeyNotAccepted", "{error:?}");
+}
+
 /// A 403 that cannot be compared with the response to a wrong secret is a response, too.
 #[tokio::test]
 async fn best_effort_does_not_skip_the_check_of_a_current_key_that_was_rejected_or_denied_once() {
