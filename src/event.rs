@@ -50,7 +50,7 @@ pub enum Request {
     PreflightMany(SecretSelection),
     /// A report of the fleet. It changes nothing.
     Status,
-    /// The deletion of the previous keys that are due under the policy `delete-after`.
+    /// The deletion of the previous and orphaned keys of secrets whose previous key is due under the policy `delete-after`.
     Retire(SecretSelection),
 }
 

@@ -1,6 +1,6 @@
-//! The text of a service, without anything that may be a credential.
+//! The message of a service, without anything that may be a credential.
 //!
-//! An error response may quote the request in any encoding, complete or in pieces. The text is therefore not searched for a
+//! An error response may quote the request in any encoding, complete or in pieces. The message is therefore not searched for a
 //! credential. It is printed as far as it is known to be harmless: words, names, numbers, UUIDs, and the IDs of keys and
 //! resources. Error codes, hosts, paths and ARNs consist of these. Everything else is opaque, and only a few opaque characters
 //! are printed in one place.

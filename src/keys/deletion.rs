@@ -28,8 +28,8 @@ pub(super) enum Outcome {
     Deleted,
     /// The rule does not allow the deletion, or the key no longer exists.
     Kept,
-    /// The labels, or the pending version whose keys need quota, have changed since the key was chosen. Nothing more is deleted
-    /// in this invocation.
+    /// The labels, or the pending version whose keys need quota, have changed since the key was chosen or cannot be read, or the
+    /// admin secret was rotated to this key. Nothing more is deleted in this invocation.
     Stopped,
 }
 
@@ -378,7 +378,8 @@ impl<'a> Deletion<'a> {
     }
 
     /// Removes `AWSPREVIOUS` if it names the key, so that no label ever names a key that the function deleted. Then reads the
-    /// labels and deletes the key. Returns `false` if a label has moved or the labels cannot be read.
+    /// labels and deletes the key. Returns `false` if a label has moved, the labels cannot be read, or the admin
+    /// secret was rotated to this key.
     async fn remove_label_and_delete(
         &mut self,
         evidence: &Evidence<'_>,

@@ -14,10 +14,10 @@ impl<'a> Deletion<'a> {
         keys.filter(|key| self.check(evidence, key).is_ok()).count()
     }
 
-    /// Deletes at most one key, so that a key for `version` can be created. Tries orphans of this version in all `slots`, then other
-    /// orphans, then previous keys. If a slot's current key is not verified, only its orphans of this version are tried. The version
-    /// must not have a value yet, and the key may be younger than the current one. Returns whether a key may have been deleted, and
-    /// what happened.
+    /// Deletes at most one key, so that a key for `version` can be created. Begins with orphans of this version in all `slots`,
+    /// then other orphans, then previous keys. If a slot's current key is not verified, only its orphans of this version are
+    /// candidates. The version must not have a value yet, and the key may be younger than the current one. Returns whether a key
+    /// may have been deleted, and what happened.
     pub async fn free_quota(
         &mut self,
         version: &'a str,
@@ -53,7 +53,7 @@ impl<'a> Deletion<'a> {
         (false, result)
     }
 
-    /// Returns the keys whose deletion would free quota, in the order in which they are tried.
+    /// Returns the keys whose deletion would free quota, in the order of the attempts.
     fn quota_candidates<'s>(
         &self,
         version: &str,

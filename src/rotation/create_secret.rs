@@ -305,7 +305,7 @@ impl Rotation<'_> {
             .replacing(id, replaces)
     }
 
-    /// Stores the created keys. If Secrets Manager rejects the value, deletes them, because they cannot be used.
+    /// Stores the created keys. If they are known not to be stored, deletes them, because they cannot be used.
     async fn store(&self, current: &Current<'_>, keys: &[ApiKey]) -> Result<&'static str, Error> {
         let Err(error) = self.store_value(current, keys).await else {
             return Ok(stored_message(keys));
