@@ -163,6 +163,7 @@ async fn a_response_that_every_caller_gets_verifies_nothing_and_names_what_may_s
             }
             let is_denied = response.status == 403;
             world.simulator.respond_with(usize::MAX, is_probe, response);
+            world.function.http_limits.request = AMPLE;
             world.time_limit = SHORT_TIME_LIMIT;
             let keys = world.all_keys();
 
