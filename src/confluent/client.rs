@@ -114,7 +114,7 @@ impl Error {
         }
     }
 
-    /// Returns whether the response leaves open if the key still exists, so that the keys must be listed. Confluent may return 403
+    /// Returns whether the response does not show if the key still exists, so that the keys must be listed. Confluent may return 403
     /// for a key that does not exist, and a proxy may have replaced the response.
     pub fn may_be_deleted(&self) -> bool {
         let is_unclear = [Some(ErrorKind::Forbidden), Some(ErrorKind::Blocked)];

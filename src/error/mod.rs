@@ -126,7 +126,7 @@ pub enum Error {
     },
     #[error("the current key {key} is scoped to another resource or environment")]
     CurrentKeyScopeMismatch { key: String },
-    #[error("could not verify the current key {key}: the last probe: {outcome}")]
+    #[error("could not verify the current key {key} (last probe: {outcome})")]
     CurrentKeyNotAccepted { key: String, outcome: ProbeOutcome },
     #[error(
         "the current key may have been deleted, but Confluent Cloud lists {previous}, the key of AWSPREVIOUS"

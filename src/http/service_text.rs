@@ -1,4 +1,4 @@
-//! The message of a service, without anything that may be a credential.
+//! A message from a service, without anything that may be a credential.
 //!
 //! An error response may quote the request in any encoding, complete or in pieces. The message is therefore not searched for a
 //! credential. It is printed as far as it is known to be harmless: words, names, numbers, UUIDs, and the IDs of keys and

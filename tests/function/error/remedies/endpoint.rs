@@ -49,7 +49,7 @@ const CASES: &[Case] = &[
             respond(world, is_probe, page);
         },
         error: "CurrentKeyNotAccepted",
-        message: "could not verify the current key CURRENT: the last probe: inconclusive (HTTP 200 without JSON). If this \
+        message: "could not verify the current key CURRENT (last probe: inconclusive (HTTP 200 without JSON)). If this \
                   persists, check for a firewall, a proxy (HTTPS_PROXY) and Confluent's IP filters, or correct `endpoint` in the \
                   secret",
         ..CASE

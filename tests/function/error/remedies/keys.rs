@@ -7,7 +7,7 @@ const CASES: &[Case] = &[
         name: "a typo in the API secret",
         arrange: |world| set_field(world, "apiSecret", "cfltTypo"),
         error: "CurrentKeyNotAccepted",
-        message: "could not verify the current key CURRENT: the last probe: rejected with HTTP 401. Correct apiKey \
+        message: "could not verify the current key CURRENT (last probe: rejected with HTTP 401). Correct apiKey \
                   and apiSecret, or store another key if it was deleted",
         ..CASE
     },
