@@ -163,18 +163,15 @@ impl Retire<'_> {
         };
         let (value, created_at) = match self.current_value(&secret).await {
             Ok(current) => current,
-            // AWSCURRENT may have moved after the labels were read.
-            Err(error)
-                if self
-                    .invocation
-                    .secrets
-                    .describe(id)
-                    .await?
-                    .has_same_state_as(&secret) =>
-            {
-                return Err(error);
+            Err(error) => {
+                // AWSCURRENT may have moved after the labels were read.
+                let now = self.invocation.secrets.describe(id).await?;
+                return if now.has_same_state_as(&secret) {
+                    Err(error)
+                } else {
+                    Ok("kept the previous key: a staging label has moved")
+                };
             }
-            Err(_) => return Ok("kept the previous key: a staging label has moved"),
         };
         let start = overlap_start(&secret.dates).zip(created_at);
         let start = start.map(|(start, created_at)| start.max(created_at));

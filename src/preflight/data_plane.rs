@@ -8,6 +8,7 @@ use crate::confluent::broker::Round;
 use crate::confluent::{ApiKey, ApiKeyMetadata, ProbeOutcome};
 use crate::error::Error;
 use crate::error::remedy::{CONNECT_TO_ENDPOINT, CORRECT_KEY, PROPAGATION, for_probe};
+use crate::http::Deadline;
 use crate::keys::target::{Scope, Target};
 use crate::keys::verification::{Verification, Verifier};
 
@@ -52,6 +53,12 @@ impl Context<'_> {
         }
     }
 
+    /// Returns the deadline of a verification that begins now.
+    fn deadline(&self) -> Deadline {
+        let deadline = self.preflight.invocation.deadline;
+        deadline.within(VERIFICATION_TIMEOUT)
+    }
+
     /// Authenticates with the current key at the brokers of a Kafka cluster, even if `KAFKA_VERIFICATION` does not require it, so
     /// that the operator sees whether it could.
     async fn check_brokers(
@@ -63,11 +70,7 @@ impl Context<'_> {
         if target.bootstrap().is_none() {
             return Finding::ok("keys of this type are not verified at brokers");
         }
-        let deadline = self
-            .preflight
-            .invocation
-            .deadline
-            .within(VERIFICATION_TIMEOUT);
+        let deadline = self.deadline();
         let checked = async {
             let round = verifier.round(key, target, deadline).await?;
             let checked = verifier.check_round(&round, key, target, deadline).await?;
@@ -151,11 +154,7 @@ impl Context<'_> {
         key: &ApiKey,
         target: &mut Target<'_>,
     ) -> CheckResult<Finding> {
-        let deadline = self
-            .preflight
-            .invocation
-            .deadline
-            .within(VERIFICATION_TIMEOUT);
+        let deadline = self.deadline();
         let endpoint = Finding::ok(target.probe.endpoint.url.as_str());
         match verifier.verify_once(key, target, deadline).await {
             Ok(Verification::Verified) => Ok((
