@@ -3,18 +3,21 @@
 //! Secrets Manager retries a failed rotation with the same token, or with a new one if `AWSPENDING` was removed. Both are
 //! tested. The tests assert on the final state, not on the requests.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
+use lambda_runtime::Diagnostic;
 use simulator::{Fault, Service};
 
 use super::*;
 use crate::several_keys::TWO_KEYS;
 
 /// The number of retries of a rotation. AWS does not document how often Secrets Manager retries.
-const RETRIES: usize = 4;
+pub(crate) const RETRIES: usize = 4;
 
 /// The number of concurrent cases. A case mostly waits for responses that do not arrive.
 const THREADS: usize = 32;
@@ -61,7 +64,7 @@ impl World {
     }
 
     /// Retries a rotation whose first attempt had this outcome until it succeeds. Returns the number of failed attempts.
-    async fn retry_until_it_succeeds(
+    pub(crate) async fn retry_until_it_succeeds(
         &self,
         mut outcome: Outcome,
         recovery: Recovery,
@@ -71,17 +74,17 @@ impl World {
             if outcome == Outcome::Succeeded {
                 return failed;
             }
-            outcome = self.retry(recovery).await;
+            self.prepare_retry(recovery);
+            outcome = self.rotate().await;
         }
         panic!("{case}: {outcome:?}");
     }
 
-    /// Retries a failed rotation.
-    async fn retry(&self, recovery: Recovery) -> Outcome {
+    /// Removes `AWSPENDING` before a retry with a new token.
+    pub(crate) fn prepare_retry(&self, recovery: Recovery) {
         if recovery == Recovery::NewToken {
             self.simulator.abandon_rotation(&self.arn);
         }
-        self.rotate().await
     }
 
     /// Asserts the final state of a complete rotation: no orphaned key exists, and the other fields are unchanged.
@@ -117,6 +120,8 @@ struct Prefix {
     next: Next,
     /// The number of requests of the next invocation, or of all remaining ones for a retry.
     requests: usize,
+    /// The fingerprint of the state.
+    fingerprint: u64,
 }
 
 /// How a rotation continues after a [`Prefix`].
@@ -149,12 +154,15 @@ impl Prefix {
             Next::Step(step) => measured.step(step).await.expect(step),
             Next::Rotation => assert_eq!(measured.rotate().await, Outcome::Succeeded),
         }
+        let world = world.fork().await;
+        let fingerprint = world.simulator.state().fingerprint();
         Self {
             setting,
-            world: world.fork().await,
+            world,
             faults,
             next,
             requests: measured.requests().len(),
+            fingerprint,
         }
     }
 
@@ -182,9 +190,31 @@ impl Prefix {
     }
 }
 
+/// The states from which a rotation was continued by a new process, and what it was continued with.
+///
+/// Thousands of faults leave the same state: nearly every fault of a request that reads leaves the state before it. Equal states have
+/// the same future, so only the first case that reaches one continues from it.
+#[derive(Default)]
+pub(crate) struct ContinuedStates(Mutex<HashSet<(u64, String)>>);
+
+impl ContinuedStates {
+    /// Returns whether no case has continued from the state of `world` with `next` before.
+    pub(crate) fn is_new(&self, world: &World, next: &dyn Debug) -> bool {
+        let fingerprint = world.simulator.state().fingerprint();
+        self.insert(fingerprint, next)
+    }
+
+    fn insert(&self, fingerprint: u64, next: &dyn Debug) -> bool {
+        let mut continued = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        continued.insert((fingerprint, format!("{next:?}")))
+    }
+}
+
 /// A rotation with faults.
 struct Case<'p> {
     prefix: &'p Prefix,
+    /// Where the cases do not continue from a state again. `None` if every case runs to its end, in the same process.
+    continued: Option<&'p ContinuedStates>,
     /// The faults of the next invocation and the following ones, and the index of their requests, counted from 0.
     faults: Vec<(usize, Fault)>,
     /// How a failed attempt is recovered. A case for each of them begins with the same attempt, which runs once.
@@ -204,41 +234,137 @@ impl Case<'_> {
         format!("{setting:?}; before: {before:?}; {next:?}: {faults:?}")
     }
 
+    /// Returns whether no case has begun with the same faults from the same state.
+    fn is_new(&self) -> bool {
+        let Prefix {
+            setting,
+            next,
+            fingerprint,
+            ..
+        } = self.prefix;
+        let begin = (setting, next, &self.faults, self.recoveries);
+        self.continued
+            .is_none_or(|states| states.insert(*fingerprint, &begin))
+    }
+
     async fn run(&self) {
+        if !self.is_new() {
+            return;
+        }
         let (setting, name) = (self.prefix.setting, self.name());
-        let world = self.prefix.world.fork().await;
+        let mut world = self.prefix.world.fork().await;
+        if self.faults.iter().any(|(_, fault)| fault.stalls()) {
+            world.shorten_request_limit();
+        }
         for (nth, fault) in &self.faults {
             world.simulator.fail(*nth, *fault);
         }
 
-        let outcome = world.rotate_from(self.prefix.next.step()).await;
-
-        if outcome == Outcome::Succeeded {
-            return world.assert_rotated(setting, &name);
-        }
-        let Some((last, others)) = self.recoveries.split_last() else {
-            panic!("{name}: {outcome:?}");
+        let first = self.prefix.next.step();
+        let outcome = match self.continued {
+            None => Ok(world.rotate_from(first).await),
+            Some(continued) => {
+                world
+                    .rotate_from_new_states(first, setting, continued)
+                    .await
+            }
         };
-        for recovery in others {
+
+        match outcome {
+            Err(Stopped) => {}
+            Ok(Outcome::Succeeded) => world.assert_rotated(setting, &name),
+            Ok(outcome) => self.recover(world, outcome, &name).await,
+        }
+    }
+
+    /// Recovers a failed attempt in each of the ways, except from a state from which another case has recovered.
+    async fn recover(&self, world: World, outcome: Outcome, name: &str) {
+        let setting = self.prefix.setting;
+        let last = self.recoveries.len() - 1;
+        for (nth, recovery) in self.recoveries.iter().enumerate() {
             let name = format!("{name}; {recovery:?}");
-            let world = world.fork().await;
+            let is_known = |states: &ContinuedStates| !states.is_new(&world, &(setting, recovery));
+            if self.continued.is_some_and(is_known) {
+                continue;
+            }
+            let other;
+            let recovered = match self.continued {
+                None if nth == last => &world,
+                Some(_) if nth == last => {
+                    other = world.restart();
+                    &other
+                }
+                _ => {
+                    other = world.fork().await;
+                    &other
+                }
+            };
             let outcome = outcome.clone();
-            world
+            recovered
                 .retry_until_it_succeeds(outcome, *recovery, &name)
                 .await;
-            world.assert_rotated(setting, &name);
+            recovered.assert_rotated(setting, &name);
         }
-        let name = format!("{name}; {last:?}");
-        world.retry_until_it_succeeds(outcome, *last, &name).await;
-        world.assert_rotated(setting, &name);
+    }
+}
+
+/// The test does not run the next step.
+pub(crate) struct Stopped;
+
+impl World {
+    /// Continues a rotation with the step `first`, and with each further step in a new process once all faults have occurred. Stops
+    /// before a step if another case has continued with it from the same state.
+    async fn rotate_from_new_states(
+        &self,
+        first: &str,
+        setting: Setting,
+        continued: &ContinuedStates,
+    ) -> Result<Outcome, Stopped> {
+        let invoke = async |step, event| {
+            if step == first || self.simulator.has_faults() {
+                Ok(self.invoke(event).await)
+            } else if continued.is_new(self, &(setting, step)) {
+                Ok(self.restart().invoke(event).await)
+            } else {
+                Err(Stopped)
+            }
+        };
+        let rotated = self.rotate_steps(first, invoke).await;
+        rotated.map_err(|_| Stopped)
+    }
+
+    /// Continues a rotation with the step `first`. Returns the step before which `invoke` stopped it, if it did.
+    pub(crate) async fn rotate_steps(
+        &self,
+        first: &str,
+        invoke: impl AsyncFn(&'static str, Value) -> Result<Result<(), Diagnostic>, Stopped>,
+    ) -> Result<Outcome, &'static str> {
+        let stopped_before = OnceLock::new();
+        let invoke = async |event: Value| {
+            let step = STEPS.iter().find(|step| event["Step"] == **step);
+            let step = step.expect("the event has a step");
+            let Ok(outcome) = invoke(step, event).await else {
+                let _ = stopped_before.set(*step);
+                return Err("the test stopped the rotation".to_owned());
+            };
+            outcome.map_err(|error| format!("{error:?}"))
+        };
+        let outcome = self.simulator.rotate_from(&self.arn, first, &invoke).await;
+        stopped_before.into_inner().map_or(Ok(outcome), Err)
     }
 }
 
 /// Every fault at every request of the next invocation, with both recoveries.
-fn single_faults(prefix: &Prefix) -> impl Iterator<Item = Case<'_>> {
+fn single_faults<'p>(
+    prefix: &'p Prefix,
+    continued: &'p ContinuedStates,
+) -> impl Iterator<Item = Case<'p>> {
+    // With the default setting, every case also shows what the process does with what it has kept: connections and endpoints.
+    let continued = (prefix.setting != Setting::default()).then_some(continued);
     let faults = (0..prefix.requests).flat_map(|nth| Fault::ALL.map(|fault| (nth, fault)));
-    faults.map(|fault| Case {
+    faults.map(move |fault| Case {
         prefix,
+        continued,
         faults: vec![fault],
         recoveries: &[Recovery::SameToken, Recovery::NewToken],
     })
@@ -273,7 +399,11 @@ async fn prefixes_of_pairs(setting: Setting) -> (Vec<Prefix>, Vec<Prefix>) {
 
 /// Every pair of [`INTERRUPTIONS_AND_LOST_RESPONSES`]: both in one step, or the second one in the recovery from the first, or in the
 /// next rotation if no recovery is required.
-fn pairs_of_faults<'p>(before: &'p [Prefix], after: &'p [Prefix]) -> Vec<Case<'p>> {
+fn pairs_of_faults<'p>(
+    before: &'p [Prefix],
+    after: &'p [Prefix],
+    continued: &'p ContinuedStates,
+) -> Vec<Case<'p>> {
     let mut cases = Vec::new();
     let mut add = |prefix, faults: &[(usize, Fault)]| {
         for other in INTERRUPTIONS_AND_LOST_RESPONSES {
@@ -283,6 +413,7 @@ fn pairs_of_faults<'p>(before: &'p [Prefix], after: &'p [Prefix]) -> Vec<Case<'p
             }
             cases.push(Case {
                 prefix,
+                continued: Some(continued),
                 faults,
                 recoveries: &[Recovery::SameToken],
             });
@@ -322,7 +453,7 @@ pub(crate) fn in_threads<T: Sync>(cases: &[T], run: impl Fn(&T) + Sync) {
         let _ = writeln!(std::io::stderr(), "{name}: {progress}");
     };
     report(&format!("{} cases", cases.len()));
-    let started = AtomicUsize::new(0);
+    let (started, since) = (AtomicUsize::new(0), Instant::now());
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
@@ -337,6 +468,7 @@ pub(crate) fn in_threads<T: Sync>(cases: &[T], run: impl Fn(&T) + Sync) {
             });
         }
     });
+    report(&format!("complete after {:.1?}", since.elapsed()));
 }
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -351,7 +483,11 @@ fn a_rotation_recovers_from_every_fault_at_every_request() {
     let settings = key_types::possible_settings();
     let prefixes = settings.flat_map(|setting| block_on(Prefix::before_each_step(setting)));
     let prefixes: Vec<Prefix> = prefixes.collect();
-    let cases: Vec<Case> = prefixes.iter().flat_map(single_faults).collect();
+    let continued = ContinuedStates::default();
+    let cases = prefixes
+        .iter()
+        .flat_map(|prefix| single_faults(prefix, &continued));
+    let cases: Vec<Case> = cases.collect();
     assert!(count(&cases) >= 22_000, "{}", count(&cases));
 
     run_all(&cases);
@@ -370,7 +506,11 @@ fn a_rotation_of_two_keys_recovers_from_every_fault_at_every_request() {
     let settings = [TWO_KEYS, keyless].into_iter();
     let prefixes = settings.flat_map(|setting| block_on(Prefix::before_each_step(setting)));
     let prefixes: Vec<Prefix> = prefixes.collect();
-    let cases: Vec<Case> = prefixes.iter().flat_map(single_faults).collect();
+    let continued = ContinuedStates::default();
+    let cases = prefixes
+        .iter()
+        .flat_map(|prefix| single_faults(prefix, &continued));
+    let cases: Vec<Case> = cases.collect();
     assert!(count(&cases) >= 1_800, "{}", count(&cases));
 
     run_all(&cases);
@@ -416,7 +556,8 @@ fn a_rotation_recovers_from_every_fault_at_every_request_to_a_broker() {
 #[test]
 fn a_rotation_recovers_from_every_pair_of_interruptions_and_lost_responses() {
     let (before, after) = block_on(prefixes_of_pairs(Setting::default()));
-    let cases = pairs_of_faults(&before, &after);
+    let continued = ContinuedStates::default();
+    let cases = pairs_of_faults(&before, &after, &continued);
     assert!(count(&cases) >= 18_000, "{}", count(&cases));
 
     run_all(&cases);

@@ -1,7 +1,7 @@
 //! The program, killed before and after every request of a rotation and started again. The rotation is resumed with the
 //! same token.
 //!
-//! The other tests drop an interrupted step and keep its process. Here, only the state of the services remains.
+//! The other tests drop an interrupted step instead of killing its process.
 
 use simulator::Fault;
 

@@ -21,7 +21,10 @@ impl Case {
             nth,
             fault,
         } = self;
-        let world = due(*setting).await;
+        let mut world = due(*setting).await;
+        if fault.stalls() {
+            world.shorten_request_limit();
+        }
         let current = world.key("AWSCURRENT").unwrap();
         world.simulator.fail(*nth, *fault);
         let interrupted = world.simulator.interrupted();

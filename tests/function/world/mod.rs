@@ -28,6 +28,11 @@ pub(crate) const ENVIRONMENT: &str = "env-prod";
 /// Enough time for every request of a test on a busy machine.
 pub(crate) const AMPLE: Duration = Duration::from_mins(2);
 
+/// The time limit of a request: longer than any request takes on a busy machine.
+const REQUEST_LIMIT: Duration = Duration::from_secs(2);
+/// The time limit of a request in a test that waits for it many times.
+const SHORT_REQUEST_LIMIT: Duration = Duration::from_millis(500);
+
 /// The management credentials of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -256,9 +261,23 @@ impl World {
         self.simulator.rotate_from(&self.arn, first, &invoke).await
     }
 
+    /// Sets a shorter time limit for requests.
+    pub(crate) fn shorten_request_limit(&mut self) {
+        self.function.http_limits.request = SHORT_REQUEST_LIMIT;
+        self.function.sdk_limits.attempt = SHORT_REQUEST_LIMIT;
+    }
+
     /// Returns a world with a copy of the state of this one, and a new process of the function.
     pub(crate) async fn fork(&self) -> Self {
-        let simulator = self.simulator.fork().await;
+        self.with_new_process(self.simulator.fork().await)
+    }
+
+    /// Returns this world with a new process of the function.
+    pub(crate) fn restart(&self) -> Self {
+        self.with_new_process(self.simulator.clone())
+    }
+
+    fn with_new_process(&self, simulator: Simulator) -> Self {
         let mut function = function(&simulator, &borrowed(&self.variables()));
         function.http_limits = self.function.http_limits;
         function.sdk_limits = self.function.sdk_limits;
@@ -460,11 +479,11 @@ pub(crate) fn function(simulator: &Simulator, variables: &[(&str, &str)]) -> Fun
         rate_limit: http::RateLimit::default(),
         endpoints: confluent_key_rotation::confluent::EndpointCache::default(),
         http_limits: http::Limits {
-            request: Duration::from_millis(500),
+            request: REQUEST_LIMIT,
             retries: quick,
         },
         sdk_limits: SdkLimits {
-            attempt: Duration::from_millis(500),
+            attempt: REQUEST_LIMIT,
             initial_backoff: Duration::from_millis(1),
             max_backoff: Duration::from_millis(100),
             max_attempts: 3,

@@ -19,14 +19,14 @@ use crate::secret::{CurrentKeyGuarantee, Secret, SecretValue};
 use crate::state::State;
 
 /// What the simulator remembers of earlier requests to judge a deletion.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct DeletionEvidence {
     /// The secrets whose labels were read. Requests of several invocations and for several secrets may interleave.
     pub(crate) described: BTreeSet<String>,
     /// The secret and the version, if the last request to Secrets Manager was a `GetSecretValue`.
     pub(crate) read: Option<(String, String)>,
     /// The keys in the bodies of `PutSecretValue`, even if it failed.
-    offered_keys: Vec<String>,
+    offered_keys: BTreeSet<String>,
     /// The owners of the last `POST` that was rejected for quota.
     exhausted_quotas: Vec<String>,
 }

@@ -30,6 +30,7 @@ mod confluent;
 mod controls;
 mod copies;
 mod deletion;
+mod fingerprint;
 mod generate;
 pub mod guarantees;
 mod http;

@@ -23,7 +23,7 @@ use crate::account::Attributes;
 use crate::state::State;
 
 /// A secret in Secrets Manager.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Secret {
     /// The ARN, with the six characters that Secrets Manager adds.
     pub arn: String,
@@ -64,7 +64,7 @@ pub struct Secret {
 }
 
 /// A version of a secret.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Version {
     /// The value. A rotation starts with a version that has none.
     pub value: Option<SecretValue>,
@@ -81,7 +81,7 @@ pub struct Version {
 }
 
 /// The value of a version.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretValue {
     /// `SecretString`.
     String(String),

@@ -64,6 +64,13 @@ impl ApiKey {
 impl Secret {
     /// Makes all dates earlier.
     fn age(&mut self, duration: Duration) {
+        for date in self.dates() {
+            *date -= duration.as_secs_f64();
+        }
+    }
+
+    /// Returns all dates of the secret and its versions.
+    pub(crate) fn dates(&mut self) -> impl Iterator<Item = &mut f64> {
         let attributes = &mut self.attributes;
         let dates = [
             &mut self.last_rotated,
@@ -73,11 +80,9 @@ impl Secret {
             &mut attributes.deleted,
         ];
         let versions = self.versions.values_mut();
-        let dates = dates
+        dates
             .into_iter()
-            .chain(versions.flat_map(|version| [&mut version.created, &mut version.replaced]));
-        for date in dates.flatten() {
-            *date -= duration.as_secs_f64();
-        }
+            .chain(versions.flat_map(|version| [&mut version.created, &mut version.replaced]))
+            .flatten()
     }
 }

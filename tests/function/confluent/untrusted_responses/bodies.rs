@@ -164,9 +164,11 @@ fn assert_recovers_from(setting: Setting, responses: &[NamedResponse]) {
         cases.extend(of_request);
     }
     let succeeded = AtomicUsize::new(0);
+    let continued = ContinuedStates::default();
 
     run_concurrently(&cases, async |(nth, name, response)| {
         let mut world = world(setting).await;
+        world.shorten_request_limit();
         world.time_limit = STEP;
         world.respond_to_nth(*nth, (*response).clone());
         let outcome = world.attempt(name).await;
@@ -174,7 +176,9 @@ fn assert_recovers_from(setting: Setting, responses: &[NamedResponse]) {
             succeeded.fetch_add(1, Relaxed);
         }
         world.time_limit = AMPLE;
-        world.recover(setting, name).await;
+        if continued.is_new(&world, &setting) {
+            world.restart().recover(setting, name).await;
+        }
     });
 
     let (all, succeeded) = (cases.len(), succeeded.into_inner());

@@ -66,7 +66,8 @@ async fn a_slow_body_ends_with_the_time_limit_of_the_request_and_no_key_is_orpha
     for (name, matches, cause) in cases {
         for recovery in [Recovery::SameToken, Recovery::NewToken] {
             let setting = Setting::default();
-            let world = world(setting).await;
+            let mut world = world(setting).await;
+            world.shorten_request_limit();
             let case = format!("{name}, {recovery:?}");
             let over = world.respond_to_all(matches, slow_response(200));
             let started = Instant::now();

@@ -64,7 +64,7 @@ impl KeyType {
 }
 
 /// An API key.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ApiKey {
     /// The API key ID, which is not secret.
     pub id: String,

@@ -72,6 +72,12 @@ impl Fault {
         )
     }
 
+    /// Returns whether the client waits until its time limit.
+    #[must_use]
+    pub fn stalls(self) -> bool {
+        matches!(self, Self::StallBefore | Self::StallAfter)
+    }
+
     pub(crate) fn effect(self, service: Service) -> Effect {
         match self {
             Self::InterruptBefore | Self::InterruptAfter => Effect::Interrupt,
@@ -195,6 +201,11 @@ impl Simulator {
     /// Injects `fault` into the request with index `nth` in [`State::requests`](crate::State::requests).
     pub fn fail(&self, nth: usize, fault: Fault) {
         self.state().faults.insert(nth, fault);
+    }
+
+    /// Returns whether there are faults that have not fired.
+    pub fn has_faults(&self) -> bool {
+        !self.state().faults.is_empty()
     }
 
     /// Clears the log and the faults that have not fired. The next request has index 0.

@@ -8,7 +8,7 @@ use serde_json::Value;
 const MAX_PREFIX_LEN: usize = 32;
 
 /// The place of one key in a secret value.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Slot {
     /// The prefix of the fields; empty for the main key.
     pub(crate) name: String,
