@@ -1,11 +1,13 @@
 //! Errors of a step or another job: what happened, and what to do.
 //!
 //! The `Display` output of a variant says what happened, and [`remedy`](Error::remedy) says what to do. `lambda_runtime` logs the
-//! `Debug` output of the error that a handler returns, so `Debug` is implemented by hand. No variant contains a secret or an
-//! error of the AWS SDK.
+//! `Debug` output of the error that a handler returns, so `Debug` is implemented manually. No variant contains a secret or an error
+//! of the AWS SDK.
 
+mod endpoint;
 mod name;
 pub(crate) mod remedy;
+mod token;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,13 +15,13 @@ use std::time::Duration;
 
 use lambda_runtime::Diagnostic;
 
+pub use self::endpoint::EndpointError;
+use self::remedy::remedy_for_key;
+pub use self::token::TokenError;
 use crate::config::SECRET_ARN_FORM;
-use remedy::remedy_for_key;
-
 use crate::confluent::{self, ApiKeyId, ApiKeyMetadata, ProbeOutcome, UnknownResource};
 use crate::http::{self, error_chain, printable};
 use crate::secret::{self, CURRENT, SecretMetadata, SecretValue, Slot, field_name, value};
-use crate::web_identity;
 
 /// A failed step or another failed job. The [names](Error::name) of the variants are stable, because alarms and runbooks use them.
 #[derive(strum_macros::IntoStaticStr, thiserror::Error)]
@@ -95,24 +97,9 @@ pub enum Error {
     },
     #[error("IDENTITY_POOL_ID is set, but {place} names an admin secret")]
     AdminSecretNotAllowed { place: &'static str },
-    #[error("IAM outbound identity federation is turned off in the AWS account")]
-    FederationDisabled { source: web_identity::Error },
-    #[error("AWS denied the function's role a web identity token")]
-    TokenDenied { source: web_identity::Error },
-    #[error("AWS STS did not issue a web identity token")]
-    TokenNotIssued { source: web_identity::Error },
-    #[error("the web identity token ({claims}) was not exchanged for an access token")]
-    TokenExchangeRejected {
-        claims: String,
-        source: confluent::Error,
-    },
-    #[error(transparent)]
-    TokenNotExchanged { source: confluent::Error },
     /// Several requests may wait for the same token.
     #[error(transparent)]
-    TokenNotObtained(Arc<Self>),
-    #[error("the response to the token exchange contains no valid access token")]
-    TokenResponseInvalid { source: confluent::Error },
+    Token(Arc<TokenError>),
     #[error("the value of the admin secret {secret} is invalid")]
     InvalidAdminSecretValue {
         secret: String,
@@ -139,19 +126,8 @@ pub enum Error {
     EndpointUnreachable { key: String, cause: String },
     #[error("could not verify the key {key}: its endpoint does not reject a wrong API secret")]
     EndpointAcceptsAnyCredential { key: String },
-    #[error("the environment of the resource is unknown")]
-    EnvironmentUnknown,
-    #[error("Confluent Cloud did not return the organization's ID, which a Flink probe requires")]
-    OrganizationUnknown,
-    #[error("could not look up the resource's endpoint")]
-    EndpointNotFound { source: confluent::Error },
-    #[error("{endpoint_source} is not an HTTPS URL of a host without a path or query")]
-    EndpointInvalid { endpoint_source: String },
-    #[error("{endpoint_source} is not allowed")]
-    EndpointNotAllowed {
-        endpoint_source: String,
-        source: http::Error,
-    },
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
     #[error(
         "could not verify the pending key {key}: {probes} probe{} in {} s, the last one {outcome}",
         if *.probes == 1 { "" } else { "s" },
@@ -205,21 +181,6 @@ pub enum Error {
     Confluent(#[from] confluent::Error),
     #[error(transparent)]
     SecretsManager(#[from] secret::Error),
-}
-
-/// Classifies a failed request for a web identity token.
-///
-/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetWebIdentityToken.html#API_GetWebIdentityToken_Errors>
-impl From<web_identity::Error> for Error {
-    fn from(source: web_identity::Error) -> Self {
-        match source.code() {
-            Some("OutboundWebIdentityFederationDisabledException") => {
-                Self::FederationDisabled { source }
-            }
-            Some("AccessDenied" | "AccessDeniedException") => Self::TokenDenied { source },
-            _ => Self::TokenNotIssued { source },
-        }
-    }
 }
 
 impl Error {
@@ -315,8 +276,8 @@ impl Error {
         Err(Self::ReplicaSecret { secret, primary })
     }
 
-    /// Returns [`EarlierValueStored`](Self::EarlierValueStored) if `keys` does not contain the current key, but the key of
-    /// `previous`. Otherwise returns the same error.
+    /// Returns [`EarlierValueStored`](Self::EarlierValueStored) if `keys` contains the key of `previous`, but not the current key.
+    /// Otherwise returns the same error.
     #[must_use]
     pub fn with_previous_key(self, previous: Option<&Slot>, keys: &[ApiKeyMetadata]) -> Self {
         let is_listed = |id: &str| keys.iter().any(|key| key.id == id);
@@ -344,7 +305,7 @@ impl Error {
         let confluent::Error::NoResponse { source, .. } = source else {
             return false;
         };
-        matches!(source, crate::http::Error::NoLongerWanted { .. })
+        matches!(source, http::Error::NoLongerWanted { .. })
     }
 
     /// Returns whether a request to Confluent Cloud may have taken effect although it failed.
@@ -398,7 +359,8 @@ pub enum KeyLookup {
     /// The key has another owner, which Confluent Cloud returned.
     #[error("it is a key of {0}")]
     AnotherOwner(String),
-    /// The key's ID is misspelled, or the key was deleted or has an owner whose keys the management credentials don't see.
+    /// The key's ID is misspelled, or the key was deleted or has an owner whose keys Confluent Cloud does not return to the
+    /// management credentials.
     #[error("Confluent Cloud lists other keys of this owner, but not this one")]
     OtherKeys,
     /// The management credentials have no role for the owner, or it is misspelled. Confluent does not distinguish them.

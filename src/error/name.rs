@@ -1,6 +1,6 @@
 //! The stable names of errors.
 
-use super::Error;
+use super::{Error, TokenError};
 use crate::confluent::{self, ErrorKind, ProbeOutcome};
 use crate::{http, secret};
 
@@ -18,9 +18,7 @@ impl Error {
                 }
                 _ => "PendingKeyNotAccepted",
             },
-            Self::Confluent(error) | Self::TokenNotExchanged { source: error } => {
-                of_confluent(error)
-            }
+            Self::Confluent(error) => of_confluent(error),
             Self::SecretsManager(secret::Error::Binary { .. }) => "InvalidSecretValue",
             Self::AdminSecretNotRead {
                 source: secret::Error::Binary { .. },
@@ -34,7 +32,11 @@ impl Error {
             Self::SecretsManager(_) | Self::AdminSecretNotRead { .. } => "SecretsManagerRejected",
             Self::AdminSecretNotAllowed { .. } => "AdminSecretConflict",
             Self::EarlierValueStored { source, .. } | Self::InKey { source, .. } => source.name(),
-            Self::TokenNotObtained(error) => error.name(),
+            Self::Token(error) => match &**error {
+                TokenError::TokenNotExchanged { source } => of_confluent(source),
+                error => error.into(),
+            },
+            Self::Endpoint(error) => error.into(),
             error => error.into(),
         }
     }

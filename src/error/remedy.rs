@@ -6,7 +6,7 @@ use super::{Error, KeyLookup, OwnKeyUse};
 use crate::config::SECRET_ARN_FORM;
 use crate::confluent::{self, ErrorKind, Principal, ProbeOutcome};
 use crate::secret::{CURRENT, PENDING, field_name, is_about_kms_key, value};
-use crate::{http, secret, web_identity};
+use crate::{http, secret};
 
 impl Error {
     /// Returns what to do.
@@ -21,12 +21,8 @@ impl Error {
             Self::InvalidAdminSecretArn => COPY_ARN,
             Self::AdminSecretNotAllowed { .. } => REMOVE_ADMIN_SECRET,
             Self::InKey { source, .. } => source.remedy(),
-            Self::TokenNotObtained(error) => error.remedy(),
-            Self::FederationDisabled { .. } => ENABLE_FEDERATION,
-            Self::TokenDenied { source } => for_token_denial(&source.to_string()),
-            Self::TokenNotIssued { source } => for_sts(source),
-            Self::TokenExchangeRejected { source, .. } => for_exchange(source),
-            Self::TokenResponseInvalid { source } => for_token_response(source),
+            Self::Token(error) => error.remedy(),
+            Self::Endpoint(error) => error.remedy(),
             Self::AdminSecretNotRead { source } => for_secrets_manager(source, true),
             Self::StagingLabelMoved => RESUME_ROTATION,
             Self::InvalidSecretValue { label, source } => for_value(label, source),
@@ -51,19 +47,12 @@ impl Error {
             Self::CurrentKeyNotAccepted { outcome, .. } => for_probe(outcome, CORRECT_KEY),
             Self::EndpointUnreachable { .. } => CONNECT_TO_ENDPOINT,
             Self::EndpointAcceptsAnyCredential { .. } => CHECK_FILTERS,
-            Self::EnvironmentUnknown => "Add environmentId to the secret",
-            Self::OrganizationUnknown => ORGANIZATION_UNKNOWN,
-            Self::EndpointNotFound { .. } => ENDPOINT_NOT_FOUND,
-            Self::EndpointInvalid { .. } => ENDPOINT_FORM,
-            Self::EndpointNotAllowed { source, .. } => for_http(source),
             Self::PendingKeyNotAccepted { outcome, .. } => for_probe(outcome, PROPAGATION),
             Self::PendingKeyNotListed { .. } => NOT_LISTED,
             Self::QuotaExceeded { .. } => RAISE_QUOTA,
             Self::TimeoutTooShort { .. } => RAISE_TIMEOUT,
             Self::CreationOutcomeUnknown { source } => for_unknown_creation(source),
-            Self::KeyDeletionFailed { source, .. }
-            | Self::TokenNotExchanged { source }
-            | Self::Confluent(source) => for_confluent(source),
+            Self::KeyDeletionFailed { source, .. } | Self::Confluent(source) => for_request(source),
             Self::SecretsManager(source) => for_secrets_manager(source, false),
             Self::InvalidPolicyTag { .. } => CORRECT_POLICY_TAG,
             Self::AnotherRotationFunction { .. } => SEND_TO_NAMED_FUNCTION,
@@ -114,17 +103,13 @@ const CHECK_BROKERS: &str = "If this persists, check for a firewall in front of 
      allowed and it is your own, add it to ALLOWED_ENDPOINT_DOMAINS";
 const CHECK_FILTERS: &str = "If this persists, check for a firewall, a proxy (HTTPS_PROXY) and Confluent's IP filters, or correct \
      `endpoint` in the secret";
-const BLOCKED: &str = "Check the proxy in HTTPS_PROXY with its user and password, firewalls, Confluent Cloud's IP filters, and \
+pub(super) const BLOCKED: &str = "Check the proxy in HTTPS_PROXY with its user and password, firewalls, Confluent Cloud's IP filters, and \
                        CONFLUENT_API_URL";
 const BLOCKED_CREATION: &str = "Check the proxy in HTTPS_PROXY with its user and password, firewalls, and CONFLUENT_API_URL. If a key was \
                                 created, a later step deletes it";
 const CHECK_NETWORK: &str = "Check the network path from the function to this host: NAT in a VPC, firewalls, HTTPS_PROXY, \
                              SSL_CERT_FILE if a proxy inspects TLS, and CONFLUENT_API_URL";
-const ORGANIZATION_UNKNOWN: &str = "If this persists, check that the key exists, and that the management credentials' owner has \
-                                    a role for the key's owner";
-const ENDPOINT_NOT_FOUND: &str = "Correct resourceId and environmentId. If they are correct, the management credentials cannot look \
-                                  up the resource: add its `endpoint` to the secret";
-const ENDPOINT_FORM: &str =
+pub(super) const ENDPOINT_FORM: &str =
     "Set `endpoint` in the secret to the resource's REST endpoint, https://HOST, or remove it";
 const TRUST_DOMAIN: &str =
     "Correct `endpoint`, or, if the domain is your own, add it to ALLOWED_ENDPOINT_DOMAINS";
@@ -135,14 +120,15 @@ const FORBIDDEN: &str = "Check that serviceAccountId is correct and that it and 
                          credentials' owner ResourceOwner on this service account";
 const NO_KEYS: &str = "Look up the key's owner in Confluent Cloud. If it is another one, correct serviceAccountId. If it is this \
                        one, grant the management credentials' owner, or the identity pool, ResourceOwner on this service account";
-const PAYMENT_REQUIRED: &str =
+pub(super) const PAYMENT_REQUIRED: &str =
     "Resolve what Confluent Cloud reports, such as the organization's billing";
 pub(crate) const RAISE_QUOTA: &str =
     "Delete unused keys, or contact Confluent Support to raise the quota";
 const RAISE_TIMEOUT: &str = "Set the function's timeout to 15 minutes";
 const ORPHAN_CLEANUP: &str = "No action is required: if a key was created, a later step deletes it";
-const CONFLUENT_STATUS: &str = "If this persists, see https://status.confluent.cloud";
-const SPREAD_ROTATIONS: &str = "If this persists, schedule the rotations at different times";
+pub(super) const CONFLUENT_STATUS: &str = "If this persists, see https://status.confluent.cloud";
+pub(super) const SPREAD_ROTATIONS: &str =
+    "If this persists, schedule the rotations at different times";
 
 const CORRECT_POLICY_TAG: &str = "Correct the resource tag, or remove it: without it, the function's OLD_KEY_POLICY and OLD_KEY_HOURS \
                                   apply";
@@ -193,8 +179,8 @@ fn for_value(label: &str, error: &value::Error) -> &'static str {
         value::Error::ScopeMismatch(_) => HEALED,
         value::Error::KeyInOtherFields { .. } => RENAME_FIELDS,
         value::Error::NotReplaceable(_) => {
-            "Store the complete ID and API secret there as plain text or as base64 of ID:SECRET, or remove them. Remove them \
-             from settings such as endpoint"
+            "In settings such as endpoint, remove the ID and the API secret. Elsewhere, store both of them completely, as plain \
+             text or as base64 of ID:SECRET, or remove them"
         }
         _ if label == PENDING => HEALED,
         value::Error::Binary => "Store the value as a string (SecretString)",
@@ -203,7 +189,8 @@ fn for_value(label: &str, error: &value::Error) -> &'static str {
         }
         value::Error::Missing(_) => "Add it, in exactly this spelling",
         value::Error::IncompleteKey { .. } => {
-            "Add it, empty if the next rotation is to create the key. If the field with the resource ID declares no key, rename it"
+            "Add the missing field, with an empty string if the next rotation is to create the key. If the field with the \
+             resource ID has another purpose, rename that field"
         }
         value::Error::SameResource { .. } | value::Error::SameKey { .. } => {
             "Store one key per resource, each in fields of its own"
@@ -225,7 +212,7 @@ fn for_lookup(lookup: &KeyLookup) -> &'static str {
     }
 }
 
-fn for_http(error: &http::Error) -> &'static str {
+pub(super) fn for_http(error: &http::Error) -> &'static str {
     match error {
         http::Error::HostNotAllowed { reason, .. } if *reason == http::DOMAIN_NOT_ALLOWED => {
             TRUST_DOMAIN
@@ -256,7 +243,8 @@ pub(crate) fn for_probe(outcome: &ProbeOutcome, rejected: &'static str) -> &'sta
     }
 }
 
-fn for_confluent(error: &confluent::Error) -> &'static str {
+/// Returns the remedy of a failed request to Confluent Cloud.
+pub(super) fn for_request(error: &confluent::Error) -> &'static str {
     match error {
         confluent::Error::Rejected {
             response,
@@ -293,77 +281,10 @@ fn for_kind(kind: ErrorKind) -> &'static str {
 
 const REMOVE_ADMIN_SECRET: &str = "Remove it: the function authenticates with its identity pool. To use an admin secret for this secret, \
     rotate it with another function";
-const ENABLE_FEDERATION: &str = "Turn it on, once per account: aws iam enable-outbound-web-identity-federation. Then register the issuer \
-    that this prints as an identity provider in Confluent Cloud";
-const ALLOW_TOKEN: &str = "Allow sts:GetWebIdentityToken for TOKEN_AUDIENCE, TOKEN_SIGNING_ALGORITHM and 300 seconds: the role in the \
-    template has this permission. Check the role's permissions boundary, service control policies, and the policy of the VPC \
-    endpoint of AWS STS. IAM outbound identity federation may be turned off, too";
-const MATCH_POOL: &str = "Compare the identity provider's issuer and JWKS URI with this issuer, the filter of the identity pool \
-    with this subject and audience, and IDENTITY_POOL_ID with the pool's ID. If they match, set \
-    TOKEN_SIGNING_ALGORITHM to RS256";
 const TOKEN_NOT_ACCEPTED: &str = "Check that the identity pool belongs to the organization of the secret's keys. If it does, this API may \
     not accept access tokens: use an admin secret";
 const BIND_POOL: &str = "Check that serviceAccountId is correct and that it and the key exist. Only if so, grant the identity pool \
     ResourceOwner on this service account (principal User:pool-…)";
-const NO_TOKEN: &str =
-    "If this persists, check the proxy in HTTPS_PROXY, firewalls and CONFLUENT_API_URL";
-const STS_NETWORK: &str = "If this persists, check the network path to AWS STS: its VPC endpoint or NAT, security groups, \
-    HTTPS_PROXY and AWS_ENDPOINT_URL_STS";
-
-/// Returns the remedy of a denied request for a web identity token.
-fn for_token_denial(message: &str) -> &'static str {
-    denying_policy(message).map_or(ALLOW_TOKEN, |(_, remedy, _)| remedy)
-}
-
-/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetWebIdentityToken.html#API_GetWebIdentityToken_Errors>
-/// <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>
-fn for_sts(error: &web_identity::Error) -> &'static str {
-    let code = match error {
-        web_identity::Error::NoResponse { .. } => return STS_NETWORK,
-        web_identity::Error::Rejected { code: None, .. } => {
-            return "A proxy or a firewall probably responded: check HTTPS_PROXY, NO_PROXY and AWS_ENDPOINT_URL_STS";
-        }
-        web_identity::Error::Rejected {
-            code: Some(code), ..
-        } => code.as_str(),
-    };
-    match code {
-        // The global endpoint does not support the operation.
-        "InvalidAction" => {
-            "Remove AWS_ENDPOINT_URL_STS, or set it to the endpoint of the function's Region, https://sts.REGION.amazonaws.com"
-        }
-        "JWTPayloadSizeExceededException" => "Reduce the number of tags of the function's role",
-        "ValidationError" | "InvalidParameterValue" => {
-            "Correct TOKEN_AUDIENCE and TOKEN_SIGNING_ALGORITHM"
-        }
-        code if code.contains("Throttl") => SPREAD_ROTATIONS,
-        _ if error.is_transient() => {
-            "If this persists, see https://health.aws.amazon.com. It may occur for seconds after outbound identity federation was \
-             turned on or off"
-        }
-        // The token would be valid for longer than the role's credentials, or these have expired.
-        "SessionDurationEscalationException" | "ExpiredToken" | "ExpiredTokenException" => {
-            "Retry: Lambda renews the credentials of the function's role"
-        }
-        _ => "See https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html",
-    }
-}
-
-fn for_exchange(error: &confluent::Error) -> &'static str {
-    match error.kind() {
-        Some(ErrorKind::Blocked) => BLOCKED,
-        Some(ErrorKind::PaymentRequired) => PAYMENT_REQUIRED,
-        _ => MATCH_POOL,
-    }
-}
-
-fn for_token_response(error: &confluent::Error) -> &'static str {
-    match error.kind() {
-        Some(_) => NO_TOKEN,
-        None => CONFLUENT_STATUS,
-    }
-}
-
 fn for_secrets_manager(error: &secret::Error, is_admin_secret: bool) -> &'static str {
     match error {
         secret::Error::Rejected {
@@ -444,7 +365,7 @@ const POLICIES: [(&str, &str, &str); 8] = [
 ];
 
 /// Returns the row of [`POLICIES`] that an access denied message names.
-fn denying_policy(message: &str) -> Option<(&'static str, &'static str, &'static str)> {
+pub(super) fn denying_policy(message: &str) -> Option<(&'static str, &'static str, &'static str)> {
     let message = message.to_lowercase();
     let mut policies = POLICIES.into_iter();
     policies.find(|(policy, ..)| message.contains(policy))

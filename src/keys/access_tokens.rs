@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::config::Keyless;
 use crate::confluent::{self, AccessToken, ErrorKind};
-use crate::error::Error;
+use crate::error::{Error, TokenError};
 use crate::http::{self, Deadline, Redacted, SdkLimits};
 use crate::web_identity::{self, Claims};
 
@@ -41,14 +41,14 @@ pub struct Obtained {
 #[derive(Clone, Debug)]
 pub enum Failure {
     /// AWS STS did not issue a web identity token.
-    NotIssued(Arc<Error>),
+    NotIssued(Arc<TokenError>),
     /// Confluent Cloud did not exchange the web identity token. The claims are `None` if they could not be read.
-    NotExchanged(Option<Claims>, Arc<Error>),
+    NotExchanged(Option<Claims>, Arc<TokenError>),
 }
 
 impl Failure {
     /// Returns the error.
-    pub fn error(&self) -> &Arc<Error> {
+    pub fn error(&self) -> &Arc<TokenError> {
         let (Self::NotIssued(error) | Self::NotExchanged(_, error)) = self;
         error
     }
@@ -57,16 +57,16 @@ impl Failure {
     fn is_permanent(&self) -> bool {
         matches!(
             **self.error(),
-            Error::FederationDisabled { .. }
-                | Error::TokenDenied { .. }
-                | Error::TokenExchangeRejected { .. }
+            TokenError::FederationDisabled { .. }
+                | TokenError::TokenDenied { .. }
+                | TokenError::TokenExchangeRejected { .. }
         )
     }
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        Self::TokenNotObtained(Arc::clone(failure.error()))
+        Self::Token(Arc::clone(failure.error()))
     }
 }
 
@@ -171,7 +171,7 @@ fn log(token: &AccessToken, started: Instant) {
 }
 
 /// Classifies a failed exchange.
-fn exchange_failed(claims: Option<&Claims>, source: confluent::Error) -> Error {
+fn exchange_failed(claims: Option<&Claims>, source: confluent::Error) -> TokenError {
     let status = match &source {
         confluent::Error::Rejected { response, .. } => response.status,
         confluent::Error::InvalidResponse { .. }
@@ -179,14 +179,14 @@ fn exchange_failed(claims: Option<&Claims>, source: confluent::Error) -> Error {
             source: http::Error::ResponseTooLong { .. },
             ..
         } => 200,
-        confluent::Error::NoResponse { .. } => return Error::TokenNotExchanged { source },
+        confluent::Error::NoResponse { .. } => return TokenError::TokenNotExchanged { source },
     };
     match (status, source.kind()) {
         (_, Some(ErrorKind::RateLimited | ErrorKind::ServerError)) => {
-            Error::TokenNotExchanged { source }
+            TokenError::TokenNotExchanged { source }
         }
-        (200..300, _) => Error::TokenResponseInvalid { source },
-        _ => Error::TokenExchangeRejected {
+        (200..300, _) => TokenError::TokenResponseInvalid { source },
+        _ => TokenError::TokenExchangeRejected {
             claims: claims.map_or_else(|| "its claims could not be read".into(), Claims::to_string),
             source,
         },

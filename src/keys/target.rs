@@ -15,7 +15,7 @@ use crate::confluent::{
     self, ApiKeyId, ApiKeyMetadata, Endpoint, EndpointCacheKey, EndpointLookup, EndpointSource,
     ErrorKind, ProbeOutcome, ProbeTarget, Resource, endpoint_source,
 };
-use crate::error::Error;
+use crate::error::{EndpointError, Error};
 use crate::http::{self, Backoff, Deadline, error_chain};
 use crate::secret::Slot;
 
@@ -64,10 +64,11 @@ impl Target<'_> {
 
     /// Creates the error for a host to which the key may not be sent.
     pub(crate) fn not_allowed(&self, source: http::Error) -> Error {
-        Error::EndpointNotAllowed {
-            endpoint_source: endpoint_source(self.probe.field.as_deref()),
+        let endpoint_source = endpoint_source(self.probe.field.as_deref());
+        Error::Endpoint(EndpointError::EndpointNotAllowed {
+            endpoint_source,
             source,
-        }
+        })
     }
 }
 
@@ -128,7 +129,7 @@ impl Verifier<'_> {
             return;
         };
         let endpoints = &self.client.endpoints;
-        // Whether a cluster has no bootstrap endpoint yet may change at any time.
+        // A cluster without a bootstrap endpoint may get one at any time.
         let is_complete = target.bootstrap() != Some(&Bootstrap::default());
         if matches!(verified, Ok(Verification::Verified)) && is_complete {
             let endpoint = target.probe.endpoint.clone();
@@ -212,13 +213,13 @@ impl Verifier<'_> {
             Some(environment) => environment,
             None if needs_environment => metadata
                 .environment_for_path()?
-                .ok_or(Error::EnvironmentUnknown)?,
+                .ok_or(EndpointError::EnvironmentUnknown)?,
             None => String::new(),
         };
         let organization = if lookup.needs_organization {
             metadata
                 .organization_for_path()?
-                .ok_or(Error::OrganizationUnknown)?
+                .ok_or(EndpointError::OrganizationUnknown)?
         } else {
             String::new()
         };
@@ -295,16 +296,16 @@ fn lookup_failed(error: Error) -> Error {
                     | (_, Some(ErrorKind::Forbidden | ErrorKind::NotFound))
             ) =>
         {
-            Error::EndpointNotFound { source }
+            EndpointError::EndpointNotFound { source }.into()
         }
         error => error,
     }
 }
 
 /// Parses an endpoint. Some of Confluent's responses omit the scheme.
-fn base_url(endpoint_source: &str, endpoint: &str) -> Result<Url, Error> {
+fn base_url(endpoint_source: &str, endpoint: &str) -> Result<Url, EndpointError> {
     let endpoint_source = endpoint_source.to_owned();
-    let invalid = Error::EndpointInvalid { endpoint_source };
+    let invalid = EndpointError::EndpointInvalid { endpoint_source };
     let url = match Url::parse(endpoint) {
         Ok(url) if url.has_host() => url,
         _ if endpoint.contains("://") => return Err(invalid),

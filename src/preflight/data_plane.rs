@@ -6,13 +6,13 @@ use super::{CheckResult, Context, Finding, Outcome, Report};
 use crate::config::{CurrentKeyCheck, KafkaVerification};
 use crate::confluent::broker::Round;
 use crate::confluent::{ApiKey, ApiKeyMetadata, ProbeOutcome};
-use crate::error::Error;
 use crate::error::remedy::{CONNECT_TO_ENDPOINT, CORRECT_KEY, PROPAGATION, for_probe};
+use crate::error::{EndpointError, Error};
 use crate::http::Deadline;
 use crate::keys::target::{Scope, Target};
 use crate::keys::verification::{Verification, Verifier};
 
-/// The longest verification, which rate-limited probes may need. An operator waits for the report.
+/// The maximum duration of a verification. Rate-limited probes are retried until then, and an operator waits for the report.
 const VERIFICATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Context<'_> {
@@ -26,7 +26,7 @@ impl Context<'_> {
             Ok(target) => target,
             Err(error) => {
                 let finding = match (error, &self.slot.key) {
-                    (Error::OrganizationUnknown, None) => {
+                    (Error::Endpoint(EndpointError::OrganizationUnknown), None) => {
                         Finding::not_verifiable("unknown until a key exists")
                     }
                     (error, _) => error.into(),
@@ -60,7 +60,7 @@ impl Context<'_> {
     }
 
     /// Authenticates with the current key at the brokers of a Kafka cluster, even if `KAFKA_VERIFICATION` does not require it, so
-    /// that the operator sees whether it could.
+    /// that the report shows whether it could be required.
     async fn check_brokers(
         &self,
         verifier: &Verifier<'_>,
@@ -111,7 +111,7 @@ impl Context<'_> {
             ProbeOutcome::BrokerUnreachable(..) => {
                 config.kafka_verification == KafkaVerification::BrokersBestEffort
             }
-            // A rotation does not check the current key.
+            // With `CURRENT_KEY_CHECK=off`, a rotation does not check the current key.
             ProbeOutcome::RejectedByBroker(_) => config.current_key_check == CurrentKeyCheck::Off,
             _ => false,
         };

@@ -139,7 +139,8 @@ impl Context<'_> {
         }
     }
 
-    /// Checks whether the first rotation creates a key. Then, any key's metadata contains the organization for the probe.
+    /// Checks whether the next rotation creates the initial key. The organization for the probe comes from any listed key of the
+    /// owner.
     fn check_initial_key(&self) -> (ApiKeyMetadata, Finding) {
         let metadata = ApiKeyMetadata {
             organization: self.keys.iter().find_map(|key| key.organization.clone()),

@@ -27,7 +27,7 @@ pub struct Summary {
     pub secrets: Vec<Line>,
     /// The secrets for which no time was left, sorted.
     pub not_checked: Vec<String>,
-    /// The number of secrets that did not fit into the response, those that require no attention first.
+    /// The number of secrets that did not fit into the response. Those that require no attention are omitted first.
     pub truncated: usize,
 }
 

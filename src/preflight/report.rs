@@ -78,7 +78,7 @@ impl Finding {
             Error::CurrentKeyNotAccepted { outcome, .. } if outcome.is_transient() => {
                 Outcome::Unknown
             }
-            Error::TokenNotIssued { source } if source.is_transient() => Outcome::Unknown,
+            Error::Token(error) if error.is_transient() => Outcome::Unknown,
             error => match error.name() {
                 "ConfluentUnavailable"
                 | "ConfluentRateLimited"
@@ -159,8 +159,8 @@ pub struct NotRun {
 pub struct Report {
     /// The secret's ARN, or the requested ID if the secret could not be described.
     pub secret: String,
-    /// The worst outcome, except that `create-permission` and `brokers` count as OK if they are not verifiable, and `quota` also if it
-    /// is unknown.
+    /// The worst outcome, except that `create-permission`, `brokers` and `quota` count as OK if they are not verifiable, and
+    /// `quota` also if it is unknown.
     pub verdict: Outcome,
     /// The checks that were run: [`TOKEN_CHECKS`], then [`CHECKS`].
     pub checks: Vec<Check>,

@@ -1,8 +1,10 @@
 //! Checks of the tokens in keyless mode. If the exchange fails, they show what the pool's filter must contain.
 
+use std::sync::Arc;
+
 use super::report::{Finding, Report};
 use crate::confluent::AccessToken;
-use crate::error::Error;
+use crate::error::{Error, TokenError};
 use crate::http::Deadline;
 use crate::keys::access_tokens::{AccessTokens, Failure, Obtained};
 use crate::web_identity::Claims;
@@ -19,11 +21,11 @@ pub(super) async fn check(
             (claims, Ok(((), finding)))
         }
         Err(Failure::NotIssued(error)) => {
-            report.add_result::<()>("web-identity-token", Err(Finding::of(&error)));
+            report.add_result::<()>("web-identity-token", Err(Error::Token(error).into()));
             return false;
         }
         Err(Failure::NotExchanged(claims, error)) => {
-            let finding = not_exchanged(claims.as_ref(), &error);
+            let finding = not_exchanged(claims.as_ref(), error);
             (claims, Err(finding))
         }
     };
@@ -56,9 +58,9 @@ fn exchanged(token: &AccessToken, claims: Option<&Claims>) -> String {
 }
 
 /// Adds to the error what the identity provider and the pool must contain.
-fn not_exchanged(claims: Option<&Claims>, error: &Error) -> Finding {
-    let is_rejected = matches!(error, Error::TokenExchangeRejected { .. });
-    let finding = Finding::of(error);
+fn not_exchanged(claims: Option<&Claims>, error: Arc<TokenError>) -> Finding {
+    let is_rejected = matches!(*error, TokenError::TokenExchangeRejected { .. });
+    let finding = Finding::from(Error::Token(error));
     let Some(claims) = claims.filter(|_| is_rejected) else {
         return finding;
     };

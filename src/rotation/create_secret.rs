@@ -1,6 +1,6 @@
 //! `createSecret`: creates an API key and stores it as `AWSPENDING`.
 //!
-//! Confluent returns a key's secret only once. If the function stops between creating the key and storing it, the key
+//! Confluent returns a key's secret only once. If the function is interrupted between creating the key and storing it, the key
 //! cannot be used. Every key therefore carries an ownership tag, so that a later step can find and delete it.
 
 use tracing::Instrument;
@@ -12,7 +12,7 @@ use crate::confluent::{
     self, ApiKey, ApiKeyId, ApiKeyMetadata, ApiKeySpec, ErrorKind, KeyFilter, Resource,
     ResourceReference, STORE_RESERVE,
 };
-use crate::error::Error;
+use crate::error::{EndpointError, Error};
 use crate::http::RESPONSE_RESERVE;
 use crate::keys::credentials::{ControlPlane, key_filter};
 use crate::keys::ownership::{self, Ownership, OwnershipTag};
@@ -404,8 +404,9 @@ fn stored_message(keys: &[ApiKey]) -> &'static str {
     }
 }
 
-/// Checks that the response to a `POST` describes a created key. Otherwise, the key in it may be in use, so it is neither stored
-/// nor deleted. A key that was created is an orphan, which finishSecret deletes.
+/// Checks that the key in the response to a `POST` is new and well-formed. Otherwise, it is neither stored nor deleted: a key that
+/// is not new may be in use, and copies of a malformed key could not be replaced. If a key was created, it is an orphan, which
+/// finishSecret deletes.
 fn check_created(current: &Current<'_>, created: &[ApiKey], key: &ApiKey) -> Result<(), Error> {
     let mut current = current.keys.iter();
     let is_known = current.any(|current| {
@@ -452,7 +453,7 @@ fn complete_environment(
     {
         let environment = metadata.map(ApiKeyMetadata::environment_for_path);
         let environment = environment.transpose()?.flatten();
-        resource.environment = Some(environment.ok_or(Error::EnvironmentUnknown)?);
+        resource.environment = Some(environment.ok_or(EndpointError::EnvironmentUnknown)?);
     }
     Ok(resource)
 }
