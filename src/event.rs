@@ -116,7 +116,7 @@ fn preflight(payload: &Value) -> Result<Request, Error> {
     }
 }
 
-/// Checks that an event has no field that would have no effect, such as a number of hours.
+/// Checks that an event has only known fields. Any other, such as a number of hours, would have no effect.
 fn check_fields(payload: &Value, event: &'static str, known: &[&str]) -> Result<(), Error> {
     let fields = payload.as_object().into_iter().flatten();
     let mut names = fields.map(|(name, _)| name.as_str());

@@ -51,15 +51,15 @@ pub struct Function {
     pub secrets_manager: aws_sdk_secretsmanager::Client,
     /// The AWS SDK's client for AWS STS, which only keyless mode uses.
     pub sts: aws_sdk_sts::Client,
-    /// The time limits of requests to Confluent Cloud.
+    /// The timeout and the retries of requests to Confluent Cloud.
     pub http_limits: http::Limits,
     /// The rate limit that all invocations share.
     pub rate_limit: RateLimit,
     /// The endpoints that all invocations share.
     pub endpoints: EndpointCache,
-    /// The time limits of requests to AWS.
+    /// The timeout and the retries of requests to AWS.
     pub sdk_limits: SdkLimits,
-    /// The delays between reads of a value that was just written.
+    /// The delays between reads of what was just written.
     pub read_after_write: Backoff,
 }
 

@@ -4,16 +4,17 @@
 //! service account and resource, verifies that the resource accepts it, promotes it to `AWSCURRENT`, and deletes the previous
 //! key when the policy allows: by default, an event that a schedule sends every hour deletes it 24 hours later.
 //!
-//! Three facts shape the code: Confluent returns a key's secret only once and has no idempotency token; a key takes
-//! minutes to propagate; and a Lambda function can stop between any two requests.
+//! Three facts shape the code: Confluent returns a key's secret only once and has no idempotency token; a key takes minutes to
+//! propagate; and a Lambda function can be interrupted between any two requests.
 //!
 //! # The path of an event
 //!
 //! `main` reads the configuration and creates the clients. [`handler`] sets the deadline and parses the event. [`rotation`] runs
 //! one of the four steps: it describes the secret, checks that the event's version is pending or current, and applies the rules of
 //! [`keys`]. These use [`secret`] and [`confluent`], which send their requests with [`http`]. An error gets its message and remedy
-//! in [`error`]. The handler logs the outcome and writes the metrics with [`telemetry`]. Two other jobs follow the same path:
-//! [`preflight`] reports what a rotation requires, and [`fleet`] reports all secrets and deletes previous keys on schedule.
+//! in [`error`]. The handler logs the outcome and writes the metrics with [`telemetry`]. Three other jobs follow the same path:
+//! [`preflight`] reports what a rotation requires, and the two of [`fleet`] report the status of all secrets and delete previous
+//! keys on schedule.
 //!
 //! # Modules
 //!
@@ -51,9 +52,9 @@
 //!   [ownership tag](keys::ownership::OwnershipTag), owner, resource and creation time. [`keys::deletion`] decides, except about a key
 //!   that createSecret has just created and could not store.
 //! * **Keys are deleted after the promotion**, because Secrets Manager then rejects the promotion of an abandoned version. Only keys
-//!   that were created before the current one are deleted, so no key can belong to a later rotation. Before it, createSecret deletes
-//!   keys in two cases: those that it created and could not store, and, if a quota is exceeded, at most one key, of any age, for each
-//!   key that it creates.
+//!   that were created before the current one are deleted, so no key can belong to a later rotation. Before the promotion,
+//!   createSecret deletes keys in two cases: those that it created and could not store, and, if a quota is exceeded, at most one
+//!   key, of any age, for each key that it creates.
 //! * **The staging labels are read immediately before the promotion and before each `DELETE` by [`keys::deletion`].** If a label has
 //!   moved, nothing more is deleted.
 //! * **A version that can never become current is healed**: `AWSPENDING` is removed, and the next attempt starts over.

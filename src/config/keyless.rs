@@ -1,6 +1,7 @@
 //! The settings of keyless mode: management credentials without a stored admin key.
 //!
-//! They apply to the whole function and never come from a secret: a principal that can write a secret must not choose the identity.
+//! They apply to all secrets of the function and never come from a secret: a principal that can write a secret must not choose the
+//! identity.
 
 use super::reader::{Reader, choice};
 use crate::http::is_loopback;

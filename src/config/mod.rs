@@ -53,7 +53,7 @@ pub enum KafkaVerification {
     Rest,
     /// At the REST endpoint, and then at all reachable brokers.
     BrokersBestEffort,
-    /// At the REST endpoint, unless it is unreachable, and then at all brokers.
+    /// At all brokers, and before that at the REST endpoint, unless it is unreachable.
     Brokers,
 }
 

@@ -45,7 +45,7 @@ impl AccessToken {
 /// <https://docs.confluent.io/cloud/current/api.html#tag/OAuth-Tokens-(stsv1)>
 const MAX_SECONDS: u64 = 900;
 
-/// A token is replaced this long before it expires.
+/// A token is replaced this long before it expires, or after half of its validity if that is later.
 const REFRESH_MARGIN: Duration = Duration::from_mins(1);
 
 #[derive(Deserialize)]

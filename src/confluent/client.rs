@@ -114,8 +114,8 @@ impl Error {
         }
     }
 
-    /// Returns whether the response does not show if the key still exists, so that the keys must be listed. Confluent may return 403
-    /// for a key that does not exist, and a proxy may have replaced the response.
+    /// Returns whether the keys must be listed, because the response does not show whether the key still exists. Confluent may
+    /// return 403 for a key that does not exist, and a proxy may have replaced the response.
     pub fn may_be_deleted(&self) -> bool {
         let is_unclear = [Some(ErrorKind::Forbidden), Some(ErrorKind::Blocked)];
         is_unclear.contains(&self.kind()) || matches!(self, Self::InvalidResponse { .. })
@@ -351,8 +351,9 @@ impl Client {
         })
     }
 
-    /// Deletes a key. Succeeds if Confluent returns 404. If [`may_be_deleted`](Error::may_be_deleted), a list shows whether the
-    /// key exists. Calls `is_unused` after a wait for the rate limit and before each retry.
+    /// Deletes a key. Succeeds if Confluent returns 404. After an error that [`may_be_deleted`](Error::may_be_deleted), list the
+    /// keys to find out whether the key still exists. Calls `is_unused` after a wait for the rate limit and before each retry, and
+    /// stops if it returns `false`.
     pub async fn delete(
         &self,
         credentials: &Credentials,

@@ -20,8 +20,8 @@ const MAX_ANY_JSON_BYTES: usize = 256 << 10;
 /// uses.
 const MAX_PAGE_KEYS: usize = 1_000;
 
-/// Builds the body of a request to create a key. It contains IDs only, because the other members of owner and resource are
-/// read-only.
+/// Builds the body of a request to create a key. Owner and resource contain only their IDs, and the resource's environment if the
+/// ID alone is not unique, because their other members are read-only.
 pub(super) fn create_body(new: &ApiKeySpec<'_>) -> Value {
     let mut spec = json!({
         "display_name": new.display_name,

@@ -40,7 +40,7 @@ pub enum Finding {
     Stuck,
     /// A version is still labeled `AWSPREVIOUS` 48 hours after its key became due for deletion.
     PreviousKeyOverdue,
-    /// A resource tag of the function is invalid.
+    /// A resource tag of the secret that begins with `confluent-key-rotation:` is invalid or unknown.
     InvalidPolicyTag,
 }
 

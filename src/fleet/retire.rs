@@ -359,8 +359,8 @@ impl Retire<'_> {
     }
 }
 
-/// Returns the secrets whose previous key may be due, by what `ListSecrets` returns: those with `AWSPREVIOUS` first, the earliest
-/// due of them first.
+/// Returns the secrets whose previous or orphaned keys may be due, according to `ListSecrets`: those with `AWSPREVIOUS` before the
+/// others, and in each group the earliest due first.
 fn candidates(fleet: &[SecretMetadata], config: &Config, now: i64) -> Vec<String> {
     let candidate = |secret: &SecretMetadata| {
         if !secret.rotation_enabled || secret.pending_version().is_some() {

@@ -32,7 +32,7 @@ pub struct Status {
     pub findings: BTreeMap<String, usize>,
     /// One line per secret, sorted by name.
     pub secrets: Vec<Line>,
-    /// The number of secrets whose lines did not fit into the response, those without findings first.
+    /// The number of secrets whose lines did not fit into the response. Those without findings are omitted first.
     pub truncated: usize,
 }
 

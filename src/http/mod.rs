@@ -1,8 +1,7 @@
 //! HTTP: the clients, requests with retries, allowed hosts and the deadline.
 //!
-//! Every request to Confluent Cloud is sent by [`Http`]. It checks where credentials may be sent, decides which
-//! requests are retried, and limits how much of a response is read. A message from a service is printed only as far as
-//! [`printable`] allows.
+//! [`Http`] sends every HTTP request to Confluent Cloud. It checks where credentials may be sent, decides which requests are
+//! retried, and limits how much of a response is read. A message from a service is printed only as far as [`printable`] allows.
 
 mod client;
 mod deadline;

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-/// The longest text that is printed, in characters.
+/// The longest message that is printed, in characters.
 const MAX_CHARS: usize = 400;
 /// The largest number of opaque characters in one place.
 const MAX_OPAQUE: usize = 7;
@@ -23,7 +23,7 @@ const SHORT_WORDS: &str = "a i am an as at be by db de do eu go id if in ip is i
 /// Escapes that look like letters. The letters and digits of other escapes are opaque.
 const ESCAPES: [&str; 4] = ["amp;", "\\n", "\\r", "\\t"];
 
-/// Returns a service's text as one line of limited length, without anything that may be a credential.
+/// Returns a service's message as one line of limited length, without anything that may be a credential.
 pub fn printable(text: &str) -> String {
     let blank = |text: String, escape: &&str| text.replace(escape, &" ".repeat(escape.len()));
     let unescaped = ESCAPES.iter().fold(text.to_owned(), blank);

@@ -43,7 +43,7 @@ impl Verifier<'_> {
             let round = self.round(key, target, deadline).await?;
             attempts += round.attempts();
             let mut last = round.failed().cloned().unwrap_or(ProbeOutcome::Accepted);
-            // An attempt that the deadline cut short shows nothing about the key.
+            // A probe that the deadline cut short shows nothing about the key.
             let is_complete = last == ProbeOutcome::Accepted || !deadline.remaining().is_zero();
             let is_sufficient = is_complete && progress.record(&round, &last, self.kafka);
             if !is_complete {
@@ -75,7 +75,7 @@ impl Verifier<'_> {
     /// Authenticates once at each broker.
     ///
     /// # Errors
-    /// Returns [`Error::EndpointNotAllowed`], and an error if a cached bootstrap endpoint is unreachable and cannot be looked up.
+    /// Returns [`Error::Endpoint`], and the errors of [`look_up_if_moved`](Self::look_up_if_moved).
     pub(crate) async fn round(
         &self,
         key: &ApiKey,
@@ -97,11 +97,11 @@ impl Verifier<'_> {
         }
     }
 
-    /// Checks that the bootstrap endpoint rejects a wrong secret if the secret value names it and a broker accepted the key. Returns
-    /// [`ProbeOutcome::Accepted`] if so, or if this need not be checked.
+    /// If the secret value names the bootstrap endpoint and a broker accepted the key, checks that this endpoint rejects a wrong
+    /// API secret. Returns [`ProbeOutcome::Accepted`] if it does, or if no check is required.
     ///
     /// # Errors
-    /// Returns [`Error::EndpointAcceptsAnyCredential`] and [`Error::EndpointNotAllowed`].
+    /// Returns [`Error::EndpointAcceptsAnyCredential`] and [`Error::Endpoint`].
     pub(crate) async fn check_round(
         &self,
         round: &Round,
@@ -148,11 +148,11 @@ impl Verifier<'_> {
         Verification::Verified
     }
 
-    /// Verifies the current key with one accepted attempt at the bootstrap endpoint, in place of an unreachable REST endpoint.
+    /// Verifies the current key with one accepted probe at the bootstrap endpoint, in place of an unreachable REST endpoint.
     ///
     /// # Errors
     /// Returns [`Error::CurrentKeyNotAccepted`] with the last outcome, [`Error::EndpointAcceptsAnyCredential`] and
-    /// [`Error::EndpointNotAllowed`].
+    /// [`Error::Endpoint`].
     pub(super) async fn verify_at_bootstrap(
         &self,
         key: &ApiKey,
@@ -222,7 +222,7 @@ struct Progress {
     unreachable: u32,
     /// Whether a broker has rejected the key.
     was_rejected: bool,
-    /// The brokers whose last response was not an acceptance.
+    /// The brokers that did not accept the key when they last responded.
     not_accepted: BTreeSet<Address>,
 }
 
@@ -266,8 +266,8 @@ impl Progress {
         }
     }
 
-    /// Returns whether the unreachable brokers may be tolerated: none of them rejected the key or responded in another way when it
-    /// was last reached. If the brokers are unknown, this applies to all.
+    /// Returns whether the unreachable brokers may be tolerated: each of them accepted the key when it last responded, or has not
+    /// responded yet. If the brokers are unknown, this applies to all.
     fn may_tolerate(&self, round: &Round) -> bool {
         if !round.has_brokers {
             return self.not_accepted.is_empty();

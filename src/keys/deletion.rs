@@ -15,8 +15,8 @@ use crate::confluent::{ApiKeyId, ApiKeyMetadata, Resource};
 use crate::error::Error;
 use crate::secret::{PENDING, PREVIOUS, SecretMetadata, SecretValue, Slot};
 
-/// The longest time for reading the staging labels before a key is deleted to free quota, retries included. An invocation that
-/// stores and promotes the key in the meantime verifies it first, twice, which takes as long by default.
+/// The longest time for reading the staging labels before a key is deleted to free quota, retries included. Another invocation
+/// cannot store a key and promote it within this time: by default, it first verifies the key twice, for 10 seconds each.
 const MAX_LABEL_READ: Duration = Duration::from_secs(20);
 
 /// The reason to keep a key that may exist but is not listed.
@@ -28,8 +28,8 @@ pub(super) enum Outcome {
     Deleted,
     /// The rule does not allow the deletion, or the key no longer exists.
     Kept,
-    /// The labels, or the pending version whose keys need quota, have changed since the key was chosen or cannot be read, or the
-    /// admin secret was rotated to this key. Nothing more is deleted in this invocation.
+    /// The secret has changed since the key was chosen (rotation, staging labels, replication, or a value of the pending version
+    /// whose keys need quota), or that could not be determined. Nothing more is deleted in this invocation.
     Stopped,
 }
 
@@ -49,7 +49,7 @@ pub struct Deletion<'a> {
     pub(super) quota_version: Option<&'a str>,
     /// The version from which `AWSPREVIOUS` was removed.
     unlabeled_version: Option<String>,
-    /// The keys that were deleted, or may have been to free quota.
+    /// The keys that were deleted, and those whose deletion to free quota may have taken effect.
     pub(super) deleted: Vec<String>,
     is_stopped: bool,
 }
@@ -378,8 +378,8 @@ impl<'a> Deletion<'a> {
     }
 
     /// Removes `AWSPREVIOUS` if it names the key, so that no label ever names a key that the function deleted. Then reads the
-    /// labels and deletes the key. Returns `false` if a label has moved, the labels cannot be read, or the admin
-    /// secret was rotated to this key.
+    /// labels and deletes the key. Returns `false` if the secret has changed, or if that cannot be determined. If the admin secret
+    /// was rotated to this key, the `DELETE` is not sent again, and its error is returned.
     async fn remove_label_and_delete(
         &mut self,
         evidence: &Evidence<'_>,

@@ -24,14 +24,15 @@ pub(super) async fn labeled_values(
             None if version_labels.contains(PENDING) => {}
             None => return Err(format!("the {label} version {version} has no value")),
             Some(value) => {
-                // Another parser may find an ID in a value that this one cannot parse completely.
+                // `SecretValue::parse` accepts more than `serde_json::Value`, such as deep nesting. In such a value, an ID may not
+                // be found.
                 let is_json = serde_json::from_str::<serde_json::Value>(value.expose()).is_ok();
                 let parsed = SecretValue::parse(value);
                 let parsed =
                     parsed.map_err(|error| format!("the {label} version {version}: {error}"))?;
                 if !is_json {
                     return Err(format!(
-                        "the {label} version {version} contains invalid JSON"
+                        "the {label} version {version} contains JSON that not every parser accepts"
                     ));
                 }
                 values.insert(version.clone(), parsed);

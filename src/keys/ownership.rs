@@ -1,7 +1,7 @@
 //! Ownership tags: which API keys belong to this secret.
 //!
-//! Every key that the function creates has an [`OwnershipTag`] in its description. The tag is evidence from Confluent: it names
-//! the secret for which the key was created, and the untagged key that it is to replace.
+//! Every key that the function creates has an [`OwnershipTag`] in its description. The tag is evidence from Confluent: it names the
+//! secret for which the key was created, and the untagged key that the secret's keys replaced, if there is one.
 
 use std::fmt::Write as _;
 
@@ -21,7 +21,8 @@ pub struct OwnershipTag {
     slot: String,
     /// The ID of the key that was current when this one was created. It is information, not evidence.
     pub previous: Option<String>,
-    /// The ID of the untagged key that this one is to replace. It is evidence, because createSecret verified possession of that key.
+    /// The ID of the untagged key that this key, or an earlier key of this secret, replaced. It is evidence, because createSecret
+    /// verified possession of that key.
     pub replaces: Option<String>,
 }
 
@@ -68,7 +69,8 @@ impl OwnershipTag {
         Self { slot, ..self }
     }
 
-    /// Sets the key that is current, and the untagged key that is to be replaced. Omits an ID that does not fit into a tag.
+    /// Sets the key that is current, and the untagged key that this key or an earlier one replaces. Omits an ID that does not fit
+    /// into a tag.
     #[must_use]
     pub fn replacing(self, previous: Option<String>, replaces: Option<String>) -> Self {
         let is_id = |id: &String| {
@@ -81,7 +83,8 @@ impl OwnershipTag {
         }
     }
 
-    /// Returns the description of a key with this tag: ASCII, at most 255 characters. Omits `previous` if both IDs do not fit.
+    /// Returns the description of a key with this tag: ASCII, at most 255 characters. Omits `previous` if the description would be
+    /// too long.
     pub fn description(&self) -> String {
         let Self {
             secret,

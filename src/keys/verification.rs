@@ -34,7 +34,7 @@ const MAX_UNREACHABLE_PROBES: u32 = 3;
 /// long ago.
 pub(super) const MAX_CURRENT_KEY_PROBES: u32 = 3;
 
-/// The length of a wrong secret, which is an API secret's, in characters.
+/// The length of a wrong API secret, in characters. It is that of a real one.
 ///
 /// <https://docs.confluent.io/cloud/current/security/authenticate/workload-identities/service-accounts/api-keys/overview.html>
 const SECRET_LENGTH: usize = 64;
@@ -101,7 +101,7 @@ impl<'a> Verifier<'a> {
     ///
     /// # Errors
     /// Returns [`Error::CurrentKeyNotAccepted`] with the last outcome, [`Error::EndpointUnreachable`] unless best effort is
-    /// sufficient, [`Error::EndpointNotAllowed`], and [`Error::EndpointAcceptsAnyCredential`] if the endpoint does not reject a
+    /// sufficient, [`Error::Endpoint`], and [`Error::EndpointAcceptsAnyCredential`] if the endpoint does not reject a
     /// wrong secret.
     pub async fn verify_once(
         &self,
@@ -140,7 +140,7 @@ impl<'a> Verifier<'a> {
             if !is_last && deadline.wait(delay).await.is_ok() {
                 continue;
             }
-            // A host that serves other resources rejects the key of one that has moved.
+            // If the resource has moved, its former host may serve other resources and reject the key.
             if is_last && self.look_up_again(target, deadline).await? {
                 observed = Observed::default();
                 continue;
@@ -164,7 +164,7 @@ impl<'a> Verifier<'a> {
     ///
     /// # Errors
     /// Returns [`Error::PendingKeyNotAccepted`] with the last outcome, [`Error::EndpointAcceptsAnyCredential`] if the endpoint
-    /// does not reject a wrong secret, [`Error::TimeoutTooShort`] and [`Error::EndpointNotAllowed`].
+    /// does not reject a wrong secret, [`Error::TimeoutTooShort`] and [`Error::Endpoint`].
     pub async fn verify_pending(
         &self,
         key: &ApiKey,
@@ -238,8 +238,8 @@ impl<'a> Verifier<'a> {
 
     /// Probes a key. Returns [`ProbeOutcome::Accepted`] if the probe counts as accepted.
     ///
-    /// If every caller could get the same response, the endpoint must reject a wrong secret for the same ID: a firewall may deny
-    /// every request, and an endpoint that the secret value names may accept every request. One wrong secret is sent per
+    /// If every caller could get the same response, the endpoint must reject a wrong API secret for the same ID: a firewall may
+    /// deny every request, and an endpoint that the secret value names may accept every request. One wrong API secret is sent per
     /// verification, because each one is a failed login in Confluent's audit log.
     async fn check(
         &self,

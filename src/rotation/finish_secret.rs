@@ -29,8 +29,9 @@ impl Rotation<'_> {
         };
         match cleaned_up {
             Ok(deleted) => deleted?,
-            // The promotion has succeeded, and a retry after a rollback would promote the version again, so this does not fail the
-            // step: `retire` or the next finishSecret deletes these keys. A failed `DELETE` does fail it: a retry may repair that.
+            // The version has been promoted. If the step failed, Secrets Manager would retry it, and after a rollback, the retry
+            // would promote the version again. So the step succeeds, and `retire` or the next finishSecret deletes the keys. Only a
+            // failed deletion of a previous key fails it, because a retry may succeed.
             Err(reason) => self.keep_all(&reason),
         }
         Ok(if is_current {
@@ -104,8 +105,8 @@ impl Rotation<'_> {
         }
     }
 
-    /// For each slot, deletes the previous key if the policy is `delete`, then each orphaned key. Returns the first error if previous
-    /// keys should have been deleted.
+    /// For each slot, deletes the previous key if the policy is `delete`, then each orphaned key. In the inner result, returns the
+    /// first error of the deletion of a previous key.
     ///
     /// # Errors
     /// Returns the reason if no key may be deleted.

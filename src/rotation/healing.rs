@@ -32,7 +32,7 @@ impl Rotation<'_> {
         if let Err(source) = pending.value.ensure_same_scope(current) {
             return Err(Error::PendingMismatch { version, source });
         }
-        // Promoting a value that was created from an earlier one would revert the change.
+        // If the current value was changed after this version was created, promoting the version would revert the change.
         if !pending.value.differs_only_in_keys_from(current) {
             return Err(Error::PendingOutdated { version });
         }
@@ -84,7 +84,8 @@ impl Rotation<'_> {
         Ok("no action required: the pending version has a value")
     }
 
-    /// Returns whether the pending key of a slot was deleted, and its resource rejects it, is unreachable, or is not probed.
+    /// Returns whether the pending key of a slot was deleted, and its resource rejects it, is not probed, or is unreachable under
+    /// `KEY_VERIFICATION=best-effort`.
     async fn is_confirmed_deleted(
         &self,
         secret: &SecretMetadata,
@@ -119,8 +120,8 @@ impl Rotation<'_> {
         ))
     }
 
-    /// Heals if the verification failed with `error` because the pending key of a slot, whose version is old enough, was deleted. Returns
-    /// the error to report.
+    /// Heals if the pending key of a slot was deleted, which may be why the verification failed with `error`. The caller has
+    /// checked the age of the version. Returns the error to report.
     pub(super) async fn heal_if_deleted(
         &self,
         error: Error,

@@ -1,6 +1,6 @@
 //! `testSecret`: verifies the pending key.
 //!
-//! It never deletes a key. If a schedule is changed with `RotateImmediately=false`, Secrets Manager runs only this step, on a
+//! It never deletes a key. If `RotateSecret` is called with `RotateImmediately=false`, Secrets Manager runs only this step, on a
 //! copy of the current value.
 //!
 //! <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_RotateSecret.html>

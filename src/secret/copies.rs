@@ -16,7 +16,8 @@ const MAX_BACKSLASHES: usize = 8;
 const MIN_RUN: usize = 10;
 /// The shortest piece of base64 that identifies a form.
 const MIN_BASE64: usize = 8;
-/// The longest form that is searched for, in bytes: the search takes the product of both lengths.
+/// The longest form that is searched for, in bytes: the time of a search grows with the length of the form times that of the
+/// string.
 const MAX_FORM_BYTES: usize = 400;
 /// The characters that end a URL.
 const URL_END: &[u8] = b" \t\r\n\"'<>,;|`";
@@ -45,7 +46,7 @@ pub(super) struct Replacement {
 }
 
 impl Replacement {
-    /// Replaces `current` with `key`, or the placeholders if there is no current key.
+    /// Adds the replacement of `current` with `key`, or of the placeholders if there is no current key.
     pub(super) fn add(
         &mut self,
         current: Option<&ApiKey>,
@@ -135,7 +136,7 @@ impl Traces {
         }
     }
 
-    /// Finds the ID itself, too.
+    /// Returns the forms of an ID: itself, and in base64.
     pub(super) fn of_id(id: &ApiKeyId) -> Self {
         let forms = in_base64(id.as_str()).chain([id.to_string()]);
         Self {

@@ -61,7 +61,7 @@ impl Field {
 pub(super) struct Fields(Vec<Field>);
 
 impl Fields {
-    /// Parses a JSON object. Ignores the fields of keys that have no resource ID.
+    /// Parses a JSON object. Ignores fields with a prefix for which there is no resource ID.
     pub(super) fn parse(json: &str) -> Result<Self, Error> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let fields = deserializer.deserialize_map(FieldsVisitor(json));

@@ -75,7 +75,8 @@ impl SecretMetadata {
         (!self.has(pending, CURRENT)).then_some(pending)
     }
 
-    /// Returns whether rotation is enabled, the staging labels, and the replica that is not in sync are the same as in `other`.
+    /// Returns whether `other` has the same staging labels, the same replica that is not in sync, and rotation enabled or disabled
+    /// alike.
     pub fn has_same_state_as(&self, other: &Self) -> bool {
         self.rotation_enabled == other.rotation_enabled
             && self.versions == other.versions

@@ -11,7 +11,8 @@ const MAX_PATHS: usize = 20;
 const MAX_STEPS: usize = 8;
 /// The longest name that is shown. A longer one may contain a secret.
 const MAX_NAME_BYTES: usize = 100;
-/// The longest run of the characters of API secrets in a name that is shown. The shortest API secret has 32 characters.
+/// The longest run of the characters of API secrets in a name that is shown. The shortest API secret of a well-formed key has 32
+/// characters.
 const MAX_NAME_RUN: usize = 31;
 
 /// The position of a string without its quotes, in bytes.

@@ -322,7 +322,7 @@ impl SecretValue {
         names.join(", ")
     }
 
-    /// Returns the paths of the strings of which a trace of a current key remains in `replaced`, or `None` if there are none.
+    /// Returns the paths of the strings that still contain a trace of a current key in `replaced`, or `None` if there are none.
     fn paths_of_traces(&self, replaced: &str) -> Option<String> {
         let traces: Vec<Traces> = self.keys().map(Traces::of_key).collect();
         let mut have_trace = strings(replaced)

@@ -26,8 +26,8 @@ pub struct Counts {
     pub orphans: u64,
     /// The previous keys that were deleted.
     pub previous_keys: u64,
-    /// The keys that the deletion rule keeps, plus one for each slot or secret of which it keeps all keys, and for each deletion that
-    /// was stopped or that an invalid resource tag prevents.
+    /// The keys that the deletion rule keeps. If it keeps all keys of a slot or secret, they count as one. A deletion that was
+    /// stopped, or that an invalid resource tag prevents, also counts as one.
     pub kept: u64,
     /// The deletions that failed or whose outcome is unknown.
     pub failed_deletions: u64,

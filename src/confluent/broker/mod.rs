@@ -79,7 +79,7 @@ impl fmt::Display for Address {
 /// One authentication attempt at each broker of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Round {
-    /// The outcome at each broker, or only at the bootstrap endpoint if it did not accept the key and return the brokers.
+    /// The outcome at each broker, or only at the bootstrap endpoint if it did not accept the key or did not return the brokers.
     pub outcomes: Vec<(Address, ProbeOutcome)>,
     /// Whether the outcomes are those of brokers.
     pub has_brokers: bool,
