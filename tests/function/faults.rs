@@ -3,27 +3,18 @@
 //! Secrets Manager retries a failed rotation with the same token, or with a new one if `AWSPENDING` was removed. Both are
 //! tested. The tests assert on the final state, not on the requests.
 
-use std::collections::HashSet;
-use std::io::Write as _;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+mod continued_states;
+mod threads;
 
-use lambda_runtime::Diagnostic;
 use simulator::{Fault, Service};
 
 use super::*;
 use crate::several_keys::TWO_KEYS;
+pub(crate) use continued_states::{ContinuedStates, Stopped};
+pub(crate) use threads::{block_on, in_threads};
 
 /// The number of retries of a rotation. AWS does not document how often Secrets Manager retries.
 pub(crate) const RETRIES: usize = 4;
-
-/// The number of concurrent cases. A case mostly waits for responses that do not arrive.
-const THREADS: usize = 32;
-
-/// The number of cases after which a group reports its progress.
-const PROGRESS: usize = 5_000;
 
 /// How Secrets Manager resumes a failed rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,26 +181,6 @@ impl Prefix {
     }
 }
 
-/// The states from which a rotation was continued by a new process, and what it was continued with.
-///
-/// Thousands of faults leave the same state: nearly every fault of a request that reads leaves the state before it. Equal states have
-/// the same future, so only the first case that reaches one continues from it.
-#[derive(Default)]
-pub(crate) struct ContinuedStates(Mutex<HashSet<(u64, String)>>);
-
-impl ContinuedStates {
-    /// Returns whether no case has continued from the state of `world` with `next` before.
-    pub(crate) fn is_new(&self, world: &World, next: &dyn Debug) -> bool {
-        let fingerprint = world.simulator.state().fingerprint();
-        self.insert(fingerprint, next)
-    }
-
-    fn insert(&self, fingerprint: u64, next: &dyn Debug) -> bool {
-        let mut continued = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        continued.insert((fingerprint, format!("{next:?}")))
-    }
-}
-
 /// A rotation with faults.
 struct Case<'p> {
     prefix: &'p Prefix,
@@ -308,52 +279,6 @@ impl Case<'_> {
     }
 }
 
-/// The test does not run the next step.
-pub(crate) struct Stopped;
-
-impl World {
-    /// Continues a rotation with the step `first`, and with each further step in a new process once all faults have occurred. Stops
-    /// before a step if another case has continued with it from the same state.
-    async fn rotate_from_new_states(
-        &self,
-        first: &str,
-        setting: Setting,
-        continued: &ContinuedStates,
-    ) -> Result<Outcome, Stopped> {
-        let invoke = async |step, event| {
-            if step == first || self.simulator.has_faults() {
-                Ok(self.invoke(event).await)
-            } else if continued.is_new(self, &(setting, step)) {
-                Ok(self.restart().invoke(event).await)
-            } else {
-                Err(Stopped)
-            }
-        };
-        let rotated = self.rotate_steps(first, invoke).await;
-        rotated.map_err(|_| Stopped)
-    }
-
-    /// Continues a rotation with the step `first`. Returns the step before which `invoke` stopped it, if it did.
-    pub(crate) async fn rotate_steps(
-        &self,
-        first: &str,
-        invoke: impl AsyncFn(&'static str, Value) -> Result<Result<(), Diagnostic>, Stopped>,
-    ) -> Result<Outcome, &'static str> {
-        let stopped_before = OnceLock::new();
-        let invoke = async |event: Value| {
-            let step = STEPS.iter().find(|step| event["Step"] == **step);
-            let step = step.expect("the event has a step");
-            let Ok(outcome) = invoke(step, event).await else {
-                let _ = stopped_before.set(*step);
-                return Err("the test stopped the rotation".to_owned());
-            };
-            outcome.map_err(|error| format!("{error:?}"))
-        };
-        let outcome = self.simulator.rotate_from(&self.arn, first, &invoke).await;
-        stopped_before.into_inner().map_or(Ok(outcome), Err)
-    }
-}
-
 /// Every fault at every request of the next invocation, with both recoveries.
 fn single_faults<'p>(
     prefix: &'p Prefix,
@@ -441,41 +366,6 @@ fn run_all(cases: &[Case<'_>]) {
     in_threads(cases, |case| block_on(case.run()));
 }
 
-/// Calls `run` for all cases, in several threads. Reports the progress on stderr, also of a test that passes.
-///
-/// One group runs at a time: together, several would exceed the usual limit of 1,024 open files.
-pub(crate) fn in_threads<T: Sync>(cases: &[T], run: impl Fn(&T) + Sync) {
-    static GROUP: Mutex<()> = Mutex::new(());
-    let _group = GROUP.lock().unwrap_or_else(PoisonError::into_inner);
-    let name = std::thread::current();
-    let name = name.name().unwrap_or_default();
-    let report = |progress: &str| {
-        let _ = writeln!(std::io::stderr(), "{name}: {progress}");
-    };
-    report(&format!("{} cases", cases.len()));
-    let (started, since) = (AtomicUsize::new(0), Instant::now());
-    std::thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                while let nth = started.fetch_add(1, Relaxed)
-                    && let Some(case) = cases.get(nth)
-                {
-                    if nth > 0 && nth.is_multiple_of(PROGRESS) {
-                        report(&format!("{nth} cases started"));
-                    }
-                    run(case);
-                }
-            });
-        }
-    });
-    report(&format!("complete after {:.1?}", since.elapsed()));
-}
-
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_all().build().unwrap().block_on(future)
-}
-
 /// A rotation can be interrupted before, during or after any request. It succeeds when it is resumed, with the same token or a
 /// new one, and no orphaned key remains.
 #[test]
@@ -492,7 +382,8 @@ fn a_rotation_recovers_from_every_fault_at_every_request() {
 
     run_all(&cases);
 
-    println!("{} rotations recovered from a fault", count(&cases));
+    let (count, states) = (count(&cases), continued.count());
+    println!("recovered from {count} faults, continued from {states} states");
 }
 
 /// Whatever fails between two creations, no version ever contains half of a pair.
@@ -515,10 +406,8 @@ fn a_rotation_of_two_keys_recovers_from_every_fault_at_every_request() {
 
     run_all(&cases);
 
-    println!(
-        "{} rotations of two keys recovered from a fault",
-        count(&cases)
-    );
+    let (count, states) = (count(&cases), continued.count());
+    println!("recovered from {count} faults with two keys, continued from {states} states");
 }
 
 /// Faults of the other requests are in the tests above.
@@ -562,5 +451,6 @@ fn a_rotation_recovers_from_every_pair_of_interruptions_and_lost_responses() {
 
     run_all(&cases);
 
-    println!("{} rotations recovered from two faults", count(&cases));
+    let (count, states) = (count(&cases), continued.count());
+    println!("recovered from {count} pairs of faults, continued from {states} states");
 }
