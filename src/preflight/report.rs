@@ -66,15 +66,8 @@ impl Finding {
 
 impl From<Error> for Finding {
     fn from(error: Error) -> Self {
-        Self::of(&error)
-    }
-}
-
-impl Finding {
-    /// Returns what `error` shows.
-    pub(super) fn of(error: &Error) -> Self {
         // If a service failed or rate limited the request, the error says nothing about the secret.
-        let outcome = match error {
+        let outcome = match &error {
             Error::CurrentKeyNotAccepted { outcome, .. } if outcome.is_transient() => {
                 Outcome::Unknown
             }
@@ -87,7 +80,7 @@ impl Finding {
                 _ => Outcome::Failed,
             },
         };
-        Self::error(outcome, error)
+        Self::error(outcome, &error)
     }
 }
 

@@ -21,138 +21,56 @@ impl Late {
         1 + usize::from(self.is_abandoned)
     }
 
-    /// Returns the number of failed attempts until the late invocation ended, and afterwards if no other case continues from the
-    /// same state.
-    async fn run(&self, recovery: Recovery, continued: &ContinuedStates) -> usize {
+    /// Returns the number of failed attempts.
+    async fn run(&self, recovery: Recovery) -> usize {
         let (setting, name) = (self.setting, format!("{recovery:?} {self:?}"));
         let world = world_without_timeouts(setting, self.nth(), steps_before(self.step)).await;
         let token = world.simulator.start_rotation(&world.arn);
         let event = world.simulator.event(&world.arn, &token, self.step);
-        let mut rotations = Rotations::new(&world, recovery, &name);
-        let is_late_complete = AtomicBool::new(false);
-        let running = async {
+        let failed = AtomicUsize::new(0);
+        let rotations = async {
             if self.is_abandoned {
                 world.simulator.abandon_rotation(&world.arn);
             }
-            rotations.run_until(&is_late_complete).await;
+            for _ in 0..2 {
+                let attempts = world.rotate_until_it_succeeds(recovery, &name).await;
+                failed.fetch_add(attempts, Relaxed);
+            }
         };
-        let running = Runner::new(&world.simulator, setting, running);
-        let late = Runner::new(&world.simulator, setting, async {
-            world.invoke_and_ignore_outcome(event).await;
-            is_late_complete.store(true, Relaxed);
-        });
+        let rotations = Runner::new(&world.simulator, setting, rotations);
+        let late = Runner::new(
+            &world.simulator,
+            setting,
+            world.invoke_and_ignore_outcome(event),
+        );
 
-        interleave([running, late], &self.turns).await;
+        interleave([rotations, late], &self.turns).await;
 
-        self.assert_no_violations(&world, &name);
-        if continued.is_new(&world, &(setting, recovery, rotations.remaining())) {
-            let world = world.restart();
-            rotations.complete(&world).await;
-            self.assert_no_violations(&world, &name);
-            // The late invocation may have created a key for each resource, which only the next rotation can find.
-            let orphans = world.simulator.state().orphaned_keys(&world.arn).len();
-            let created = 1 + setting.further.len();
-            assert!(orphans <= created, "{orphans} orphaned keys: {name}");
-            world.assert_next_rotation_succeeds(setting, &name).await;
-        }
-        rotations.failed
-    }
-
-    fn assert_no_violations(&self, world: &World, name: &str) {
-        let mut state = world.simulator.state();
         if self.is_abandoned {
             // A late PutSecretValue may store a key just before another invocation deletes it. testSecret detects this.
+            let mut state = world.simulator.state();
             state
                 .violations
                 .retain(|violation| !violation.contains("AWSPENDING of"));
         }
-        let violations = &state.violations;
+        let violations = world.simulator.state().violations.clone();
         assert!(violations.is_empty(), "{name}: {violations:?}");
-    }
-}
-
-/// The rotation of the late invocation, and the next one.
-struct Rotations<'a> {
-    world: &'a World,
-    recovery: Recovery,
-    case: &'a str,
-    /// The number of rotations that are not complete.
-    incomplete: usize,
-    /// The next step of the first one.
-    next: &'static str,
-    /// The number of failed attempts.
-    failed: usize,
-}
-
-impl<'a> Rotations<'a> {
-    fn new(world: &'a World, recovery: Recovery, case: &'a str) -> Self {
-        Self {
-            world,
-            recovery,
-            case,
-            incomplete: 2,
-            next: STEPS[0],
-            failed: 0,
-        }
-    }
-
-    /// Rotates and retries. Stops before the next step once `is_stopped`.
-    async fn run_until(&mut self, is_stopped: &AtomicBool) {
-        let invoke = async |_, event| {
-            if is_stopped.load(Relaxed) {
-                return Err(Stopped);
-            }
-            Ok(self.world.invoke(event).await)
-        };
-        let mut failed = 0;
-        while self.incomplete > 0 {
-            match self.world.rotate_steps(STEPS[0], &invoke).await {
-                Ok(Outcome::Succeeded) => {
-                    self.incomplete -= 1;
-                    failed = 0;
-                }
-                Ok(outcome) => {
-                    failed += 1;
-                    self.failed += 1;
-                    assert!(failed <= RETRIES, "{}: {outcome:?}", self.case);
-                    self.world.prepare_retry(self.recovery);
-                }
-                Err(step) => {
-                    self.next = step;
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Continues where [`run_until`](Self::run_until) stopped.
-    async fn complete(&mut self, world: &World) {
-        if self.incomplete == 0 {
-            return;
-        }
-        let outcome = world.rotate_from(self.next).await;
-        let retried = world.retry_until_it_succeeds(outcome, self.recovery, self.case);
-        self.failed += retried.await;
-        for _ in 1..self.incomplete {
-            let rotated = world.rotate_until_it_succeeds(self.recovery, self.case);
-            self.failed += rotated.await;
-        }
-    }
-
-    /// Returns the number of rotations that are not complete, and the next step.
-    fn remaining(&self) -> (usize, &'static str) {
-        (self.incomplete, self.next)
+        // The late invocation may have created a key for each resource, which only the next rotation can find.
+        let orphans = world.simulator.state().orphaned_keys(&world.arn).len();
+        let created = 1 + setting.further.len();
+        assert!(orphans <= created, "{orphans} orphaned keys: {name}");
+        world.assert_next_rotation_succeeds(setting, &name).await;
+        failed.load(Relaxed)
     }
 }
 
 /// Runs all cases with the same token. If an attempt failed, runs the case again with a new token.
 fn run_late(cases: &[Late]) {
     let failed = AtomicUsize::new(0);
-    let continued = ContinuedStates::default();
     in_threads(cases, |case| {
-        if block_on(case.run(Recovery::SameToken, &continued)) > 0 {
+        if block_on(case.run(Recovery::SameToken)) > 0 {
             failed.fetch_add(1, Relaxed);
-            block_on(case.run(Recovery::NewToken, &continued));
+            block_on(case.run(Recovery::NewToken));
         }
     });
     println!(

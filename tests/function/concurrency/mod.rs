@@ -21,9 +21,7 @@ use std::sync::{Arc, Mutex};
 use simulator::{Hold, State};
 
 use super::*;
-use crate::faults::{
-    ContinuedStates, RETRIES, Recovery, Stopped, block_on, in_threads, undisturbed_rotation, world,
-};
+use crate::faults::{Recovery, block_on, in_threads, undisturbed_rotation, world};
 use crate::several_keys::TWO_KEYS;
 
 /// A resource-scoped key with an admin secret, and a Cloud API key with self-rotation. Together they cover both policies.

@@ -31,7 +31,7 @@ impl TwoSecrets {
         simulator.add_secret("billing", &value.to_string())
     }
 
-    async fn run(&self, continued: &ContinuedStates) {
+    async fn run(&self) {
         let name = format!("{self:?}");
         let world = world_without_timeouts(Setting::default(), 1, &[]).await;
         let arns = [world.arn.clone(), self.add_second(&world)];
@@ -62,10 +62,6 @@ impl TwoSecrets {
         assert_eq!(keys(), count, "{name}");
         let deleted = world.simulator.state().deleted_keys.len();
         assert_eq!(deleted, 2, "{name}: only the two previous keys are deleted");
-        if !continued.is_new(&world, &"the next rotations") {
-            return;
-        }
-        let world = world.restart();
         for arn in &arns {
             let outcome = world.rotate_secret(arn).await;
             assert_eq!(outcome, Outcome::Succeeded, "{name}: the next rotation");
@@ -108,11 +104,7 @@ fn run_two(have_same_scope: bool) {
         world
     });
     let requests = undisturbed.simulator.state().requests.len();
-    // Secrets without a common field share only the process.
-    let every = if have_same_scope { 1 } else { 3 };
-    let pauses = pauses(&undisturbed, Setting::default()).into_iter();
-    let pauses: Vec<usize> = pauses.step_by(every).collect();
-    let turns = turns_of_two(requests, &pauses).into_iter();
+    let turns = turns_of_two(requests, &pauses(&undisturbed, Setting::default())).into_iter();
     let cases: Vec<TwoSecrets> = turns
         .map(|turns| TwoSecrets {
             have_same_scope,
@@ -120,8 +112,7 @@ fn run_two(have_same_scope: bool) {
         })
         .collect();
 
-    let continued = ContinuedStates::default();
-    in_threads(&cases, |case| block_on(case.run(&continued)));
+    in_threads(&cases, |case| block_on(case.run()));
 
     println!("{} pairs of concurrent rotations", cases.len());
 }

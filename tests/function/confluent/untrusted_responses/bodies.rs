@@ -164,11 +164,9 @@ fn assert_recovers_from(setting: Setting, responses: &[NamedResponse]) {
         cases.extend(of_request);
     }
     let succeeded = AtomicUsize::new(0);
-    let continued = ContinuedStates::default();
 
     run_concurrently(&cases, async |(nth, name, response)| {
         let mut world = world(setting).await;
-        world.shorten_request_limit();
         world.time_limit = STEP;
         world.respond_to_nth(*nth, (*response).clone());
         let outcome = world.attempt(name).await;
@@ -176,9 +174,7 @@ fn assert_recovers_from(setting: Setting, responses: &[NamedResponse]) {
             succeeded.fetch_add(1, Relaxed);
         }
         world.time_limit = AMPLE;
-        if continued.is_new(&world, &setting) {
-            world.restart().recover(setting, name).await;
-        }
+        world.recover(setting, name).await;
     });
 
     let (all, succeeded) = (cases.len(), succeeded.into_inner());

@@ -17,7 +17,7 @@ use std::time::Instant;
 use simulator::{CANARY, Request, Response, Service};
 
 use super::*;
-use crate::faults::{ContinuedStates, Recovery, block_on, undisturbed_rotation, world};
+use crate::faults::{Recovery, block_on, undisturbed_rotation, world};
 
 /// The time limit of a step: shorter than an implausible `Retry-After`, and longer than the time that testSecret reserves.
 const STEP: Duration = Duration::from_secs(14);
