@@ -3,84 +3,145 @@
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::LazyLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::confluent::created_at::known_time;
-use crate::secret::{Secret, epoch_seconds};
+use crate::secret::epoch_seconds;
 use crate::state::State;
 
-/// The precision of ages, in seconds. The function compares the dates of a secret only with times of ten minutes and more.
-const PRECISION: f64 = 600.0;
+/// The precision of ages, in seconds. Tests make everything older by hours, and the function waits ten minutes before it heals.
+const PRECISION: u64 = 600;
 
 /// The time from which all keys are accepted that are accepted now.
 static ACCEPTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl State {
     /// Returns a hash of everything on which a new process of the function and the guarantees depend. If two states have the same
-    /// fingerprint, they have the same future, except for random IDs and for tokens: a new process requests its own.
+    /// fingerprint, they have the same future, except for random IDs.
     ///
-    /// Dates are compared by age, and the creation times of keys by order.
+    /// Times are compared by their order, and by their age in units of ten minutes.
     ///
     /// # Panics
-    /// If a cluster has brokers.
+    /// If a cluster has brokers, or if a fault names a request that was received before the fault was injected.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut state = self.fork();
-        state.normalize_keys();
+        let ages = (state.normalize_keys(), state.normalize_secrets());
         // Each copy has its own listeners.
         for resource in state.resources.values_mut() {
             resource.url.clear();
         }
-        for secret in state.secrets.values_mut() {
-            secret.normalize();
-        }
-        let wrong_secrets: Vec<_> = state.wrong_secrets.iter().map(|(id, _)| id).collect();
+        let received = self.requests.len();
         let faults = self.faults.iter();
-        let faults = faults.map(|(nth, fault)| (nth - self.requests.len(), fault));
-        let organization = (&state.owners, &state.identity_pools, &state.resources);
-        let keys = (&state.keys, &state.deleted_keys, &state.stored_keys);
-        let guarantees = (&state.deletion_evidence, &state.violations, wrong_secrets);
-        let runs = (&state.rotating, state.are_interleaved, state.retire_runs);
-        let behavior = (&state.controls, faults.collect::<Vec<_>>());
+        let faults: Vec<_> = faults
+            .map(|(nth, fault)| (nth.checked_sub(received).expect("a later request"), *fault))
+            .collect();
+        let Self {
+            region,
+            organization,
+            owners,
+            identity_pools,
+            resources,
+            keys,
+            deleted_keys,
+            secrets,
+            wrong_secrets,
+            violations,
+            controls,
+            frozen_list,
+            stored_keys,
+            deletion_evidence,
+            rotating,
+            are_interleaved,
+            retire_runs,
+            // A new process has no token and no page of a list, and has sent nothing to a broker.
+            web_identity_tokens: _,
+            access_tokens: _,
+            cursors: _,
+            broker_attempts: _,
+            // These determine only the next random IDs, and the creation time of a key that a test arranges.
+            serial: _,
+            last_created_at: _,
+            // These are for messages, and for the tests of leaks.
+            current_request: _,
+            canaries: _,
+            // A copy has none.
+            requests: _,
+            account: _,
+            faults: _,
+            replacements: _,
+            holds: _,
+            usage: _,
+        } = state;
+        let wrong_secrets: Vec<_> = wrong_secrets.into_iter().map(|(id, _)| id).collect();
+        let organization = (region, organization, owners, identity_pools, resources);
+        let keys = (keys, deleted_keys, stored_keys, wrong_secrets);
+        let guarantees = (
+            deletion_evidence,
+            violations,
+            rotating,
+            are_interleaved,
+            retire_runs,
+        );
         let everything = (
             organization,
             keys,
-            &state.secrets,
+            secrets,
+            frozen_list,
             guarantees,
-            runs,
-            behavior,
+            controls,
+            faults,
+            ages,
         );
         let mut hasher = DefaultHasher::new();
         format!("{everything:?}").hash(&mut hasher);
         hasher.finish()
     }
 
-    /// Replaces the creation time of each key by its place in their order.
-    fn normalize_keys(&mut self) {
+    /// Replaces the creation time of each key by its place in their order. Returns the ages.
+    fn normalize_keys(&mut self) -> Vec<u64> {
         let keys = self.keys.values().chain(self.deleted_keys.values());
         let times = keys.filter_map(|key| known_time(key.created_at.as_deref()));
         let times: BTreeSet<_> = times.collect();
+        let mut ages = Vec::new();
         let keys = self.keys.values_mut().chain(self.deleted_keys.values_mut());
         for key in keys {
             if let Some(time) = known_time(key.created_at.as_deref()) {
                 key.created_at = Some(times.range(..time).count().to_string());
+                ages.push(age(time.cast_unsigned()));
             }
             if key.accepted_from <= Instant::now() {
                 key.accepted_from = *ACCEPTED;
             }
         }
+        ages
+    }
+
+    /// Removes the dates of all secrets. Returns the place of each one in their order, and its age.
+    fn normalize_secrets(&mut self) -> Vec<(usize, u64)> {
+        let mut normalized = Vec::new();
+        for secret in self.secrets.values_mut() {
+            let dates: Vec<f64> = secret.dates().map(|date| *date).collect();
+            for date in secret.dates() {
+                let place = dates.iter().filter(|other| **other < *date).count();
+                normalized.push((place, age(Duration::from_secs_f64(*date).as_secs())));
+                *date = 0.0;
+            }
+            // The token of each version is random.
+            for token in secret.rotation_tokens.values_mut().flatten() {
+                token.clear();
+            }
+        }
+        normalized
     }
 }
 
-impl Secret {
-    /// Replaces each date by its age, and removes the tokens of earlier events: the next event has a new one.
-    fn normalize(&mut self) {
-        let now = epoch_seconds();
-        for date in self.dates() {
-            *date = ((now - *date) / PRECISION).floor();
-        }
-        self.rotation_tokens.clear();
-    }
+/// Returns how long ago a time in seconds since 1970 was, or how far ahead it is, in units of [`PRECISION`].
+fn age(time: u64) -> u64 {
+    Duration::from_secs_f64(epoch_seconds())
+        .as_secs()
+        .abs_diff(time)
+        / PRECISION
 }
 
 #[cfg(test)]
@@ -95,6 +156,7 @@ mod tests {
     async fn with_secret() -> (Simulator, String) {
         let simulator = Simulator::start().await;
         simulator.add_owner(OWNER, &[Role::ResourceOwnerOf(OWNER.to_owned())]);
+        simulator.add_key(OWNER, None, None);
         let (id, secret) = simulator.add_key(OWNER, None, None);
         let value = format!(
             r#"{{"apiKey": "{id}", "apiSecret": "{secret}", "serviceAccountId": "{OWNER}"}}"#
@@ -116,9 +178,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_change_that_the_function_can_observe_changes_the_fingerprint() {
+    async fn a_change_of_what_the_future_depends_on_changes_the_fingerprint() {
         type Change = fn(&Simulator, &str);
-        let changes: [(&str, Change); 9] = [
+        let changes: [(&str, Change); 13] = [
             ("a key", |simulator, _| {
                 simulator.add_key(OWNER, None, None);
             }),
@@ -148,7 +210,31 @@ mod tests {
             ("the violations", |simulator, _| {
                 simulator.state().violations.push("a violation".to_owned());
             }),
-            ("a fault that has not occurred yet", |simulator, _| {
+            ("the roles of an owner", |simulator, _| {
+                simulator.add_owner(OWNER, &[Role::OrganizationAdmin]);
+            }),
+            ("the order of creation times", |simulator, _| {
+                let mut state = simulator.state();
+                let [one, other] = state
+                    .keys
+                    .values_mut()
+                    .collect::<Vec<_>>()
+                    .try_into()
+                    .ok()
+                    .unwrap();
+                std::mem::swap(&mut one.created_at, &mut other.created_at);
+            }),
+            ("a key that is not accepted yet", |simulator, _| {
+                let mut state = simulator.state();
+                let key = state.keys.values_mut().next().unwrap();
+                key.accepted_from += Duration::from_mins(1);
+            }),
+            ("the order of dates", |simulator, arn| {
+                let mut state = simulator.state();
+                let secret = state.secret_mut(arn);
+                secret.last_changed = secret.last_changed.map(|date| date - 1.0);
+            }),
+            ("a fault that has not fired", |simulator, _| {
                 simulator.fail(0, Fault::ResetAfter);
             }),
         ];

@@ -74,7 +74,7 @@ pub struct State {
     pub(crate) retire_runs: usize,
     /// The name of the current request, for violations.
     pub(crate) current_request: String,
-    serial: u64,
+    pub(crate) serial: u64,
 }
 
 impl State {
