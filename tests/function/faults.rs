@@ -10,11 +10,11 @@ use simulator::{Fault, Service};
 
 use super::*;
 use crate::several_keys::TWO_KEYS;
-pub(crate) use continued_states::{ContinuedStates, Stopped};
+pub(crate) use continued_states::ContinuedStates;
 pub(crate) use threads::{block_on, in_threads};
 
 /// The number of retries of a rotation. AWS does not document how often Secrets Manager retries.
-pub(crate) const RETRIES: usize = 4;
+const RETRIES: usize = 4;
 
 /// How Secrets Manager resumes a failed rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl World {
     }
 
     /// Retries a rotation whose first attempt had this outcome until it succeeds. Returns the number of failed attempts.
-    pub(crate) async fn retry_until_it_succeeds(
+    async fn retry_until_it_succeeds(
         &self,
         mut outcome: Outcome,
         recovery: Recovery,
@@ -65,17 +65,17 @@ impl World {
             if outcome == Outcome::Succeeded {
                 return failed;
             }
-            self.prepare_retry(recovery);
-            outcome = self.rotate().await;
+            outcome = self.retry(recovery).await;
         }
         panic!("{case}: {outcome:?}");
     }
 
-    /// Removes `AWSPENDING` before a retry with a new token.
-    pub(crate) fn prepare_retry(&self, recovery: Recovery) {
+    /// Retries a failed rotation.
+    async fn retry(&self, recovery: Recovery) -> Outcome {
         if recovery == Recovery::NewToken {
             self.simulator.abandon_rotation(&self.arn);
         }
+        self.rotate().await
     }
 
     /// Asserts the final state of a complete rotation: no orphaned key exists, and the other fields are unchanged.
@@ -184,11 +184,11 @@ impl Prefix {
 /// A rotation with faults.
 struct Case<'p> {
     prefix: &'p Prefix,
-    /// Where the cases do not continue from a state again. `None` if every case runs to its end, in the same process.
+    /// The states from which other cases have continued, in a new process. `None` if the case runs to its end, in one process.
     continued: Option<&'p ContinuedStates>,
     /// The faults of the next invocation and the following ones, and the index of their requests, counted from 0.
     faults: Vec<(usize, Fault)>,
-    /// How a failed attempt is recovered. A case for each of them begins with the same attempt, which runs once.
+    /// How a failed attempt is recovered. If cases differ only in this, the attempt runs once.
     recoveries: &'static [Recovery],
 }
 
@@ -205,17 +205,21 @@ impl Case<'_> {
         format!("{setting:?}; before: {before:?}; {next:?}: {faults:?}")
     }
 
-    /// Returns whether no case has begun with the same faults from the same state.
+    /// Returns whether no other case has begun with the same faults from the same state.
     fn is_new(&self) -> bool {
+        let Some(continued) = self.continued else {
+            return true;
+        };
         let Prefix {
             setting,
             next,
             fingerprint,
             ..
         } = self.prefix;
-        let begin = (setting, next, &self.faults, self.recoveries);
-        self.continued
-            .is_none_or(|states| states.insert(*fingerprint, &begin))
+        continued.insert(
+            *fingerprint,
+            &(setting, next, &self.faults, self.recoveries),
+        )
     }
 
     async fn run(&self) {
@@ -225,7 +229,7 @@ impl Case<'_> {
         let (setting, name) = (self.prefix.setting, self.name());
         let mut world = self.prefix.world.fork().await;
         if self.faults.iter().any(|(_, fault)| fault.stalls()) {
-            world.shorten_request_limit();
+            world.set_request_limit(SHORT_REQUEST_LIMIT);
         }
         for (nth, fault) in &self.faults {
             world.simulator.fail(*nth, *fault);
@@ -233,7 +237,7 @@ impl Case<'_> {
 
         let first = self.prefix.next.step();
         let outcome = match self.continued {
-            None => Ok(world.rotate_from(first).await),
+            None => Some(world.rotate_from(first).await),
             Some(continued) => {
                 world
                     .rotate_from_new_states(first, setting, continued)
@@ -241,42 +245,50 @@ impl Case<'_> {
             }
         };
 
-        match outcome {
-            Err(Stopped) => {}
-            Ok(Outcome::Succeeded) => world.assert_rotated(setting, &name),
-            Ok(outcome) => self.recover(world, outcome, &name).await,
+        world.set_request_limit(REQUEST_LIMIT);
+        match (outcome, self.continued) {
+            (None, _) => {}
+            (Some(Outcome::Succeeded), _) => world.assert_rotated(setting, &name),
+            (Some(outcome), None) => self.recover(&world, outcome, self.recoveries[0]).await,
+            (Some(outcome), Some(continued)) => {
+                for (nth, recovery) in self.recoveries.iter().enumerate() {
+                    if !continued.is_new(&world, &(setting, recovery)) {
+                        continue;
+                    }
+                    // A copy loses the second fault of a pair, if it has not fired yet.
+                    let is_last = nth + 1 == self.recoveries.len();
+                    let world = if is_last {
+                        world.restart()
+                    } else {
+                        world.fork().await
+                    };
+                    self.recover(&world, outcome.clone(), *recovery).await;
+                }
+            }
         }
     }
 
-    /// Recovers a failed attempt in each of the ways, except from a state from which another case has recovered.
-    async fn recover(&self, world: World, outcome: Outcome, name: &str) {
-        let setting = self.prefix.setting;
-        let last = self.recoveries.len() - 1;
-        for (nth, recovery) in self.recoveries.iter().enumerate() {
-            let name = format!("{name}; {recovery:?}");
-            let is_known = |states: &ContinuedStates| !states.is_new(&world, &(setting, recovery));
-            if self.continued.is_some_and(is_known) {
-                continue;
-            }
-            let other;
-            let recovered = match self.continued {
-                None if nth == last => &world,
-                Some(_) if nth == last => {
-                    other = world.restart();
-                    &other
-                }
-                _ => {
-                    other = world.fork().await;
-                    &other
-                }
-            };
-            let outcome = outcome.clone();
-            recovered
-                .retry_until_it_succeeds(outcome, *recovery, &name)
-                .await;
-            recovered.assert_rotated(setting, &name);
-        }
+    /// Recovers a failed attempt.
+    async fn recover(&self, world: &World, outcome: Outcome, recovery: Recovery) {
+        let name = format!("{}; {recovery:?}", self.name());
+        world
+            .retry_until_it_succeeds(outcome, recovery, &name)
+            .await;
+        world.assert_rotated(self.prefix.setting, &name);
     }
+}
+
+/// Both ways in which a failed attempt is recovered.
+const RECOVERIES: &[Recovery] = &[Recovery::SameToken, Recovery::NewToken];
+
+/// Returns whether all cases with this setting run to their end in one process. They show what the process does with what it has kept:
+/// connections, endpoints and the rate limit.
+fn keeps_process(setting: Setting) -> bool {
+    let keyless = Setting {
+        mode: Mode::Keyless,
+        ..Setting::default()
+    };
+    [Setting::default(), keyless, TWO_KEYS].contains(&setting)
 }
 
 /// Every fault at every request of the next invocation, with both recoveries.
@@ -284,14 +296,19 @@ fn single_faults<'p>(
     prefix: &'p Prefix,
     continued: &'p ContinuedStates,
 ) -> impl Iterator<Item = Case<'p>> {
-    // With the default setting, every case also shows what the process does with what it has kept: connections and endpoints.
-    let continued = (prefix.setting != Setting::default()).then_some(continued);
+    let (continued, recoveries) = if keeps_process(prefix.setting) {
+        (None, 1)
+    } else {
+        (Some(continued), RECOVERIES.len())
+    };
     let faults = (0..prefix.requests).flat_map(|nth| Fault::ALL.map(|fault| (nth, fault)));
-    faults.map(move |fault| Case {
-        prefix,
-        continued,
-        faults: vec![fault],
-        recoveries: &[Recovery::SameToken, Recovery::NewToken],
+    faults.flat_map(move |fault| {
+        RECOVERIES.chunks(recoveries).map(move |recoveries| Case {
+            prefix,
+            continued,
+            faults: vec![fault],
+            recoveries,
+        })
     })
 }
 

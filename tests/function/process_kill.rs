@@ -1,7 +1,7 @@
 //! The program, killed before and after every request of a rotation and started again. The rotation is resumed with the
 //! same token.
 //!
-//! The other tests drop an interrupted step instead of killing its process.
+//! The other tests drop an interrupted step instead of killing the program.
 
 use simulator::Fault;
 

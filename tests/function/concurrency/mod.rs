@@ -2,7 +2,7 @@
 //!
 //! Every request waits at the simulator until it is the turn of its invocation, so at most one invocation makes progress, and
 //! [`Turns`] determines the order of the requests. Afterwards, the rotation is retried until it succeeds, and the test asserts
-//! on the final state.
+//! on the final state. If several cases leave the same state, only the first one runs what follows, in the same process.
 //!
 //! [`concurrent`] runs several invocations of one step, [`late`] resumes an invocation after its rotation has continued without
 //! it, [`retire`] runs the scheduled deletion concurrently, and [`two_secrets`] rotates two secrets.
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use simulator::{Hold, State};
 
 use super::*;
-use crate::faults::{Recovery, block_on, in_threads, undisturbed_rotation, world};
+use crate::faults::{ContinuedStates, Recovery, block_on, in_threads, undisturbed_rotation, world};
 use crate::several_keys::TWO_KEYS;
 
 /// A resource-scoped key with an admin secret, and a Cloud API key with self-rotation. Together they cover both policies.
@@ -151,8 +151,7 @@ async fn world_without_timeouts(setting: Setting, nth: usize, done: &[&str]) -> 
         return world.fork().await;
     }
     let mut world = world(setting).await;
-    world.function.http_limits.request = AMPLE;
-    world.function.sdk_limits.attempt = AMPLE;
+    world.set_request_limit(AMPLE);
     for _ in 1..nth {
         assert_eq!(world.rotate().await, Outcome::Succeeded);
     }

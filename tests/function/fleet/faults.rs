@@ -23,7 +23,7 @@ impl Case {
         } = self;
         let mut world = due(*setting).await;
         if fault.stalls() {
-            world.shorten_request_limit();
+            world.set_request_limit(SHORT_REQUEST_LIMIT);
         }
         let current = world.key("AWSCURRENT").unwrap();
         world.simulator.fail(*nth, *fault);

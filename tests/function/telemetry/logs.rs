@@ -98,7 +98,7 @@ async fn each_step_logs_its_outcome_once() {
         }
         assert!(is_timestamp(&line["timestamp"]), "{line:#}");
         let request_id = line["request_id"].as_str().unwrap();
-        assert!(request_id.starts_with("request-"), "{line:#}");
+        assert!(request_id.starts_with("request0-"), "{line:#}");
         assert!(!line["message"].as_str().unwrap().is_empty(), "{line:#}");
     }
 }

@@ -29,9 +29,9 @@ pub(crate) const ENVIRONMENT: &str = "env-prod";
 pub(crate) const AMPLE: Duration = Duration::from_mins(2);
 
 /// The time limit of a request: longer than any request takes on a busy machine.
-const REQUEST_LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(2);
 /// The time limit of a request in a test that waits for it many times.
-const SHORT_REQUEST_LIMIT: Duration = Duration::from_millis(500);
+pub(crate) const SHORT_REQUEST_LIMIT: Duration = Duration::from_millis(500);
 
 /// The management credentials of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,7 +237,8 @@ impl World {
     ) -> Result<Option<Response>, Diagnostic> {
         let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time_limit;
         let mut context = Context::default();
-        context.request_id = format!("request-{}", fastrand::u64(..));
+        // The ownership tag contains the first eight letters and digits, so equal states have equal tags.
+        context.request_id = format!("request0-{}", fastrand::u64(..));
         FUNCTION_ARN.clone_into(&mut context.invoked_function_arn);
         context.deadline = u64::try_from(deadline.as_millis()).unwrap();
         let invocation = LambdaEvent::new(event, context);
@@ -261,10 +262,10 @@ impl World {
         self.simulator.rotate_from(&self.arn, first, &invoke).await
     }
 
-    /// Sets a shorter time limit for requests.
-    pub(crate) fn shorten_request_limit(&mut self) {
-        self.function.http_limits.request = SHORT_REQUEST_LIMIT;
-        self.function.sdk_limits.attempt = SHORT_REQUEST_LIMIT;
+    /// Sets the time limit of requests.
+    pub(crate) fn set_request_limit(&mut self, limit: Duration) {
+        self.function.http_limits.request = limit;
+        self.function.sdk_limits.attempt = limit;
     }
 
     /// Returns a world with a copy of the state of this one, and a new process of the function.

@@ -167,12 +167,14 @@ fn assert_recovers_from(setting: Setting, responses: &[NamedResponse]) {
 
     run_concurrently(&cases, async |(nth, name, response)| {
         let mut world = world(setting).await;
+        world.set_request_limit(SHORT_REQUEST_LIMIT);
         world.time_limit = STEP;
         world.respond_to_nth(*nth, (*response).clone());
         let outcome = world.attempt(name).await;
         if outcome == Outcome::Succeeded {
             succeeded.fetch_add(1, Relaxed);
         }
+        world.set_request_limit(REQUEST_LIMIT);
         world.time_limit = AMPLE;
         world.recover(setting, name).await;
     });
