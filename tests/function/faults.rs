@@ -55,7 +55,7 @@ impl World {
     }
 
     /// Retries a rotation whose first attempt had this outcome until it succeeds. Returns the number of failed attempts.
-    async fn retry_until_it_succeeds(
+    pub(crate) async fn retry_until_it_succeeds(
         &self,
         mut outcome: Outcome,
         recovery: Recovery,

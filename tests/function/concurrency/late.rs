@@ -1,17 +1,33 @@
 //! An invocation that is paused and resumed after other invocations have continued its rotation.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
+
+use simulator::{Request, Service};
 
 use super::*;
 
+/// An invocation that is paused while other invocations continue its rotation.
 #[derive(Clone, Debug)]
 struct Late {
     setting: Setting,
     step: &'static str,
     /// Whether `AWSPENDING` is removed first, so that another rotation starts.
     is_abandoned: bool,
-    /// The first runner is the rotation and the next rotation, the second one is the late invocation.
-    turns: Turns,
+    /// The number of the request before which it is paused, counted from 1.
+    paused_before: usize,
+    /// It is resumed before every request of the rotation and the next one, or before every nth.
+    resumed_every: usize,
+}
+
+/// A state before a step of the rotation or the next one, while the invocation is paused.
+struct Before {
+    world: World,
+    step: &'static str,
+    /// The number of rotations that follow this one.
+    remaining: usize,
+    /// The numbers of the step's requests before which the invocation is resumed.
+    resumptions: Vec<usize>,
 }
 
 impl Late {
@@ -21,32 +37,160 @@ impl Late {
         1 + usize::from(self.is_abandoned)
     }
 
-    /// Returns the number of failed attempts.
-    async fn run(&self, recovery: Recovery, continued: &ContinuedStates) -> usize {
-        let (setting, name) = (self.setting, format!("{recovery:?} {self:?}"));
-        let world = world_without_timeouts(setting, self.nth(), steps_before(self.step)).await;
+    /// Returns the world in which the invocation starts, and its event.
+    async fn start(&self) -> (World, Value) {
+        let world = world_without_timeouts(self.setting, self.nth(), steps_before(self.step)).await;
         let token = world.simulator.start_rotation(&world.arn);
         let event = world.simulator.event(&world.arn, &token, self.step);
+        (world, event)
+    }
+
+    /// Starts the invocation, and pauses it.
+    async fn pause<'w>(&self, world: &'w World, event: Value) -> Runner<'w> {
+        let invocation = world.invoke_and_ignore_outcome(event);
+        let mut late = Runner::new(&world.simulator, self.setting, invocation);
+        for _ in 0..self.paused_before {
+            late.advance().await;
+        }
+        late
+    }
+
+    /// Runs a rotation and the next one while the invocation is paused, each step in a new process. Returns the fingerprint of the
+    /// state when it was paused, and the state before each step that sends requests.
+    async fn before_each_step(&self) -> (u64, Vec<Before>) {
+        let (paused, event) = self.start().await;
+        let _late = self.pause(&paused, event).await;
+        let fingerprint = paused.simulator.state().fingerprint();
+        let mut world = paused.fork().await;
+        if self.is_abandoned {
+            world.simulator.abandon_rotation(&world.arn);
+        }
+        let mut before = Vec::new();
+        for remaining in [1, 0] {
+            for step in STEPS {
+                let after = world.fork().await;
+                after.rotate_one_step(step).await;
+                let resumptions = pauses(&after, self.setting);
+                before.push(Before {
+                    world,
+                    step,
+                    remaining,
+                    resumptions,
+                });
+                world = after;
+            }
+        }
+        (fingerprint, before)
+    }
+
+    /// Runs all resumptions, first with the same token and then, where an attempt failed, with a new one.
+    fn run(&self, continued: &ContinuedStates, counts: &Counts) {
+        let (fingerprint, before) = block_on(self.before_each_step());
+        let resumptions = before.iter().flat_map(|before| {
+            let resumptions = before.resumptions.iter();
+            resumptions.map(move |resumed_before| (before, *resumed_before))
+        });
+        for (before, resumed_before) in resumptions.step_by(self.resumed_every) {
+            let run = |recovery| {
+                let case = Resumption {
+                    late: self,
+                    fingerprint,
+                    before,
+                    resumed_before,
+                    recovery,
+                };
+                block_on(case.run(continued))
+            };
+            counts.cases.fetch_add(1, Relaxed);
+            if run(Recovery::SameToken) > 0 {
+                counts.failed.fetch_add(1, Relaxed);
+                run(Recovery::NewToken);
+            }
+        }
+    }
+}
+
+impl World {
+    /// Runs one step of the rotation in progress, or of a new one.
+    async fn rotate_one_step(&self, step: &str) {
+        const NEXT: &str = "the next step";
+        let invoke = async |event: Value| {
+            if event["Step"] != step {
+                return Err(NEXT.to_owned());
+            }
+            self.invoke(event)
+                .await
+                .map_err(|error| format!("{error:?}"))
+        };
+        let outcome = self.simulator.rotate_from(&self.arn, step, &invoke).await;
+        if let Outcome::Failed { error, .. } = outcome {
+            assert_eq!(error, NEXT, "{step}");
+        }
+    }
+}
+
+/// A late invocation that is resumed.
+struct Resumption<'l> {
+    late: &'l Late,
+    /// The fingerprint of the state when the invocation was paused.
+    fingerprint: u64,
+    before: &'l Before,
+    /// The number of the request of `before.step` before which it is resumed, counted from 1.
+    resumed_before: usize,
+    recovery: Recovery,
+}
+
+impl Resumption<'_> {
+    /// Returns the number of failed attempts, or 0 if another case has continued from the same state.
+    async fn run(&self, continued: &ContinuedStates) -> usize {
+        let (late, before, recovery) = (self.late, self.before, self.recovery);
+        let (setting, step) = (late.setting, before.step);
+        let name = format!(
+            "{recovery:?} {late:?}, resumed before request {} of {step}, before {} rotations",
+            self.resumed_before, before.remaining
+        );
+        let (world, event) = late.start().await;
+        let mut invocation = late.pause(&world, event).await;
+        let paused = world.simulator.state().fingerprint();
+        assert_eq!(
+            paused, self.fingerprint,
+            "{name}: the state is not reproducible"
+        );
+        world.simulator.restore(&before.world.simulator);
         let failed = AtomicUsize::new(0);
         let rotations = async {
-            if self.is_abandoned {
-                world.simulator.abandon_rotation(&world.arn);
+            let outcome = world.rotate_from(step).await;
+            let mut attempts = world
+                .retry_until_it_succeeds(outcome, recovery, &name)
+                .await;
+            for _ in 0..before.remaining {
+                attempts += world.rotate_until_it_succeeds(recovery, &name).await;
             }
-            for _ in 0..2 {
-                let attempts = world.rotate_until_it_succeeds(recovery, &name).await;
-                failed.fetch_add(attempts, Relaxed);
-            }
+            failed.store(attempts, Relaxed);
         };
-        let rotations = Runner::new(&world.simulator, setting, rotations);
-        let late = Runner::new(
-            &world.simulator,
-            setting,
-            world.invoke_and_ignore_outcome(event),
+        let mut rotations = Runner::new(&world.simulator, setting, rotations);
+
+        for _ in 0..self.resumed_before {
+            rotations.advance().await;
+        }
+        invocation.finish().await;
+        // The rotation has read the same in every case that began with the same state and was interrupted at the same request.
+        let position = (
+            before.world.simulator.state().fingerprint(),
+            self.resumed_before,
         );
+        let progress = (
+            step,
+            before.remaining,
+            position,
+            world.requests_to_confluent(),
+        );
+        if !continued.is_new(&world, &(setting, recovery, progress)) {
+            return 0;
+        }
+        rotations.finish().await;
 
-        interleave([rotations, late], &self.turns).await;
-
-        if self.is_abandoned {
+        if late.is_abandoned {
             // A late PutSecretValue may store a key just before another invocation deletes it. testSecret detects this.
             let mut state = world.simulator.state();
             state
@@ -66,36 +210,37 @@ impl Late {
     }
 }
 
-/// Runs all cases with the same token. If an attempt failed, runs the case again with a new token.
-fn run_late(cases: &[Late]) {
-    let failed = AtomicUsize::new(0);
-    let continued = ContinuedStates::default();
-    in_threads(cases, |case| {
-        if block_on(case.run(Recovery::SameToken, &continued)) > 0 {
-            failed.fetch_add(1, Relaxed);
-            block_on(case.run(Recovery::NewToken, &continued));
-        }
-    });
+impl World {
+    /// Returns the requests to Confluent Cloud, each once: what the process remembers follows from their responses.
+    fn requests_to_confluent(&self) -> BTreeSet<String> {
+        let state = self.simulator.state();
+        let requests = state.requests.iter();
+        requests
+            .filter(|request| request.service != Service::SecretsManager)
+            .map(Request::name)
+            .collect()
+    }
+}
+
+/// The number of cases, and of those in which an attempt failed.
+#[derive(Default)]
+struct Counts {
+    cases: AtomicUsize,
+    failed: AtomicUsize,
+}
+
+fn run_late(pauses: &[Late]) {
+    let (counts, continued) = (Counts::default(), ContinuedStates::default());
+    in_threads(pauses, |late| late.run(&continued, &counts));
     println!(
         "{} late invocations; in {} cases an attempt failed and a retry succeeded",
-        cases.len(),
-        failed.into_inner()
+        counts.cases.into_inner(),
+        counts.failed.into_inner()
     );
 }
 
-/// Returns the numbers of the requests of a rotation and the next one before which the late invocation is resumed.
-fn resumptions(setting: Setting) -> Vec<usize> {
-    block_on(async {
-        let world = world(setting).await;
-        for _ in 0..2 {
-            assert_eq!(world.rotate().await, Outcome::Succeeded);
-        }
-        pauses(&world, setting)
-    })
-}
-
-/// Every request at which an invocation of any step can be paused, and requests of two rotations at which it is resumed: every
-/// request for the first setting and the steps that create or delete keys, and every third for the others.
+/// Every request at which an invocation of any step can be paused. It is resumed at requests of two rotations: at every request for
+/// the first setting and the steps that create or delete keys, and at every third for the others.
 fn late_cases(settings: &[Setting], is_abandoned: bool) -> Vec<Late> {
     let mut cases = Vec::new();
     for (setting, step) in settings
@@ -103,23 +248,20 @@ fn late_cases(settings: &[Setting], is_abandoned: bool) -> Vec<Late> {
         .flat_map(|one| STEPS.map(|step| (*one, step)))
     {
         let changes = matches!(step, "createSecret" | "finishSecret");
-        let every = match setting {
+        let resumed_every = match setting {
             _ if setting == TWO_KEYS => 6,
             _ if changes && setting == SETTINGS[0] => 1,
             _ => 3,
         };
         let nth = 1 + usize::from(is_abandoned);
-        let resumptions = resumptions(setting);
         for paused_before in pauses_of(setting, step, nth) {
-            for resumed_before in resumptions.iter().copied().step_by(every) {
-                cases.push(Late {
-                    setting,
-                    step,
-                    is_abandoned,
-                    // The late invocation begins first.
-                    turns: vec![0, paused_before, resumed_before],
-                });
-            }
+            cases.push(Late {
+                setting,
+                step,
+                is_abandoned,
+                paused_before,
+                resumed_every,
+            });
         }
     }
     cases
@@ -147,19 +289,17 @@ fn a_late_invocation_with_two_keys_stores_and_promotes_no_half_of_a_pair() {
 /// The duplicate starts at any request of two rotations and ends before the next one.
 #[test]
 fn a_late_duplicate_of_a_step_deletes_no_key_in_use_and_leaves_no_orphan() {
-    let mut cases = Vec::new();
-    for setting in SETTINGS {
-        for step in STEPS {
-            for nth in resumptions(setting) {
-                cases.push(Late {
-                    setting,
-                    step,
-                    is_abandoned: false,
-                    turns: vec![nth, usize::MAX],
-                });
-            }
-        }
-    }
+    let steps = SETTINGS
+        .into_iter()
+        .flat_map(|setting| STEPS.map(|step| (setting, step)));
+    let cases = steps.map(|(setting, step)| Late {
+        setting,
+        step,
+        is_abandoned: false,
+        paused_before: 0,
+        resumed_every: 1,
+    });
+    let cases: Vec<Late> = cases.collect();
 
     run_late(&cases);
 }

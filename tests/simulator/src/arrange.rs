@@ -100,6 +100,25 @@ impl Simulator {
         fork
     }
 
+    /// Replaces the state by a copy of that of `other`, as if the requests that led to it had been received here. Requests that are
+    /// held take effect in the new state.
+    ///
+    /// # Panics
+    /// If `other` has a resource that these services do not have, or if a cluster has brokers.
+    pub fn restore(&self, other: &Self) {
+        let mut state = other.state().fork();
+        let mut replaced = self.state();
+        for (id, resource) in &mut state.resources {
+            resource.url.clone_from(&replaced.resources[id].url);
+        }
+        state.requests = std::mem::take(&mut replaced.requests);
+        state.faults = std::mem::take(&mut replaced.faults);
+        state.replacements = std::mem::take(&mut replaced.replacements);
+        state.holds = std::mem::take(&mut replaced.holds);
+        state.usage = std::mem::take(&mut replaced.usage);
+        *replaced = state;
+    }
+
     /// Returns a URL without a listener. No system assigns its port, so no other test can listen there.
     #[must_use]
     pub fn unreachable_url(&self) -> String {

@@ -136,12 +136,11 @@ impl State {
     }
 }
 
-/// Returns how long ago a time in seconds since 1970 was, or how far ahead it is, in units of [`PRECISION`].
+/// Returns how long ago a time in seconds since 1970 was, or how far ahead it is, rounded to units of [`PRECISION`]: tests run for
+/// minutes, and arrange ages of hours.
 fn age(time: u64) -> u64 {
-    Duration::from_secs_f64(epoch_seconds())
-        .as_secs()
-        .abs_diff(time)
-        / PRECISION
+    let now = Duration::from_secs_f64(epoch_seconds()).as_secs();
+    (now.abs_diff(time) + PRECISION / 2) / PRECISION
 }
 
 #[cfg(test)]

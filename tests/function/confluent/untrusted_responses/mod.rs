@@ -17,7 +17,7 @@ use std::time::Instant;
 use simulator::{CANARY, Request, Response, Service};
 
 use super::*;
-use crate::faults::{Recovery, block_on, undisturbed_rotation, world};
+use crate::faults::{ContinuedStates, Recovery, block_on, undisturbed_rotation, world};
 
 /// The time limit of a step: shorter than an implausible `Retry-After`, and longer than the time that testSecret reserves.
 const STEP: Duration = Duration::from_secs(14);
@@ -53,8 +53,13 @@ impl World {
 
     /// Runs one attempt, which must end in time. If it fails, its error is short and contains no secret.
     async fn attempt(&self, case: &str) -> Outcome {
+        self.attempt_from("createSecret", case).await
+    }
+
+    /// Runs one attempt from the step `first`.
+    async fn attempt_from(&self, first: &str, case: &str) -> Outcome {
         let started = Instant::now();
-        let outcome = self.rotate().await;
+        let outcome = self.rotate_from(first).await;
         let elapsed = started.elapsed();
         assert!(elapsed < 4 * STEP, "{case}: {elapsed:?}");
         if let Outcome::Failed { error, .. } = &outcome {

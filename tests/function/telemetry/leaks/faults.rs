@@ -3,6 +3,7 @@
 use simulator::{Fault, Quota, QuotaResponse};
 
 use super::*;
+use crate::faults::{block_on, in_threads, undisturbed_rotation};
 use crate::several_keys::TWO_KEYS;
 
 #[tokio::test]
@@ -30,29 +31,33 @@ async fn a_rotation_of_every_key_type_prints_no_secret() {
     }
 }
 
-#[tokio::test]
-async fn a_rotation_with_a_fault_prints_no_secret() {
+#[test]
+fn a_rotation_with_a_fault_prints_no_secret() {
     let keyless = Setting {
         mode: Mode::Keyless,
         ..Setting::default()
     };
+    let mut cases = Vec::new();
     for setting in [Setting::default(), keyless, TWO_KEYS] {
-        let undisturbed = World::new(setting).await;
-        assert_eq!(undisturbed.rotate().await, Outcome::Succeeded);
-        let requests = undisturbed.requests();
+        let requests = block_on(undisturbed_rotation(setting));
         for (offset, fault) in Fault::ALL.into_iter().enumerate() {
             // Every request has a fault, and every fault occurs in each step.
-            for nth in (offset % 5..requests.len()).step_by(5) {
-                let case = format!("{fault:?} at request {nth}, {}", requests[nth]);
-                let mut world = World::new(setting).await;
-                world.function.http_limits.request = Duration::from_millis(200);
-                world.simulator.fail(nth, fault);
-
-                world.rotate_without_leak(&case).await;
-                world.rotate_without_leak(&case).await;
-            }
+            let of_fault = (offset % 5..requests.len()).step_by(5);
+            cases.extend(of_fault.map(|nth| (setting, fault, nth, requests[nth].clone())));
         }
     }
+
+    in_threads(&cases, |(setting, fault, nth, request)| {
+        block_on(async {
+            let case = format!("{fault:?} at request {nth}, {request}");
+            let mut world = World::new(*setting).await;
+            world.set_request_limit(SHORT_REQUEST_LIMIT);
+            world.simulator.fail(*nth, *fault);
+
+            world.rotate_without_leak(&case).await;
+            world.rotate_without_leak(&case).await;
+        });
+    });
 }
 
 #[tokio::test]
