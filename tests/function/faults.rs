@@ -184,11 +184,11 @@ impl Prefix {
 /// A rotation with faults.
 struct Case<'p> {
     prefix: &'p Prefix,
-    /// The states from which other cases have continued, in a new process. `None` if the case runs to its end, in one process.
+    /// The states from which other cases have continued, in a new process. `None` if each recovery runs in one process to its end.
     continued: Option<&'p ContinuedStates>,
     /// The faults of the next invocation and the following ones, and the index of their requests, counted from 0.
     faults: Vec<(usize, Fault)>,
-    /// How a failed attempt is recovered. If cases differ only in this, the attempt runs once.
+    /// How a failed attempt is recovered.
     recoveries: &'static [Recovery],
 }
 
@@ -226,7 +226,14 @@ impl Case<'_> {
         if !self.is_new() {
             return;
         }
-        let (setting, name) = (self.prefix.setting, self.name());
+        match self.continued {
+            None => self.run_in_one_process().await,
+            Some(continued) => self.run_from_new_states(continued).await,
+        }
+    }
+
+    /// Returns a world with the faults.
+    async fn world(&self) -> World {
         let mut world = self.prefix.world.fork().await;
         if self.faults.iter().any(|(_, fault)| fault.stalls()) {
             world.set_request_limit(SHORT_REQUEST_LIMIT);
@@ -234,23 +241,39 @@ impl Case<'_> {
         for (nth, fault) in &self.faults {
             world.simulator.fail(*nth, *fault);
         }
+        world
+    }
 
-        let first = self.prefix.next.step();
-        let outcome = match self.continued {
-            None => Some(world.rotate_from(first).await),
-            Some(continued) => {
-                world
-                    .rotate_from_new_states(first, setting, continued)
-                    .await
+    /// Runs each recovery in the process of the failed attempt.
+    async fn run_in_one_process(&self) {
+        for recovery in self.recoveries {
+            let mut world = self.world().await;
+
+            let outcome = world.rotate_from(self.prefix.next.step()).await;
+
+            world.set_request_limit(REQUEST_LIMIT);
+            if outcome == Outcome::Succeeded {
+                // Nothing to recover.
+                return world.assert_rotated(self.prefix.setting, &self.name());
             }
-        };
+            self.recover(&world, outcome, *recovery).await;
+        }
+    }
+
+    /// Continues in new processes, from the states from which no other case has continued.
+    async fn run_from_new_states(&self, continued: &ContinuedStates) {
+        let (setting, first) = (self.prefix.setting, self.prefix.next.step());
+        let mut world = self.world().await;
+
+        let outcome = world
+            .rotate_from_new_states(first, setting, continued)
+            .await;
 
         world.set_request_limit(REQUEST_LIMIT);
-        match (outcome, self.continued) {
-            (None, _) => {}
-            (Some(Outcome::Succeeded), _) => world.assert_rotated(setting, &name),
-            (Some(outcome), None) => self.recover(&world, outcome, self.recoveries[0]).await,
-            (Some(outcome), Some(continued)) => {
+        match outcome {
+            None => {}
+            Some(Outcome::Succeeded) => world.assert_rotated(setting, &self.name()),
+            Some(outcome) => {
                 for (nth, recovery) in self.recoveries.iter().enumerate() {
                     if !continued.is_new(&world, &(setting, recovery)) {
                         continue;
@@ -296,19 +319,13 @@ fn single_faults<'p>(
     prefix: &'p Prefix,
     continued: &'p ContinuedStates,
 ) -> impl Iterator<Item = Case<'p>> {
-    let (continued, recoveries) = if keeps_process(prefix.setting) {
-        (None, 1)
-    } else {
-        (Some(continued), RECOVERIES.len())
-    };
+    let continued = (!keeps_process(prefix.setting)).then_some(continued);
     let faults = (0..prefix.requests).flat_map(|nth| Fault::ALL.map(|fault| (nth, fault)));
-    faults.flat_map(move |fault| {
-        RECOVERIES.chunks(recoveries).map(move |recoveries| Case {
-            prefix,
-            continued,
-            faults: vec![fault],
-            recoveries,
-        })
+    faults.map(move |fault| Case {
+        prefix,
+        continued,
+        faults: vec![fault],
+        recoveries: RECOVERIES,
     })
 }
 

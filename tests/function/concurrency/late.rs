@@ -7,6 +7,9 @@ use simulator::{Request, Service};
 
 use super::*;
 
+/// The number of attempts to pause an invocation: on a busy machine, it may reach its deadline first.
+const ATTEMPTS: usize = 5;
+
 /// An invocation that is paused while other invocations continue its rotation.
 #[derive(Clone, Debug)]
 struct Late {
@@ -49,19 +52,27 @@ impl Late {
     async fn pause<'w>(&self, world: &'w World, event: Value) -> Runner<'w> {
         let invocation = world.invoke_and_ignore_outcome(event);
         let mut late = Runner::new(&world.simulator, self.setting, invocation);
-        for _ in 0..self.paused_before {
-            late.advance().await;
-        }
+        late.advance_by(self.paused_before).await;
         late
+    }
+
+    /// Returns the state when the invocation is paused.
+    async fn paused(&self) -> World {
+        for _ in 0..ATTEMPTS {
+            let (world, event) = self.start().await;
+            let late = self.pause(&world, event).await;
+            if !late.is_done {
+                return world.fork().await;
+            }
+        }
+        panic!("{self:?} completes before it is paused");
     }
 
     /// Runs a rotation and the next one while the invocation is paused, each step in a new process. Returns the fingerprint of the
     /// state when it was paused, and the state before each step that sends requests.
     async fn before_each_step(&self) -> (u64, Vec<Before>) {
-        let (paused, event) = self.start().await;
-        let _late = self.pause(&paused, event).await;
-        let fingerprint = paused.simulator.state().fingerprint();
-        let mut world = paused.fork().await;
+        let mut world = self.paused().await;
+        let fingerprint = world.simulator.state().fingerprint();
         if self.is_abandoned {
             world.simulator.abandon_rotation(&world.arn);
         }
@@ -143,18 +154,29 @@ struct Resumption<'l> {
 impl Resumption<'_> {
     /// Returns the number of failed attempts, or 0 if another case has continued from the same state.
     async fn run(&self, continued: &ContinuedStates) -> usize {
+        for _ in 0..ATTEMPTS {
+            let (world, event) = self.late.start().await;
+            let invocation = self.late.pause(&world, event).await;
+            let paused = world.simulator.state().fingerprint();
+            if !invocation.is_done && paused == self.fingerprint {
+                return self.resume(&world, invocation, continued).await;
+            }
+        }
+        panic!("{:?}: the state is not reproducible", self.late);
+    }
+
+    /// Resumes the invocation in the state before a step.
+    async fn resume(
+        &self,
+        world: &World,
+        mut invocation: Runner<'_>,
+        continued: &ContinuedStates,
+    ) -> usize {
         let (late, before, recovery) = (self.late, self.before, self.recovery);
         let (setting, step) = (late.setting, before.step);
         let name = format!(
             "{recovery:?} {late:?}, resumed before request {} of {step}, before {} rotations",
             self.resumed_before, before.remaining
-        );
-        let (world, event) = late.start().await;
-        let mut invocation = late.pause(&world, event).await;
-        let paused = world.simulator.state().fingerprint();
-        assert_eq!(
-            paused, self.fingerprint,
-            "{name}: the state is not reproducible"
         );
         world.simulator.restore(&before.world.simulator);
         let failed = AtomicUsize::new(0);
@@ -170,9 +192,7 @@ impl Resumption<'_> {
         };
         let mut rotations = Runner::new(&world.simulator, setting, rotations);
 
-        for _ in 0..self.resumed_before {
-            rotations.advance().await;
-        }
+        rotations.advance_by(self.resumed_before).await;
         invocation.finish().await;
         // The rotation has read the same in every case that began with the same state and was interrupted at the same request.
         let position = (
@@ -185,7 +205,7 @@ impl Resumption<'_> {
             position,
             world.requests_to_confluent(),
         );
-        if !continued.is_new(&world, &(setting, recovery, progress)) {
+        if !continued.is_new(world, &(setting, recovery, progress)) {
             return 0;
         }
         rotations.finish().await;
@@ -203,7 +223,7 @@ impl Resumption<'_> {
         let orphans = world.simulator.state().orphaned_keys(&world.arn).len();
         let created = 1 + setting.further.len();
         assert!(orphans <= created, "{orphans} orphaned keys: {name}");
-        if continued.is_new(&world, &setting) {
+        if continued.is_new(world, &setting) {
             world.assert_next_rotation_succeeds(setting, &name).await;
         }
         failed.load(Relaxed)

@@ -101,6 +101,16 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// Releases this number of requests, or fewer if the future completes.
+    async fn advance_by(&mut self, requests: usize) {
+        for _ in 0..requests {
+            if self.is_done {
+                break;
+            }
+            self.advance().await;
+        }
+    }
+
     fn hold_next(&self) -> Hold {
         let (is_held, is_next) = (self.is_held, AtomicBool::new(true));
         self.simulator
@@ -119,12 +129,7 @@ impl<'a> Runner<'a> {
 /// Runs the runners concurrently, in the order of `turns`.
 async fn interleave<const N: usize>(mut runners: [Runner<'_>; N], turns: &[usize]) {
     for requests in turns {
-        for _ in 0..*requests {
-            if runners[0].is_done {
-                break;
-            }
-            runners[0].advance().await;
-        }
+        runners[0].advance_by(*requests).await;
         runners.rotate_left(1);
     }
     for mut runner in runners {

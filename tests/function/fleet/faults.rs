@@ -7,26 +7,24 @@ use super::*;
 use crate::faults::{block_on, in_threads};
 
 /// A run of retire with a fault.
-#[derive(Clone, Debug)]
-struct Case {
+struct Case<'w> {
     setting: Setting,
+    /// The world in which retire deletes the previous key.
+    due: &'w World,
     nth: usize,
     fault: Fault,
 }
 
-impl Case {
+impl Case<'_> {
     async fn run(&self) {
-        let Self {
-            setting,
-            nth,
-            fault,
-        } = self;
-        let mut world = due(*setting).await;
+        let (nth, fault) = (self.nth, self.fault);
+        let case = format!("{:?}: {fault:?} at request {nth}", self.setting);
+        let mut world = self.due.fork().await;
         if fault.stalls() {
             world.set_request_limit(SHORT_REQUEST_LIMIT);
         }
         let current = world.key("AWSCURRENT").unwrap();
-        world.simulator.fail(*nth, *fault);
+        world.simulator.fail(nth, fault);
         let interrupted = world.simulator.interrupted();
 
         tokio::select! {
@@ -39,15 +37,15 @@ impl Case {
         let exists = |id: &String| world.all_keys().contains(id);
         assert!(
             previous.as_ref().is_none_or(exists),
-            "a label names a deleted key: {self:?}"
+            "a label names a deleted key: {case}"
         );
-        assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&current), "{self:?}");
+        assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&current), "{case}");
         world.simulator.clear_requests();
         // The removal of the label starts the overlap again.
         world.simulator.pass(OVERLAP);
         let retired = world.retire().await;
-        assert!(retired.is_ok(), "{self:?}: {retired:?}");
-        world.assert_keys(&[current], self);
+        assert!(retired.is_ok(), "{case}: {retired:?}");
+        world.assert_keys(&[current], &case);
         world.simulator.assert_guarantees();
     }
 }
@@ -61,16 +59,20 @@ pub(super) fn settings() -> impl Iterator<Item = Setting> {
 
 #[test]
 fn retire_recovers_from_every_fault_at_every_request() {
+    let worlds: Vec<(Setting, World)> = settings()
+        .map(|setting| (setting, block_on(due(setting))))
+        .collect();
     let mut cases = Vec::new();
-    for setting in settings() {
+    for (setting, due) in &worlds {
         let requests = block_on(async {
-            let world = due(setting).await;
+            let world = due.fork().await;
             world.retire().await.unwrap();
             world.requests().len()
         });
         for nth in 0..requests {
             cases.extend(Fault::ALL.map(|fault| Case {
-                setting,
+                setting: *setting,
+                due,
                 nth,
                 fault,
             }));

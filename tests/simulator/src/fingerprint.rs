@@ -63,6 +63,7 @@ impl State {
             serial: _,
             last_created_at: _,
             // These are for messages, and for the tests of leaks.
+            is_checked: _,
             current_request: _,
             canaries: _,
             // A copy has none.

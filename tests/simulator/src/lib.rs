@@ -175,7 +175,9 @@ impl Simulator {
     /// Requests wait while the guard is held. Drop it before the next `await` and before the next call to the
     /// simulator.
     pub fn state(&self) -> MutexGuard<'_, State> {
-        self.running.shared.state()
+        let mut state = self.running.shared.state();
+        state.is_checked = false;
+        state
     }
 
     /// Resolves when the next [`Fault::InterruptBefore`] or [`Fault::InterruptAfter`] fires. At that moment, kill the

@@ -72,6 +72,8 @@ pub struct State {
     pub(crate) are_interleaved: bool,
     /// Number of `retire` invocations in progress.
     pub(crate) retire_runs: usize,
+    /// Whether [`check_current_keys`](Self::check_current_keys) has passed since a test may have changed the state.
+    pub(crate) is_checked: bool,
     /// The name of the current request, for violations.
     pub(crate) current_request: String,
     pub(crate) serial: u64,
@@ -109,6 +111,7 @@ impl State {
             rotating: Vec::new(),
             are_interleaved: false,
             retire_runs: 0,
+            is_checked: false,
             current_request: "no request".to_owned(),
             serial: 0,
         }

@@ -117,22 +117,30 @@ async fn world_with_brokers() -> World {
     world
 }
 
-#[tokio::test]
-async fn a_rotation_that_is_verified_at_brokers_prints_no_secret() {
-    let undisturbed = world_with_brokers().await;
-    assert_eq!(undisturbed.rotate().await, Outcome::Succeeded);
+#[test]
+fn a_rotation_that_is_verified_at_brokers_prints_no_secret() {
+    let requests = block_on(async {
+        let undisturbed = world_with_brokers().await;
+        assert_eq!(undisturbed.rotate().await, Outcome::Succeeded);
+        undisturbed.simulator.state().requests.clone()
+    });
     let is_to_broker = |request: &simulator::Request| request.service == Service::KafkaBroker;
-    let requests = undisturbed.simulator.state().requests.clone();
     let first = requests.iter().position(is_to_broker).unwrap();
-    for fault in Fault::ALL {
-        // The requests of one round.
-        for nth in first..first + 7 {
+    // The requests of one round.
+    let round = first..first + 7;
+    let cases = Fault::ALL
+        .into_iter()
+        .flat_map(|fault| round.clone().map(move |nth| (fault, nth)));
+    let cases: Vec<_> = cases.collect();
+
+    in_threads(&cases, |(fault, nth)| {
+        block_on(async {
             let world = world_with_brokers().await;
-            world.simulator.fail(nth, fault);
+            world.simulator.fail(*nth, *fault);
 
             world
                 .rotate_without_leak(&format!("{fault:?}, {nth}"))
                 .await;
-        }
-    }
+        });
+    });
 }

@@ -222,4 +222,16 @@ impl HttpRequest {
     pub(crate) fn name(&self) -> String {
         self.log_entry().name()
     }
+
+    /// Returns whether the operation changes nothing.
+    pub(crate) fn is_read(&self) -> bool {
+        match self.service {
+            Service::SecretsManager => self.operation().is_some_and(|operation| {
+                ["Describe", "Get", "List"]
+                    .iter()
+                    .any(|verb| operation.starts_with(verb))
+            }),
+            _ => self.method == http::Method::GET,
+        }
+    }
 }
