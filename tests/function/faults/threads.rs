@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// The number of concurrent cases. A case mostly waits for responses that do not arrive.
-const THREADS: usize = 24;
+const THREADS: usize = 20;
 
 /// The number of cases after which a group reports its progress.
 const PROGRESS: usize = 5_000;

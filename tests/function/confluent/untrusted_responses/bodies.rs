@@ -195,23 +195,25 @@ fn assert_recovers_from(setting: Setting, responses: &[NamedResponse]) {
     let (succeeded, recovered) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let continued = ContinuedStates::default();
 
-    run_concurrently(&cases, async |(before, nth, name, response)| {
-        let mut world = before.world.fork().await;
-        world.set_request_limit(SHORT_REQUEST_LIMIT);
-        world.time_limit = STEP;
-        world.respond_to_nth(*nth, (*response).clone());
-        let outcome = world.attempt_from(before.step, name).await;
-        if outcome == Outcome::Succeeded {
-            succeeded.fetch_add(1, Relaxed);
-        }
-        let request = (before.step, nth, response.status, &response.headers);
-        if !continued.is_new(&world, &request) {
-            return;
-        }
-        recovered.fetch_add(1, Relaxed);
-        world.set_request_limit(REQUEST_LIMIT);
-        world.time_limit = AMPLE;
-        world.recover(setting, name).await;
+    in_threads(&cases, |(before, nth, name, response)| {
+        block_on(async {
+            let mut world = before.world.fork().await;
+            world.set_request_limit(SHORT_REQUEST_LIMIT);
+            world.time_limit = STEP;
+            world.respond_to_nth(*nth, (*response).clone());
+            let outcome = world.attempt_from(before.step, name).await;
+            if outcome == Outcome::Succeeded {
+                succeeded.fetch_add(1, Relaxed);
+            }
+            let request = (before.step, nth, response.status, &response.headers);
+            if !continued.is_new(&world, &request) {
+                return;
+            }
+            recovered.fetch_add(1, Relaxed);
+            world.set_request_limit(REQUEST_LIMIT);
+            world.time_limit = AMPLE;
+            world.recover(setting, name).await;
+        })
     });
 
     let (all, succeeded) = (cases.len(), succeeded.into_inner());

@@ -17,16 +17,13 @@ use std::time::Instant;
 use simulator::{CANARY, Request, Response, Service};
 
 use super::*;
-use crate::faults::{ContinuedStates, Recovery, block_on, undisturbed_rotation, world};
+use crate::faults::{ContinuedStates, Recovery, block_on, in_threads, undisturbed_rotation, world};
 
 /// The time limit of a step: shorter than an implausible `Retry-After`, and longer than the time that testSecret reserves.
 const STEP: Duration = Duration::from_secs(14);
 
 /// The longest error, in bytes.
 const MAX_ERROR_BYTES: usize = 3_000;
-
-/// The number of cases that run concurrently.
-const THREADS: usize = 16;
 
 /// A response and its name.
 type NamedResponse = (String, Response);
@@ -81,14 +78,4 @@ impl World {
             .await;
         self.assert_rotated(setting, case);
     }
-}
-
-/// Calls `run` for each of `cases`, concurrently.
-fn run_concurrently<T: Sync>(cases: &[T], run: impl AsyncFn(&T) + Sync) {
-    std::thread::scope(|scope| {
-        for first in 0..THREADS {
-            let (cases, run) = (cases.iter().skip(first).step_by(THREADS), &run);
-            scope.spawn(move || cases.for_each(|case| block_on(run(case))));
-        }
-    });
 }

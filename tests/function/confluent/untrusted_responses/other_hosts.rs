@@ -133,20 +133,22 @@ fn no_request_follows_a_redirect() {
         })
         .collect();
 
-    run_concurrently(&cases, async |(status, nth, request)| {
-        let case = format!("{status} to {request} ({nth})");
-        let other_host = Simulator::start().await;
-        let mut world = world(setting).await;
-        world.time_limit = STEP;
-        let location = format!("{}/iam/v2/api-keys", other_host.confluent_url());
-        let redirect = Response::empty(*status).with_header("location", location);
-        world.respond_to_nth(*nth, redirect);
+    in_threads(&cases, |(status, nth, request)| {
+        block_on(async {
+            let case = format!("{status} to {request} ({nth})");
+            let other_host = Simulator::start().await;
+            let mut world = world(setting).await;
+            world.time_limit = STEP;
+            let location = format!("{}/iam/v2/api-keys", other_host.confluent_url());
+            let redirect = Response::empty(*status).with_header("location", location);
+            world.respond_to_nth(*nth, redirect);
 
-        world.attempt(&case).await;
+            world.attempt(&case).await;
 
-        assert_eq!(other_host.state().request_names(), [""; 0], "{case}");
-        world.time_limit = AMPLE;
-        world.recover(setting, &case).await;
+            assert_eq!(other_host.state().request_names(), [""; 0], "{case}");
+            world.time_limit = AMPLE;
+            world.recover(setting, &case).await;
+        })
     });
     println!("{} redirects were not followed", cases.len());
 }
