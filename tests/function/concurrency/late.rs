@@ -56,7 +56,7 @@ impl Late {
         late
     }
 
-    /// Removes violations that an abandoned rotation causes: a late PutSecretValue may store a key just before another invocation
+    /// Removes violations that an abandoned rotation causes: a late `PutSecretValue` may store a key just before another invocation
     /// deletes it. testSecret detects this.
     fn accept_violations(&self, world: &World) {
         if self.is_abandoned {
@@ -79,13 +79,12 @@ impl Late {
         panic!("{self:?} completes before it is paused");
     }
 
-    /// Runs a rotation and the next one while the invocation is paused, each step in a new process. Returns the fingerprint of the
-    /// state when it was paused, and the state before each step.
+    /// Runs a rotation and the next one while the invocation is paused, each step in a new process. Returns the state before each
+    /// step.
     ///
     /// Each step has a runtime of its own, whose end closes the services' sockets.
-    fn before_each_step(&self) -> (u64, Vec<Before>) {
-        let mut world = block_on(self.paused());
-        let fingerprint = world.simulator.state().fingerprint();
+    fn before_each_step(&self, paused: &World) -> Vec<Before> {
+        let mut world = block_on(paused.fork());
         if self.is_abandoned {
             world.simulator.abandon_rotation(&world.arn);
         }
@@ -107,12 +106,13 @@ impl Late {
                 world = after;
             }
         }
-        (fingerprint, before)
+        before
     }
 
     /// Runs all resumptions, first with the same token and then, where an attempt failed, with a new one.
     fn run(&self, continued: &ContinuedStates, counts: &Counts) {
-        let (fingerprint, before) = self.before_each_step();
+        let paused = block_on(self.paused());
+        let before = self.before_each_step(&paused);
         let resumptions = before.iter().flat_map(|before| {
             let resumptions = before.resumptions.iter();
             resumptions.map(move |resumed_before| (before, *resumed_before))
@@ -121,7 +121,7 @@ impl Late {
             let run = |recovery| {
                 let case = Resumption {
                     late: self,
-                    fingerprint,
+                    paused: &paused,
                     before,
                     resumed_before,
                     recovery,
@@ -159,8 +159,8 @@ impl World {
 /// A late invocation that is resumed.
 struct Resumption<'l> {
     late: &'l Late,
-    /// The fingerprint of the state when the invocation was paused.
-    fingerprint: u64,
+    /// The state when the invocation was paused.
+    paused: &'l World,
     before: &'l Before,
     /// The number of the request of `before.step` before which it is resumed, counted from 1.
     resumed_before: usize,
@@ -173,8 +173,10 @@ impl Resumption<'_> {
         for _ in 0..ATTEMPTS {
             let (world, event) = self.late.start().await;
             let invocation = self.late.pause(&world, event).await;
+            // Compared now, because both change with the time.
+            let expected = self.paused.simulator.state().fingerprint();
             let paused = world.simulator.state().fingerprint();
-            if !invocation.is_done && paused == self.fingerprint {
+            if !invocation.is_done && paused == expected {
                 return self.resume(&world, invocation, continued).await;
             }
         }

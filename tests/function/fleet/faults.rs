@@ -41,6 +41,7 @@ impl Case<'_> {
         );
         assert_eq!(world.key("AWSCURRENT").as_ref(), Some(&current), "{case}");
         world.simulator.clear_requests();
+        world.set_request_limit(REQUEST_LIMIT);
         // The removal of the label starts the overlap again.
         world.simulator.pass(OVERLAP);
         let retired = world.retire().await;

@@ -72,7 +72,7 @@ pub struct State {
     pub(crate) are_interleaved: bool,
     /// Number of `retire` invocations in progress.
     pub(crate) retire_runs: usize,
-    /// Whether [`check_current_keys`](Self::check_current_keys) has passed since a test may have changed the state.
+    /// Whether [`check_current_keys`](Self::check_current_keys) has run since a test may have changed the state.
     pub(crate) is_checked: bool,
     /// The name of the current request, for violations.
     pub(crate) current_request: String,

@@ -160,7 +160,7 @@ struct Before {
     requests: Vec<String>,
 }
 
-/// Returns the state before each step of a rotation that sends requests.
+/// Returns the state before each step of a rotation.
 async fn before_each_step(setting: Setting) -> Vec<Before> {
     let mut world = world(setting).await;
     let mut steps = Vec::new();
@@ -213,7 +213,7 @@ fn assert_recovers_from(setting: Setting, responses: &[NamedResponse]) {
             world.set_request_limit(REQUEST_LIMIT);
             world.time_limit = AMPLE;
             world.recover(setting, name).await;
-        })
+        });
     });
 
     let (all, succeeded) = (cases.len(), succeeded.into_inner());

@@ -148,7 +148,7 @@ fn no_request_follows_a_redirect() {
             assert_eq!(other_host.state().request_names(), [""; 0], "{case}");
             world.time_limit = AMPLE;
             world.recover(setting, &case).await;
-        })
+        });
     });
     println!("{} redirects were not followed", cases.len());
 }
