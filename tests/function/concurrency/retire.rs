@@ -63,7 +63,8 @@ impl Case {
         format!("{self:?}")
     }
 
-    /// Runs the case, and completes the rotation and the overlap, unless another case has done so from the same state.
+    /// Runs the case, and completes the rotation and the overlap, unless a case with the same other
+    /// invocation has done so from the same state.
     async fn run(&self, continued: &ContinuedStates) {
         let name = self.name();
         let step = match self.other {
@@ -83,7 +84,7 @@ impl Case {
             // The key that was rolled back to must still work, which the simulator checks. It is rotated next.
             world.simulator.pass(OVERLAP);
         }
-        if !continued.is_new(&world, &self.setting) {
+        if !continued.is_new(&world, &(self.setting, self.other)) {
             return;
         }
         let failed = world

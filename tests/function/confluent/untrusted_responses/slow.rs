@@ -67,6 +67,7 @@ async fn a_slow_body_ends_with_the_time_limit_of_the_request_and_no_key_is_orpha
         for recovery in [Recovery::SameToken, Recovery::NewToken] {
             let setting = Setting::default();
             let mut world = world(setting).await;
+            // Longer than any other request takes, because the error must name this one.
             world.set_request_limit(Duration::from_millis(500));
             let case = format!("{name}, {recovery:?}");
             let over = world.respond_to_all(matches, slow_response(200));
