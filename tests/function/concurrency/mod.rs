@@ -1,8 +1,8 @@
 //! Concurrent invocations, paused and resumed between any two of their requests.
 //!
-//! Every request waits at the simulator until it is the turn of its invocation, so at most one invocation makes progress, and
-//! [`Turns`] determines the order of the requests. Afterwards, the rotation is retried until it succeeds, and the test asserts
-//! on the final state. If several cases leave the same state, only the first one runs what follows, in the same process.
+//! Every request waits at the simulator until it is the turn of its invocation, so at most one invocation makes progress.
+//! Afterwards, the rotation is retried until it succeeds, and the test asserts on the final state. If several cases leave the same
+//! state, only the first one runs what follows, in the same process.
 //!
 //! [`concurrent`] runs several invocations of one step, [`late`] resumes an invocation after its rotation has continued without
 //! it, [`retire`] runs the scheduled deletion concurrently, and [`two_secrets`] rotates two secrets.

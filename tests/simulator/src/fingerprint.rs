@@ -12,6 +12,9 @@ use crate::state::State;
 /// The precision of ages, in seconds. Tests make everything older by hours, and the function waits ten minutes before it heals.
 const PRECISION: u64 = 600;
 
+/// Added to each age, in seconds: a date that a test arranges in an hour is less than an hour ahead when it is compared.
+const TOLERANCE: u64 = 60;
+
 /// The time from which all keys are accepted that are accepted now.
 static ACCEPTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -62,8 +65,9 @@ impl State {
             // These determine only the next random IDs, and the creation time of a key that a test arranges.
             serial: _,
             last_created_at: _,
-            // These are for messages, and for the tests of leaks.
+            // This only saves checks.
             is_checked: _,
+            // These are for messages, and for the tests of leaks.
             current_request: _,
             canaries: _,
             // A copy has none.
@@ -137,11 +141,10 @@ impl State {
     }
 }
 
-/// Returns how long ago a time in seconds since 1970 was, or how far ahead it is, rounded to units of [`PRECISION`]: tests run for
-/// minutes, and arrange ages of hours.
+/// Returns how long ago a time in seconds since 1970 was, or how far ahead it is, in units of [`PRECISION`].
 fn age(time: u64) -> u64 {
     let now = Duration::from_secs_f64(epoch_seconds()).as_secs();
-    (now.abs_diff(time) + PRECISION / 2) / PRECISION
+    (now.abs_diff(time) + TOLERANCE) / PRECISION
 }
 
 #[cfg(test)]

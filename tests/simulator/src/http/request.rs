@@ -231,7 +231,7 @@ impl HttpRequest {
                     .iter()
                     .any(|verb| operation.starts_with(verb))
             }),
-            _ => self.method == http::Method::GET,
+            _ => self.method == Method::GET,
         }
     }
 }
