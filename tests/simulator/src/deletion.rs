@@ -206,8 +206,11 @@ impl State {
         let creates = request.service == Service::ControlPlane
             && request.method == http::Method::POST
             && request.path == "/iam/v2/api-keys";
+        if !creates {
+            return;
+        }
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        let Some(owner) = body["spec"]["owner"]["id"].as_str().filter(|_| creates) else {
+        let Some(owner) = body["spec"]["owner"]["id"].as_str() else {
             return;
         };
         let quotas = &mut self.deletion_evidence.exhausted_quotas;

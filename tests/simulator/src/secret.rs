@@ -20,6 +20,7 @@ use serde_json::Value;
 pub use self::replication::{CrossAccountReplica, Replica};
 use self::slot::Slot;
 use crate::account::Attributes;
+use crate::guarantees::contains;
 use crate::state::State;
 
 /// A secret in Secrets Manager.
@@ -96,9 +97,7 @@ impl SecretValue {
             Self::String(string) => string.as_bytes(),
             Self::Binary(bytes) => bytes,
         };
-        bytes
-            .windows(id.len())
-            .any(|window| window == id.as_bytes())
+        contains(bytes, id)
     }
 }
 

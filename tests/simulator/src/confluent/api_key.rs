@@ -158,7 +158,7 @@ impl State {
         if !self.accepts_api_keys(request) {
             return Err(Response::confluent_unauthorized());
         }
-        let Some(key) = self.find_key(&id, &secret) else {
+        let Some(key) = self.find_key(id, secret) else {
             return Err(Response::confluent_unauthorized());
         };
         if !accepts(key.key_type) {
@@ -196,7 +196,7 @@ impl State {
             self.record_violation("a request to a data plane without Basic authentication");
             return 401;
         };
-        let Some(key) = self.find_key(&id, &secret) else {
+        let Some(key) = self.find_key(id, secret) else {
             return 401;
         };
         if !is_in_scope(key) {

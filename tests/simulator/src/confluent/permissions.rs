@@ -134,7 +134,7 @@ impl State {
     /// Returns 403 if the [`Controls`](crate::Controls) deny requests with the key, which the control plane has
     /// accepted.
     pub(super) fn check_permission(&self, request: &HttpRequest) -> Result<(), Response> {
-        let key = request.basic().and_then(|(id, _)| self.keys.get(&id));
+        let key = request.basic().and_then(|(id, _)| self.keys.get(id));
         match key {
             Some(key) if self.controls.denies(&key.resource) => {
                 Err(Response::confluent_forbidden())

@@ -290,8 +290,9 @@ impl crate::State {
     pub(super) fn enter_hold(
         &mut self,
         point: HoldPoint,
-        request: &Request,
+        index: usize,
     ) -> Option<watch::Receiver<bool>> {
+        let request = self.requests.get(index)?;
         self.holds
             .retain(|hold| hold.released.has_changed().is_ok() && !*hold.released.borrow());
         let hold = self

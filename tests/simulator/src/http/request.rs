@@ -95,6 +95,10 @@ pub(crate) struct HttpRequest {
     pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// The API key ID and API secret of Basic authentication.
+    basic: Option<(String, String)>,
+    /// The request as the log keeps it.
+    pub(crate) entry: Request,
 }
 
 impl HttpRequest {
@@ -106,54 +110,50 @@ impl HttpRequest {
     ) -> Self {
         let query = head.uri.query().unwrap_or_default().as_bytes();
         let connection = head.extensions.get::<ConnectionNumber>();
+        let connection = connection.map_or(0, |number| number.0);
+        let target = head.uri.path_and_query();
+        let target = target.map(ToString::to_string).unwrap_or_default();
+        let authorization = header(&head.headers, "authorization").unwrap_or_default();
+        let basic = decode_basic(authorization);
+        let key_id = basic.as_ref().map(|(id, _)| id.clone());
+        let entry = Request {
+            service,
+            method: head.method.to_string(),
+            target: target.clone(),
+            operation: operation(service, &head.headers, &body).map(ToOwned::to_owned),
+            authentication: authentication(authorization, key_id.as_deref()),
+            key_id,
+            connection,
+            status: None,
+            received_at: SystemTime::now(),
+            responded_at: None,
+        };
         Self {
             service,
             resource,
-            connection: connection.map_or(0, |number| number.0),
+            connection,
             path: head.uri.path().to_owned(),
             query: url::form_urlencoded::parse(query).into_owned().collect(),
-            target: head
-                .uri
-                .path_and_query()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            target,
             method: head.method,
             headers: head.headers,
             body,
+            basic,
+            entry,
         }
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+        header(&self.headers, name)
     }
 
     pub(crate) fn operation(&self) -> Option<&str> {
-        if self.service == Service::Sts {
-            // The name of an operation has no characters that a form encodes.
-            let body = std::str::from_utf8(&self.body).ok()?;
-            return body
-                .split('&')
-                .find_map(|parameter| parameter.strip_prefix("Action="));
-        }
-        self.header("x-amz-target")?.strip_prefix("secretsmanager.")
+        self.entry.operation.as_deref()
     }
 
     /// Returns the access token.
     pub(crate) fn bearer(&self) -> Option<&str> {
         self.header("authorization")?.strip_prefix("Bearer ")
-    }
-
-    fn authentication(&self) -> Authentication {
-        let authorization = self.header("authorization").unwrap_or_default();
-        if let Some((id, _)) = self.basic() {
-            Authentication::Basic(id)
-        } else if self.bearer().is_some() {
-            Authentication::Bearer
-        } else if authorization.starts_with("AWS4-HMAC-SHA256 ") {
-            Authentication::SigV4
-        } else {
-            Authentication::None
-        }
     }
 
     /// Returns whether the request has a signature for an AWS service. Nothing verifies the signature.
@@ -183,13 +183,9 @@ impl HttpRequest {
     }
 
     /// Returns the API key ID and API secret of Basic authentication.
-    ///
-    /// <https://docs.confluent.io/cloud/current/api.html#section/Authentication>
-    pub(crate) fn basic(&self) -> Option<(String, String)> {
-        let encoded = self.header("authorization")?.strip_prefix("Basic ")?;
-        let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
-        let (id, secret) = decoded.split_once(':')?;
-        Some((id.to_owned(), secret.to_owned()))
+    pub(crate) fn basic(&self) -> Option<(&str, &str)> {
+        let (id, secret) = self.basic.as_ref()?;
+        Some((id, secret))
     }
 
     /// Returns the segments of the path: `["iam", "v2", "api-keys", "X"]` for `/iam/v2/api-keys/X`.
@@ -204,23 +200,8 @@ impl HttpRequest {
             .map(|(_, value)| value.as_str())
     }
 
-    pub(crate) fn log_entry(&self) -> Request {
-        Request {
-            service: self.service,
-            method: self.method.to_string(),
-            target: self.target.clone(),
-            operation: self.operation().map(ToOwned::to_owned),
-            authentication: self.authentication(),
-            key_id: self.basic().map(|(id, _)| id),
-            connection: self.connection,
-            status: None,
-            received_at: SystemTime::now(),
-            responded_at: None,
-        }
-    }
-
     pub(crate) fn name(&self) -> String {
-        self.log_entry().name()
+        self.entry.name()
     }
 
     /// Returns whether the operation changes nothing.
@@ -233,5 +214,40 @@ impl HttpRequest {
             }),
             _ => self.method == Method::GET,
         }
+    }
+}
+
+fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn operation<'r>(service: Service, headers: &'r HeaderMap, body: &'r [u8]) -> Option<&'r str> {
+    if service == Service::Sts {
+        // The name of an operation has no characters that a form encodes.
+        let body = std::str::from_utf8(body).ok()?;
+        return body
+            .split('&')
+            .find_map(|parameter| parameter.strip_prefix("Action="));
+    }
+    header(headers, "x-amz-target")?.strip_prefix("secretsmanager.")
+}
+
+/// <https://docs.confluent.io/cloud/current/api.html#section/Authentication>
+fn decode_basic(authorization: &str) -> Option<(String, String)> {
+    let encoded = authorization.strip_prefix("Basic ")?;
+    let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+    let (id, secret) = decoded.split_once(':')?;
+    Some((id.to_owned(), secret.to_owned()))
+}
+
+fn authentication(authorization: &str, key_id: Option<&str>) -> Authentication {
+    if let Some(id) = key_id {
+        Authentication::Basic(id.to_owned())
+    } else if authorization.starts_with("Bearer ") {
+        Authentication::Bearer
+    } else if authorization.starts_with("AWS4-HMAC-SHA256 ") {
+        Authentication::SigV4
+    } else {
+        Authentication::None
     }
 }

@@ -139,7 +139,7 @@ async fn respond(shared: &Shared, request: &HttpRequest) -> Reply {
     wait_at(shared, HoldPoint::Request, index).await;
     let mut response = None;
     if fault.is_none_or(Fault::takes_effect) {
-        response = Some(shared.state().execute(index, request));
+        response = Some(shared.state().execute(request));
         wait_at(shared, HoldPoint::Response, index).await;
     }
     delay(shared).await;
@@ -180,11 +180,7 @@ pub(crate) async fn delay(shared: &Shared) {
 }
 
 pub(crate) async fn wait_at(shared: &Shared, point: HoldPoint, index: usize) {
-    let hold = {
-        let mut state = shared.state();
-        let request = state.requests.get(index).cloned();
-        request.and_then(|request| state.enter_hold(point, &request))
-    };
+    let hold = shared.state().enter_hold(point, index);
     if let Some(mut released) = hold {
         // An error means that the hold was dropped, which also releases the request.
         let _ = released.wait_for(|released| *released).await;
@@ -195,20 +191,16 @@ impl State {
     /// Logs a request, checks it for secrets, and returns its index and its fault.
     fn log(&mut self, request: &HttpRequest) -> (usize, Option<Fault>) {
         self.current_request = request.name();
-        self.requests.push(request.log_entry());
+        self.requests.push(request.entry.clone());
         self.check_for_leaks(request);
         self.record_offered_keys(request);
         let index = self.requests.len() - 1;
         (index, self.faults.remove(&index))
     }
 
-    fn execute(&mut self, index: usize, request: &HttpRequest) -> Response {
+    fn execute(&mut self, request: &HttpRequest) -> Response {
         self.current_request = request.name();
-        let replacement = self
-            .requests
-            .get(index)
-            .cloned()
-            .and_then(|request| self.replacement(&request));
+        let replacement = self.replacement(&request.entry);
         let response = match replacement {
             Some((replacement, false)) => replacement,
             replacement => {
