@@ -50,27 +50,37 @@ struct Invocations {
 
 impl Invocations {
     /// Runs `N` invocations, and completes the rotation and the next one, unless another case has done so from the same state.
-    async fn run<const N: usize>(&self, continued: &ContinuedStates) {
+    async fn run<const N: usize>(&self, orders: &Orders, continued: &ContinuedStates) {
         let (setting, name) = (self.setting, format!("{N} times {self:?}"));
+        let mut course = Course::<N>::new(Shared::Secret, &(setting, self.step));
+        if orders.is_known(&course, &self.turns) {
+            return;
+        }
         let world = world_without_timeouts(setting, 1, steps_before(self.step)).await;
         let token = world.simulator.start_rotation(&world.arn);
         let event = world.simulator.event(&world.arn, &token, self.step);
         let succeeded = AtomicUsize::new(0);
+        // An execution environment handles one invocation at a time.
         let invocation = |()| {
-            let event = event.clone();
-            let invocation = async {
-                if world.invoke(event).await.is_ok() {
+            let (process, event) = (world.restart(), event.clone());
+            let succeeded = &succeeded;
+            let invocation = async move {
+                if process.invoke(event).await.is_ok() {
                     succeeded.fetch_add(1, Relaxed);
                 }
             };
             Runner::new(&world.simulator, setting, invocation)
         };
 
-        interleave([(); N].map(invocation), &self.turns).await;
+        let mut invocations = [(); N].map(invocation);
+        orders
+            .interleave(&mut course, &mut invocations, &self.turns)
+            .await;
 
         assert_ne!(succeeded.load(Relaxed), 0, "one succeeds: {name}");
         let orphans = world.simulator.state().orphaned_keys(&world.arn).len();
         assert_eq!(orphans, 0, "a key that was not stored is deleted: {name}");
+        orders.complete(&course, &world, &name);
         if !continued.is_new(&world, &setting) {
             return;
         }
@@ -103,10 +113,14 @@ fn run_concurrently<const N: usize>(
         }));
     }
 
-    let continued = ContinuedStates::default();
-    in_threads(&cases, |case| block_on(case.run::<N>(&continued)));
+    let (orders, continued) = (Orders::default(), ContinuedStates::default());
+    in_threads(&cases, |case| block_on(case.run::<N>(&orders, &continued)));
 
-    println!("{} cases of {N} invocations", cases.len());
+    let different = orders.count();
+    println!(
+        "{} cases of {N} invocations, {different} different",
+        cases.len()
+    );
 }
 
 #[test]

@@ -5,7 +5,11 @@
 //! simulator. The rotation runs in another process than the invocation, because an execution environment handles one request at a time.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html>
+//!
+//! An invocation that only reads changes nothing for the rotation, and it reads the same until the rotation changes something. Until
+//! then, it is not resumed again.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;
@@ -32,8 +36,27 @@ struct Before {
     step: &'static str,
     /// The number of rotations that follow this one.
     remaining: usize,
-    /// The numbers of the step's requests before which the invocation is resumed.
+    /// The requests of the step that can be held.
+    requests: Vec<Next>,
+    /// The numbers of the requests before which the invocation is resumed, counted from 1.
     resumptions: Vec<usize>,
+}
+
+impl Before {
+    /// Returns the number of changes before a request.
+    fn changes_before(&self, request: usize) -> usize {
+        let before = self.requests.iter().take(request - 1);
+        before.filter(|request| request.is_change()).count()
+    }
+}
+
+/// What followed the resumption of an invocation.
+#[derive(Clone, Copy)]
+struct Resumed {
+    /// Whether the invocation changed a service after it was resumed.
+    has_changes: bool,
+    /// The number of failed attempts, or 0 if another case has continued from the same state.
+    failed: usize,
 }
 
 impl Late {
@@ -100,10 +123,16 @@ impl Late {
                     after
                 });
                 let resumptions = pauses(&after, self.setting);
+                let requests = {
+                    let (state, is_held) = (after.simulator.state(), is_held(self.setting));
+                    let held = state.requests.iter().filter(|request| is_held(request));
+                    held.map(Next::of).collect()
+                };
                 before.push(Before {
                     world,
                     step,
                     remaining,
+                    requests,
                     resumptions,
                 });
                 world = after;
@@ -120,7 +149,14 @@ impl Late {
             let resumptions = before.resumptions.iter();
             resumptions.map(move |resumed_before| (before, *resumed_before))
         });
+        let mut harmless = HashSet::new();
         for (before, resumed_before) in resumptions.step_by(self.resumed_every) {
+            counts.cases.fetch_add(1, Relaxed);
+            let changes = before.changes_before(resumed_before);
+            let place = (before.remaining, before.step, changes);
+            if harmless.contains(&place) {
+                continue;
+            }
             let run = |recovery| {
                 let case = Resumption {
                     late: self,
@@ -131,10 +167,14 @@ impl Late {
                 };
                 block_on(case.run(continued))
             };
-            counts.cases.fetch_add(1, Relaxed);
-            if run(Recovery::SameToken) > 0 {
+            counts.resumed.fetch_add(1, Relaxed);
+            let resumed = run(Recovery::SameToken);
+            if resumed.failed > 0 {
                 counts.failed.fetch_add(1, Relaxed);
                 run(Recovery::NewToken);
+            }
+            if !resumed.has_changes {
+                harmless.insert(place);
             }
         }
     }
@@ -171,8 +211,7 @@ struct Resumption<'l> {
 }
 
 impl Resumption<'_> {
-    /// Returns the number of failed attempts, or 0 if another case has continued from the same state.
-    async fn run(&self, continued: &ContinuedStates) -> usize {
+    async fn run(&self, continued: &ContinuedStates) -> Resumed {
         for _ in 0..ATTEMPTS {
             let (world, event) = self.late.start().await;
             let invocation = self.late.pause(&world, event).await;
@@ -192,7 +231,7 @@ impl Resumption<'_> {
         world: &World,
         mut invocation: Runner<'_>,
         continued: &ContinuedStates,
-    ) -> usize {
+    ) -> Resumed {
         let (late, before, recovery) = (self.late, self.before, self.recovery);
         let (setting, step) = (late.setting, before.step);
         let name = format!(
@@ -215,13 +254,16 @@ impl Resumption<'_> {
         let mut rotations = Runner::new(&world.simulator, setting, rotations);
 
         rotations.advance_by(self.resumed_before).await;
-        invocation.finish().await;
+        let has_changes = changes_after_resumption(world, &mut invocation).await;
         late.accept_violations(world);
         // The process of the rotation began in the state before the step, so it has read the same in every case with this position.
         let began_in = before.world.simulator.state().fingerprint();
         let position = (began_in, step, self.resumed_before, before.remaining);
         if !continued.is_new(world, &(setting, recovery, position)) {
-            return 0;
+            return Resumed {
+                has_changes,
+                failed: 0,
+            };
         }
         rotations.finish().await;
 
@@ -235,14 +277,29 @@ impl Resumption<'_> {
         if continued.is_new(world, &setting) {
             rotating.assert_next_rotation_succeeds(setting, &name).await;
         }
-        failed.load(Relaxed)
+        Resumed {
+            has_changes,
+            failed: failed.load(Relaxed),
+        }
     }
 }
 
-/// The number of cases, and of those in which an attempt failed. A case that does not continue does not count as failed.
+/// Resumes the invocation, and returns whether it changed a service.
+async fn changes_after_resumption(world: &World, invocation: &mut Runner<'_>) -> bool {
+    let held = invocation.held.is_some().then(|| invocation.last_request());
+    let logged = world.simulator.state().requests.len();
+    invocation.finish().await;
+    let state = world.simulator.state();
+    let sent = state.requests.iter().skip(logged).map(Next::of);
+    held.into_iter().chain(sent).any(Next::is_change)
+}
+
+/// The number of cases, of those that were resumed, and of those in which an attempt failed. A case that does not continue does not
+/// count as failed.
 #[derive(Default)]
 struct Counts {
     cases: AtomicUsize,
+    resumed: AtomicUsize,
     failed: AtomicUsize,
 }
 
@@ -250,8 +307,9 @@ fn run_late(pauses: &[Late]) {
     let (counts, continued) = (Counts::default(), ContinuedStates::default());
     in_threads(pauses, |late| late.run(&continued, &counts));
     println!(
-        "{} late invocations; in at least {} cases an attempt failed and a retry succeeded",
+        "{} late invocations, {} resumed; in at least {} cases an attempt failed and a retry succeeded",
         counts.cases.into_inner(),
+        counts.resumed.into_inner(),
         counts.failed.into_inner()
     );
 }

@@ -2,13 +2,14 @@
 //!
 //! Every request waits at the simulator until it is the turn of its invocation, so at most one invocation makes progress.
 //! Afterwards, the rotation is retried until it succeeds, and the test asserts on the final state. If several cases leave the same
-//! state, only the first one runs what follows, in the same process.
+//! state, only the first one runs what follows, in the same process. Of equivalent [`orders`], one runs.
 //!
 //! [`concurrent`] runs several invocations of one step, [`late`] resumes an invocation after its rotation has continued without
 //! it, [`retire`] runs the scheduled deletion concurrently, and [`two_secrets`] rotates two secrets.
 
 mod concurrent;
 mod late;
+mod orders;
 mod retire;
 mod two_secrets;
 
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex};
 
 use simulator::{Hold, State};
 
+use self::orders::{Course, Next, Orders, Shared};
 use super::*;
 use crate::faults::{ContinuedStates, Recovery, block_on, in_threads, undisturbed_rotation, world};
 use crate::several_keys::TWO_KEYS;
@@ -91,14 +93,31 @@ impl<'a> Runner<'a> {
 
     /// Releases the held request, and holds the next one. The other runners' requests are already held, so the one that arrives
     /// is this runner's.
-    async fn advance(&mut self) {
+    async fn advance(&mut self) -> Next {
         let next = self.hold_next();
         self.held = None;
         tokio::select! {
             biased;
-            () = next.arrived(1) => self.held = Some(next),
-            () = &mut self.running => self.is_done = true,
+            () = next.arrived(1) => {
+                self.held = Some(next);
+                self.last_request()
+            }
+            () = &mut self.running => {
+                self.is_done = true;
+                Next::End
+            }
         }
+    }
+
+    /// Returns what the last request does that can be held.
+    fn last_request(&self) -> Next {
+        let state = self.simulator.state();
+        let mut held = state
+            .requests
+            .iter()
+            .rev()
+            .filter(|request| (self.is_held)(request));
+        Next::of(held.next().expect("a request is held"))
     }
 
     /// Releases this number of requests, or fewer if the future completes.
@@ -123,17 +142,6 @@ impl<'a> Runner<'a> {
             (&mut self.running).await;
             self.is_done = true;
         }
-    }
-}
-
-/// Runs the runners concurrently, in the order of `turns`.
-async fn interleave<const N: usize>(mut runners: [Runner<'_>; N], turns: &[usize]) {
-    for requests in turns {
-        runners[0].advance_by(*requests).await;
-        runners.rotate_left(1);
-    }
-    for mut runner in runners {
-        runner.finish().await;
     }
 }
 

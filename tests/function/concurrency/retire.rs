@@ -65,21 +65,33 @@ impl Case {
 
     /// Runs the case, and completes the rotation and the overlap, unless a case with the same other
     /// invocation has done so from the same state.
-    async fn run(&self, continued: &ContinuedStates) {
+    async fn run(&self, orders: &Orders, continued: &ContinuedStates) {
         let name = self.name();
+        // A rollback is a change without a request, so no two orders are equivalent.
+        let rollback = matches!(self.other, Other::Rollback).then_some(&self.turns);
+        let mut course = Course::<2>::new(Shared::Secret, &(self.setting, self.other, rollback));
+        if orders.is_known(&course, &self.turns) {
+            return;
+        }
         let step = match self.other {
             Other::Rotation(step) => Some(step),
             Other::Rollback | Other::Retire => None,
         };
         let world = due(self.setting, step).await;
-        let retire = world.invoke_and_ignore_outcome(retire_event(&world));
+        // An execution environment handles one invocation at a time.
+        let process = world.restart();
+        let retire = process.invoke_and_ignore_outcome(retire_event(&world));
         let retire = Runner::new(&world.simulator, self.setting, retire);
         let other = Runner::new(&world.simulator, self.setting, self.other(&world));
 
-        interleave([other, retire], &self.turns).await;
+        let mut runners = [other, retire];
+        orders
+            .interleave(&mut course, &mut runners, &self.turns)
+            .await;
 
         let violations = world.simulator.state().violations.clone();
         assert!(violations.is_empty(), "{name}: {violations:?}");
+        orders.complete(&course, &world, &name);
         if matches!(self.other, Other::Rollback) {
             // The key that was rolled back to must still work, which the simulator checks. It is rotated next.
             world.simulator.pass(OVERLAP);
@@ -134,9 +146,13 @@ fn requests_of_retire(setting: Setting) -> usize {
 
 fn run_all(cases: &[Case]) {
     assert!(!cases.is_empty());
-    let continued = ContinuedStates::default();
-    in_threads(cases, |case| block_on(case.run(&continued)));
-    println!("{} interleavings of retire", cases.len());
+    let (orders, continued) = (Orders::default(), ContinuedStates::default());
+    in_threads(cases, |case| block_on(case.run(&orders, &continued)));
+    let different = orders.count();
+    println!(
+        "{} interleavings of retire, {different} different",
+        cases.len()
+    );
 }
 
 /// retire is paused before any of its requests, and resumed before any request of the rotation: before every request for the

@@ -1,6 +1,6 @@
 //! Recognizes equal states, so that a test that reaches the same state in thousands of ways continues from it once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -78,7 +78,8 @@ impl State {
             holds: _,
             usage: _,
         } = state;
-        let wrong_secrets: Vec<_> = wrong_secrets.into_iter().map(|(id, _)| id).collect();
+        let mut wrong_secrets: Vec<_> = wrong_secrets.into_iter().map(|(id, _)| id).collect();
+        wrong_secrets.sort();
         let organization = (region, organization, owners, identity_pools, resources);
         let keys = (keys, deleted_keys, stored_keys, wrong_secrets);
         let guarantees = (
@@ -103,16 +104,21 @@ impl State {
         hasher.finish()
     }
 
-    /// Replaces the creation time of each key by its place in their order. Returns the ages.
+    /// Replaces the creation time of each key by its place in the order of the owner's keys. Returns the ages.
+    ///
+    /// Nothing compares keys of two owners, and those that are created within a second may have the same time or not.
     fn normalize_keys(&mut self) -> Vec<u64> {
-        let keys = self.keys.values().chain(self.deleted_keys.values());
-        let times = keys.filter_map(|key| known_time(key.created_at.as_deref()));
-        let times: BTreeSet<_> = times.collect();
+        let mut times: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for key in self.keys.values().chain(self.deleted_keys.values()) {
+            let time = known_time(key.created_at.as_deref());
+            times.entry(key.owner.clone()).or_default().extend(time);
+        }
         let mut ages = Vec::new();
         let keys = self.keys.values_mut().chain(self.deleted_keys.values_mut());
         for key in keys {
             if let Some(time) = known_time(key.created_at.as_deref()) {
-                key.created_at = Some(times.range(..time).count().to_string());
+                let earlier = times[&key.owner].range(..time);
+                key.created_at = Some(earlier.count().to_string());
                 ages.push(age(time.cast_unsigned()));
             }
             if key.accepted_from <= Instant::now() {
