@@ -27,10 +27,7 @@ def serve(path):
     import signal
     import threading
 
-    import awscli.clidriver
-
-    # Loads the modules that each command requires.
-    awscli.clidriver.create_clidriver()
+    load()
     gc.freeze()
     # The kernel reaps the forks.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -44,6 +41,32 @@ def serve(path):
             with connection:
                 if os.fork() == 0:
                     respond(connection)
+
+
+def load():
+    """Loads the modules and the service models that commands require, with a command that fails: nothing listens on port 1."""
+    import contextlib
+    import io
+
+    import awscli.clidriver
+
+    # The AWS CLI's own botocore, which it adds to the path.
+    import botocore.loaders
+
+    # Each command has its own loader, which would search and read the models again.
+    models = {}
+    botocore.loaders.Loader._cache = property(lambda loader: models, lambda loader, cache: None)
+    os.environ.update(
+        AWS_ACCESS_KEY_ID="example",
+        AWS_SECRET_ACCESS_KEY="example",
+        AWS_REGION="us-east-1",
+        AWS_CONFIG_FILE=os.devnull,
+        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+        AWS_MAX_ATTEMPTS="1",
+    )
+    sys.argv = ["aws", "secretsmanager", "list-secrets", "--endpoint-url", "http://127.0.0.1:1"]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        awscli.clidriver.main()
 
 
 def end(path):
