@@ -153,38 +153,81 @@ fn gzip_bomb() -> Vec<u8> {
     gzip
 }
 
+/// A state from which an attempt begins.
+struct Before {
+    world: World,
+    /// The first step of the attempt.
+    first: &'static str,
+    /// The requests of the attempt, or of its first step, into which a response is injected.
+    requests: Vec<String>,
+}
+
+/// Returns the state before a rotation, whose steps run in one process.
+fn before_a_rotation(setting: Setting) -> Vec<Before> {
+    block_on(async {
+        let world = world(setting).await;
+        let undisturbed = world.fork().await;
+        assert_eq!(undisturbed.rotate().await, Outcome::Succeeded);
+        let requests = undisturbed.requests();
+        let first = "createSecret";
+        vec![Before {
+            world,
+            first,
+            requests,
+        }]
+    })
+}
+
+/// Returns the state before each step.
+fn before_each_step(setting: Setting) -> Vec<Before> {
+    block_on(async {
+        let mut before = Vec::new();
+        let mut world = world(setting).await;
+        for first in STEPS {
+            let after = world.fork().await;
+            after.step(first).await.expect(first);
+            let requests = after.requests();
+            before.push(Before {
+                world,
+                first,
+                requests,
+            });
+            world = after.fork().await;
+        }
+        before
+    })
+}
+
 /// Injects each of `responses` into each request of a rotation, and recovers in the same process.
 ///
 /// Many responses to a request leave the same state. A process keeps nothing of their bodies, so only the first case with this state,
 /// status and headers is recovered.
-fn assert_recovers_from(setting: Setting, responses: &[NamedResponse]) {
-    let (before, requests) = block_on(async {
-        let before = world(setting).await;
-        let undisturbed = before.fork().await;
-        assert_eq!(undisturbed.rotate().await, Outcome::Succeeded);
-        (before, undisturbed.requests())
-    });
+fn assert_recovers_from(setting: Setting, before: &[Before], responses: &[NamedResponse]) {
     let mut cases = Vec::new();
-    for (nth, request) in requests.iter().enumerate() {
-        let of_request = responses
-            .iter()
-            .map(|(name, response)| (nth, format!("{name} to {request} ({nth})"), response));
-        cases.extend(of_request);
+    for before in before {
+        for (nth, request) in before.requests.iter().enumerate() {
+            let of_request = responses.iter().map(|(name, response)| {
+                let name = format!("{name} to {request} ({}, {nth})", before.first);
+                (before, nth, name, response)
+            });
+            cases.extend(of_request);
+        }
     }
     let (succeeded, recovered) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let continued = ContinuedStates::default();
 
-    in_threads(&cases, |(nth, name, response)| {
+    in_threads(&cases, |(before, nth, name, response)| {
         block_on(async {
-            let mut world = before.fork().await;
+            let mut world = before.world.fork().await;
             world.set_request_limit(SHORT_REQUEST_LIMIT);
             world.time_limit = STEP;
             world.respond_to_nth(*nth, (*response).clone());
-            let outcome = world.attempt(name).await;
+            let outcome = world.attempt_from(before.first, name).await;
             if outcome == Outcome::Succeeded {
                 succeeded.fetch_add(1, Relaxed);
             }
-            if !continued.is_new(&world, &(nth, response.status, &response.headers)) {
+            let sent = (before.first, nth, response.status, &response.headers);
+            if !continued.is_new(&world, &sent) {
                 return;
             }
             recovered.fetch_add(1, Relaxed);
@@ -204,9 +247,11 @@ fn assert_recovers_from(setting: Setting, responses: &[NamedResponse]) {
 /// After any invalid response, the step ends in time with a cause, and the next attempt leaves the correct keys.
 #[test]
 fn a_rotation_recovers_from_every_invalid_response_to_every_request() {
-    assert_recovers_from(Setting::default(), &responses());
+    let setting = Setting::default();
+    assert_recovers_from(setting, &before_a_rotation(setting), &responses());
 }
 
+/// No process keeps anything between the steps: a Cloud API key has no endpoint.
 #[test]
 fn self_rotation_recovers_from_every_invalid_success_of_every_request() {
     let setting = Setting {
@@ -218,7 +263,7 @@ fn self_rotation_recovers_from_every_invalid_success_of_every_request() {
     let mut responses = responses();
     // Error responses are parsed in the same way for all credentials.
     responses.retain(|(_, response)| response.status < 300);
-    assert_recovers_from(setting, &responses);
+    assert_recovers_from(setting, &before_each_step(setting), &responses);
 }
 
 /// A body that is never decompressed cannot exceed the size limit.
