@@ -67,6 +67,9 @@ def load():
     sys.argv = ["aws", "secretsmanager", "list-secrets", "--endpoint-url", "http://127.0.0.1:1"]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         awscli.clidriver.main()
+    # A driver reads the environment when it runs a command.
+    driver = awscli.clidriver.create_clidriver()
+    awscli.clidriver.create_clidriver = lambda: driver
 
 
 def end(path):
