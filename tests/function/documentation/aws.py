@@ -4,18 +4,18 @@
     aws.py run SOCKET [ARG]... runs a command there, with this process's environment, folder and standard streams
 """
 
-import json
+import marshal
 import os
 import socket
 import sys
 
 
 def run(path, arguments):
-    request = json.dumps({"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()})
+    request = marshal.dumps({"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()})
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         socket.send_fds(connection, [b"\n"], [0, 1, 2])
-        connection.sendall(request.encode())
+        connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
         status = connection.recv(16)
     # An empty status means that the server failed.
@@ -28,7 +28,8 @@ def serve(path):
     import threading
 
     load()
-    gc.freeze()
+    # A command ends before a collection would pay off.
+    gc.disable()
     # The kernel reaps the forks.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     threading.Thread(target=end, args=[path], daemon=True).start()
@@ -59,7 +60,7 @@ def load():
     os.environ.update(
         AWS_ACCESS_KEY_ID="example",
         AWS_SECRET_ACCESS_KEY="example",
-        AWS_REGION="us-east-1",
+        AWS_DEFAULT_REGION="us-east-1",
         AWS_CONFIG_FILE=os.devnull,
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         AWS_MAX_ATTEMPTS="1",
@@ -88,7 +89,7 @@ def respond(connection):
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _, streams, _, _ = socket.recv_fds(connection, 1, 3)
-        request = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
+        request = marshal.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
         # awscli sets it when it is loaded.
