@@ -313,6 +313,11 @@ fn form_length(raw: &[u8], form: &str) -> Option<usize> {
 /// | backslashes and its code | `\u002B`, `\\u002b` | .NET, Gson |
 /// | its code in percent-encoding | `%2B`, `%2b` | URLs, forms |
 fn spelling_length(raw: &[u8], character: u8) -> Option<usize> {
+    // Nearly all bytes begin no escape, and every byte of a value is compared with every form.
+    match raw.first() {
+        Some(b'\\' | b'%') => {}
+        first => return (first == Some(&character)).then_some(1),
+    }
     let backslashes = count_backslashes(raw);
     let rest = raw.get(backslashes..)?;
     let is_itself = rest.first() == Some(&character);
