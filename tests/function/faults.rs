@@ -32,6 +32,18 @@ pub(crate) async fn world(setting: Setting) -> World {
     world
 }
 
+/// Returns the state before each step of a rotation.
+pub(crate) async fn before_each_step(setting: Setting) -> Vec<(&'static str, World)> {
+    let (mut before, mut world) = (Vec::new(), world(setting).await);
+    for step in STEPS {
+        let after = world.fork().await;
+        after.step(step).await.expect(step);
+        before.push((step, world));
+        world = after;
+    }
+    before
+}
+
 /// The same world, whose keys are verified at two brokers.
 async fn world_with_brokers(setting: Setting) -> World {
     let mut world = World::new(setting).await;
@@ -159,13 +171,11 @@ impl Prefix {
 
     /// Returns the state before each step of a rotation that sends requests.
     async fn before_each_step(setting: Setting) -> Vec<Self> {
-        let world = world(setting).await;
         let mut prefixes = Vec::new();
-        for step in STEPS {
+        for (step, world) in before_each_step(setting).await {
             if step != "setSecret" {
                 prefixes.push(Self::new(setting, &world, Vec::new(), Next::Step(step)).await);
             }
-            world.step(step).await.expect(step);
         }
         prefixes
     }

@@ -211,6 +211,7 @@ struct Resumption<'l> {
 }
 
 impl Resumption<'_> {
+    /// Pauses the invocation again, and resumes it.
     async fn run(&self, continued: &ContinuedStates) -> Resumed {
         for _ in 0..ATTEMPTS {
             let (world, event) = self.late.start().await;

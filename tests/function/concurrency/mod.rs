@@ -2,7 +2,7 @@
 //!
 //! Every request waits at the simulator until it is the turn of its invocation, so at most one invocation makes progress.
 //! Afterwards, the rotation is retried until it succeeds, and the test asserts on the final state. If several cases leave the same
-//! state, only the first one runs what follows, in the same process. Of equivalent [`orders`], one runs.
+//! state, only the first one runs what follows. Of equivalent [`orders`], one runs.
 //!
 //! [`concurrent`] runs several invocations of one step, [`late`] resumes an invocation after its rotation has continued without
 //! it, [`retire`] runs the scheduled deletion concurrently, and [`two_secrets`] rotates two secrets.

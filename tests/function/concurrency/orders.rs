@@ -1,11 +1,11 @@
 //! Recognizes orders of requests that cannot differ, so that only one of them runs.
 //!
-//! What an invocation does next depends on the responses to its requests, and a response depends on the earlier changes
-//! of what it reads. If this is the same for every request of every runner in two orders, both have the same result: reads that follow one
-//! another may change places. This is partial-order reduction.
+//! What an invocation does next depends on the responses to its requests, and a response on the changes before it. If each request of
+//! each runner follows the same changes in two orders, these are equivalent: they have the same result. Two reads that follow each other,
+//! for example, may change places. This is partial-order reduction.
 //!
-//! The requests of a runner are known from orders that have run. An order with an unknown request always runs. So does a sample of the
-//! others, to check that they have the same result.
+//! What a runner does next is known from orders that have run. An order with an unknown request always runs. So does a sample of the
+//! known ones, to check that they have the same result.
 //!
 //! <https://en.wikipedia.org/wiki/Partial_order_reduction>
 
@@ -29,7 +29,7 @@ pub(super) enum Next {
     ReadSecret,
     /// It changes a secret.
     ChangeSecret,
-    /// It creates or deletes a key.
+    /// It creates or deletes a key, or may change something else in Confluent Cloud.
     ChangeKeys,
     /// It completes.
     End,
@@ -98,7 +98,7 @@ fn hash(of: &impl Hash) -> u64 {
 }
 
 impl<const N: usize> Course<N> {
-    /// Creates the start of a course. Equal groups have the same runners, and begin in the same state.
+    /// Creates the start of a course. Courses of one group have the same runners, and begin in the same state.
     pub(super) fn new(shared: Shared, group: &dyn Debug) -> Self {
         let group = format!("{group:?}");
         let mut nth = 0;
@@ -165,7 +165,8 @@ pub(super) struct Orders {
     next: Mutex<HashMap<u64, Option<Next>>>,
     /// The fingerprints of the states after complete courses.
     results: Mutex<HashMap<u64, u64>>,
-    skipped: AtomicUsize,
+    /// The number of orders that were known before they ran.
+    equivalent: AtomicUsize,
 }
 
 impl Orders {
@@ -224,7 +225,7 @@ impl Orders {
         };
         let results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         results.contains_key(&hash(&end))
-            && !self.skipped.fetch_add(1, Relaxed).is_multiple_of(SAMPLE)
+            && !self.equivalent.fetch_add(1, Relaxed).is_multiple_of(SAMPLE)
     }
 
     /// Runs the runners concurrently, in the order of `turns`.

@@ -22,7 +22,8 @@ impl State {
     /// Returns a hash of everything on which a new process of the function and the guarantees depend. If two states have the same
     /// fingerprint, they have the same future, except for random IDs.
     ///
-    /// Times are compared by their order, and by their age in units of ten minutes.
+    /// Times are compared by their order, and by their age in units of ten minutes. The order of two owners' keys is not compared: the
+    /// secret must not have got another owner.
     ///
     /// # Panics
     /// If a cluster has brokers, or if a fault names a request that was received before the fault was injected.
@@ -79,6 +80,7 @@ impl State {
             usage: _,
         } = state;
         let mut wrong_secrets: Vec<_> = wrong_secrets.into_iter().map(|(id, _)| id).collect();
+        // Nothing depends on their order.
         wrong_secrets.sort();
         let organization = (region, organization, owners, identity_pools, resources);
         let keys = (keys, deleted_keys, stored_keys, wrong_secrets);
@@ -106,7 +108,7 @@ impl State {
 
     /// Replaces the creation time of each key by its place in the order of the owner's keys. Returns the ages.
     ///
-    /// Nothing compares keys of two owners, and those that are created within a second may have the same time or not.
+    /// Two owners' keys that are created within a second may have the same time or not.
     fn normalize_keys(&mut self) -> Vec<u64> {
         let mut times: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for key in self.keys.values().chain(self.deleted_keys.values()) {

@@ -137,7 +137,7 @@ impl State {
     pub(crate) fn check_for_leaks(&mut self, request: &HttpRequest) {
         let has_canary = |bytes: &[u8]| contains(bytes, CANARY);
         let guarantee = Guarantee::SecretsNotLogged;
-        if has_canary(request.target.as_bytes()) {
+        if has_canary(request.entry.target.as_bytes()) {
             self.record_broken(guarantee, "the URL contains a secret");
         }
         for (name, value) in &request.headers {

@@ -74,7 +74,7 @@ pub(crate) fn respond(state: &mut State, request: &HttpRequest) -> Result<Respon
 
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html>
 fn check_headers(state: &mut State, request: &HttpRequest) -> Result<(), Response> {
-    if request.method != Method::POST || request.target != "/" {
+    if request.method != Method::POST || request.entry.target != "/" {
         return Err(state.unknown_route());
     }
     if !request.is_form() {

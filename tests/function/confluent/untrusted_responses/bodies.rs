@@ -153,81 +153,82 @@ fn gzip_bomb() -> Vec<u8> {
     gzip
 }
 
-/// A state from which an attempt begins.
-struct Before {
-    world: World,
-    /// The first step of the attempt.
-    first: &'static str,
-    /// The requests into which a response is injected: their index, counted from 0, and their name.
-    requests: Vec<(usize, String)>,
+/// Steps that run in one process, from the state before them.
+struct Steps {
+    before: World,
+    names: Vec<&'static str>,
+    /// The requests into which a response is injected, and their index, counted from 0.
+    requests: Vec<(usize, Request)>,
 }
 
-/// Returns the state before each step, and its requests.
-fn before_each_step(setting: Setting) -> Vec<Before> {
-    block_on(async {
-        let mut before = Vec::new();
-        let mut world = world(setting).await;
-        for first in STEPS {
-            let after = world.fork().await;
-            after.step(first).await.expect(first);
-            let requests = after.requests().into_iter().enumerate().collect();
-            before.push(Before {
-                world,
-                first,
-                requests,
-            });
-            world = after.fork().await;
+impl Steps {
+    async fn new(before: World, names: &[&'static str]) -> Self {
+        let undisturbed = before.fork().await;
+        let outcome = undisturbed.attempt_steps(names, "no response").await;
+        assert_eq!(outcome, Outcome::Succeeded);
+        let requests = undisturbed.simulator.state().requests.clone();
+        Self {
+            before,
+            names: names.to_vec(),
+            requests: requests.into_iter().enumerate().collect(),
         }
-        before
+    }
+}
+
+/// Returns each step, with all its requests.
+fn each_step(setting: Setting) -> Vec<Steps> {
+    block_on(async {
+        let mut steps = Vec::new();
+        for (step, before) in before_each_step(setting).await {
+            steps.push(Steps::new(before, &[step]).await);
+        }
+        steps
     })
 }
 
-/// Returns the state before a rotation, and its probes. Most of them are sent to an endpoint that the process has kept.
-fn before_a_rotation(setting: Setting) -> Before {
-    block_on(async {
-        let world = world(setting).await;
-        let undisturbed = world.fork().await;
-        assert_eq!(undisturbed.rotate().await, Outcome::Succeeded);
-        let state = undisturbed.simulator.state();
-        let requests = state.requests.iter().enumerate();
-        let probes = requests.filter(|(_, request)| is_probe(request));
-        Before {
-            world,
-            first: "createSecret",
-            requests: probes.map(|(nth, probe)| (nth, probe.name())).collect(),
-        }
-    })
+/// Returns the steps of a rotation, with the probes that follow the creation of the key: the process has kept their endpoint.
+fn later_probes(setting: Setting) -> Steps {
+    let mut steps = block_on(async { Steps::new(world(setting).await, &STEPS).await });
+    let created = steps
+        .requests
+        .iter()
+        .position(|(_, request)| creates_a_key(request));
+    let created = created.expect("a key is created");
+    steps
+        .requests
+        .retain(|(nth, request)| *nth > created && is_probe(request));
+    steps
 }
 
-/// Injects each of `responses` into each request that follows a state, and recovers in the same process.
+/// Injects each of `responses` into each request of `steps`, and recovers in the same process.
 ///
 /// Many responses to a request leave the same state. A process keeps nothing of their bodies, so only the first case with this state,
 /// status and headers is recovered.
-fn assert_recovers_from(setting: Setting, before: &[Before], responses: &[NamedResponse]) {
+fn assert_recovers_from(setting: Setting, steps: &[Steps], responses: &[NamedResponse]) {
     let mut cases = Vec::new();
-    for before in before {
-        for (nth, request) in &before.requests {
-            let of_request = responses.iter().map(|(name, response)| {
-                let name = format!("{name} to {request} ({}, {nth})", before.first);
-                (before, *nth, name, response)
-            });
-            cases.extend(of_request);
+    for steps in steps {
+        for (nth, request) in &steps.requests {
+            for (name, response) in responses {
+                let (request, names) = (request.name(), &steps.names);
+                let name = format!("{name} to {request} ({nth}) of {names:?}");
+                cases.push((steps, *nth, name, response));
+            }
         }
     }
     let (succeeded, recovered) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let continued = ContinuedStates::default();
 
-    in_threads(&cases, |(before, nth, name, response)| {
+    in_threads(&cases, |(steps, nth, name, response)| {
         block_on(async {
-            let mut world = before.world.fork().await;
+            let mut world = steps.before.fork().await;
             world.set_request_limit(SHORT_REQUEST_LIMIT);
             world.time_limit = STEP;
             world.respond_to_nth(*nth, (*response).clone());
-            let outcome = world.attempt_from(before.first, name).await;
+            let outcome = world.attempt_steps(&steps.names, name).await;
             if outcome == Outcome::Succeeded {
                 succeeded.fetch_add(1, Relaxed);
             }
-            let sent = (before.first, nth, response.status, &response.headers);
+            let sent = (&steps.names, nth, response.status, &response.headers);
             if !continued.is_new(&world, &sent) {
                 return;
             }
@@ -249,9 +250,9 @@ fn assert_recovers_from(setting: Setting, before: &[Before], responses: &[NamedR
 #[test]
 fn a_rotation_recovers_from_every_invalid_response_to_every_request() {
     let setting = Setting::default();
-    let mut before = before_each_step(setting);
-    before.push(before_a_rotation(setting));
-    assert_recovers_from(setting, &before, &responses());
+    let mut steps = each_step(setting);
+    steps.push(later_probes(setting));
+    assert_recovers_from(setting, &steps, &responses());
 }
 
 #[test]
@@ -265,7 +266,7 @@ fn self_rotation_recovers_from_every_invalid_success_of_every_request() {
     let mut responses = responses();
     // Error responses are parsed in the same way for all credentials.
     responses.retain(|(_, response)| response.status < 300);
-    assert_recovers_from(setting, &before_each_step(setting), &responses);
+    assert_recovers_from(setting, &each_step(setting), &responses);
 }
 
 /// A body that is never decompressed cannot exceed the size limit.

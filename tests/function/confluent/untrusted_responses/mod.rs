@@ -17,7 +17,9 @@ use std::time::Instant;
 use simulator::{CANARY, Request, Response, Service};
 
 use super::*;
-use crate::faults::{ContinuedStates, Recovery, block_on, in_threads, undisturbed_rotation, world};
+use crate::faults::{
+    ContinuedStates, Recovery, before_each_step, block_on, in_threads, undisturbed_rotation, world,
+};
 
 /// The time limit of a step: shorter than an implausible `Retry-After`, and longer than the time that testSecret reserves.
 const STEP: Duration = Duration::from_secs(14);
@@ -50,25 +52,23 @@ impl World {
 
     /// Runs one attempt, which must end in time. If it fails, its error is short and contains no secret.
     async fn attempt(&self, case: &str) -> Outcome {
-        self.attempt_from("createSecret", case).await
+        let started = Instant::now();
+        let outcome = self.rotate().await;
+        assert_ends_well(started, &outcome, case);
+        outcome
     }
 
-    /// Runs one attempt that begins with the step `first`.
-    async fn attempt_from(&self, first: &str, case: &str) -> Outcome {
-        let started = Instant::now();
-        let outcome = self.rotate_from(first).await;
-        let elapsed = started.elapsed();
-        assert!(elapsed < 4 * STEP, "{case}: {elapsed:?}");
-        if let Outcome::Failed { error, .. } = &outcome {
-            assert!(
-                error.len() < MAX_ERROR_BYTES,
-                "{case}: {} bytes: {:.300}",
-                error.len(),
-                error
-            );
-            assert!(!error.contains(CANARY), "{case}: {error}");
-            assert!(!error.contains("anicked"), "{case}: {error}");
+    /// Runs steps until one fails, in the same way as [`attempt`](Self::attempt).
+    async fn attempt_steps(&self, steps: &[&'static str], case: &str) -> Outcome {
+        let (started, mut outcome) = (Instant::now(), Outcome::Succeeded);
+        for step in steps {
+            if let Err(error) = self.step(step).await {
+                let error = format!("{error:?}");
+                outcome = Outcome::Failed { step, error };
+                break;
+            }
         }
+        assert_ends_well(started, &outcome, case);
         outcome
     }
 
@@ -77,5 +77,20 @@ impl World {
         self.rotate_until_it_succeeds(Recovery::SameToken, case)
             .await;
         self.assert_rotated(setting, case);
+    }
+}
+
+/// Asserts that an attempt ended in time, and that its error is short and contains no secret.
+fn assert_ends_well(started: Instant, outcome: &Outcome, case: &str) {
+    let elapsed = started.elapsed();
+    assert!(elapsed < 4 * STEP, "{case}: {elapsed:?}");
+    if let Outcome::Failed { error, .. } = outcome {
+        let length = error.len();
+        assert!(
+            length < MAX_ERROR_BYTES,
+            "{case}: {length} bytes: {error:.300}"
+        );
+        assert!(!error.contains(CANARY), "{case}: {error}");
+        assert!(!error.contains("anicked"), "{case}: {error}");
     }
 }

@@ -168,7 +168,7 @@ impl State {
                           https://docs.confluent.io/cloud/current/api.html#section/Authentication";
             return Err(Response::confluent_error(401, None, "", detail));
         }
-        match key.next_status(request.connection) {
+        match key.next_status(request.entry.connection) {
             200 => key
                 .owner
                 .clone()
@@ -205,7 +205,7 @@ impl State {
             return 401;
         }
         let resource = key.resource.clone();
-        match key.next_status(request.connection) {
+        match key.next_status(request.entry.connection) {
             200 if self.controls.denies(&resource) => 403,
             status => status,
         }

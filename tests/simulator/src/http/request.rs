@@ -87,12 +87,9 @@ pub(crate) struct HttpRequest {
     pub(crate) service: Service,
     /// The resource, on a data plane.
     pub(crate) resource: Option<String>,
-    /// The number of the connection at the listener.
-    pub(crate) connection: usize,
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) query: Vec<(String, String)>,
-    pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     /// The API key ID and API secret of Basic authentication.
@@ -110,20 +107,18 @@ impl HttpRequest {
     ) -> Self {
         let query = head.uri.query().unwrap_or_default().as_bytes();
         let connection = head.extensions.get::<ConnectionNumber>();
-        let connection = connection.map_or(0, |number| number.0);
         let target = head.uri.path_and_query();
-        let target = target.map(ToString::to_string).unwrap_or_default();
         let authorization = header(&head.headers, "authorization").unwrap_or_default();
         let basic = decode_basic(authorization);
         let key_id = basic.as_ref().map(|(id, _)| id.clone());
         let entry = Request {
             service,
             method: head.method.to_string(),
-            target: target.clone(),
+            target: target.map(ToString::to_string).unwrap_or_default(),
             operation: operation(service, &head.headers, &body).map(ToOwned::to_owned),
             authentication: authentication(authorization, key_id.as_deref()),
             key_id,
-            connection,
+            connection: connection.map_or(0, |number| number.0),
             status: None,
             received_at: SystemTime::now(),
             responded_at: None,
@@ -131,10 +126,8 @@ impl HttpRequest {
         Self {
             service,
             resource,
-            connection,
             path: head.uri.path().to_owned(),
             query: url::form_urlencoded::parse(query).into_owned().collect(),
-            target,
             method: head.method,
             headers: head.headers,
             body,

@@ -136,7 +136,7 @@ fn fields(operation: &str) -> Option<&'static [&'static str]> {
 
 /// <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>
 pub(crate) fn check_headers(state: &mut State, request: &HttpRequest) -> Result<(), Response> {
-    if request.method != http::Method::POST || request.target != "/" {
+    if request.method != http::Method::POST || request.entry.target != "/" {
         return Err(state.unknown_route());
     }
     if request.header("content-type") != Some("application/x-amz-json-1.1") {
