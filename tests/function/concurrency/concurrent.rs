@@ -113,6 +113,7 @@ fn run_concurrently<const N: usize>(
         }));
     }
 
+    shuffle(&mut cases);
     let (orders, continued) = (Orders::default(), ContinuedStates::default());
     in_threads(&cases, |case| block_on(case.run::<N>(&orders, &continued)));
 

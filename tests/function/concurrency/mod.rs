@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 
 use simulator::{Hold, State};
 
-use self::orders::{Course, Next, Orders, Shared};
+use self::orders::{Course, Next, Orders, Shared, shuffle};
 use super::*;
 use crate::faults::{ContinuedStates, Recovery, block_on, in_threads, undisturbed_rotation, world};
 use crate::several_keys::TWO_KEYS;

@@ -144,10 +144,11 @@ fn requests_of_retire(setting: Setting) -> usize {
     })
 }
 
-fn run_all(cases: &[Case]) {
+fn run_all(mut cases: Vec<Case>) {
     assert!(!cases.is_empty());
+    shuffle(&mut cases);
     let (orders, continued) = (Orders::default(), ContinuedStates::default());
-    in_threads(cases, |case| block_on(case.run(&orders, &continued)));
+    in_threads(&cases, |case| block_on(case.run(&orders, &continued)));
     let different = orders.count();
     println!(
         "{} interleavings of retire, {different} different",
@@ -178,7 +179,7 @@ fn retire_and_each_step_of_a_rotation_delete_no_key_in_use() {
         }
     }
 
-    run_all(&cases);
+    run_all(cases);
 }
 
 #[test]
@@ -194,7 +195,7 @@ fn a_rollback_at_any_request_of_retire_keeps_a_key_that_works() {
         }
     }
 
-    run_all(&cases);
+    run_all(cases);
 }
 
 #[test]
@@ -211,5 +212,5 @@ fn two_runs_of_retire_delete_no_key_in_use() {
         }
     }
 
-    run_all(&cases);
+    run_all(cases);
 }

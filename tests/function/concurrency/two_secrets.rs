@@ -117,13 +117,14 @@ fn run_two(have_same_scope: bool) {
     });
     let requests = undisturbed.simulator.state().requests.len();
     let turns = turns_of_two(requests, &pauses(&undisturbed, Setting::default())).into_iter();
-    let cases: Vec<TwoSecrets> = turns
+    let mut cases: Vec<TwoSecrets> = turns
         .map(|turns| TwoSecrets {
             have_same_scope,
             turns,
         })
         .collect();
 
+    shuffle(&mut cases);
     let (orders, continued) = (Orders::default(), ContinuedStates::default());
     in_threads(&cases, |case| block_on(case.run(&orders, &continued)));
 

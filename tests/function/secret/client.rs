@@ -6,6 +6,7 @@ use confluent_key_rotation::secret::{self, CURRENT, Error, PENDING, PREVIOUS};
 use simulator::Fault;
 
 use super::*;
+use crate::faults::{block_on, in_threads};
 
 /// A world with a rotation in progress.
 struct Rotating {
@@ -296,39 +297,44 @@ async fn awspending_is_removed_only_from_its_version() {
     assert_eq!(rotating.version_with(PENDING), None);
 }
 
-#[tokio::test]
-async fn every_request_is_retried_after_every_fault() {
-    for fault in survivable() {
-        let rotating = Rotating::new().await;
-        let Rotating {
-            world,
-            client,
-            current,
-            token,
-        } = &rotating;
-        let value = world.value(CURRENT).to_string();
-        let fail_next = || {
-            world.simulator.clear_requests();
-            world.simulator.fail(0, fault);
-        };
+#[test]
+fn every_request_is_retried_after_every_fault() {
+    let faults: Vec<Fault> = survivable().collect();
+    in_threads(&faults, |fault| {
+        block_on(every_request_is_retried_after(*fault));
+    });
+}
 
-        fail_next();
-        let described = client.describe(&world.arn).await;
-        fail_next();
-        let read = client.value(&world.arn, current, CURRENT).await;
-        fail_next();
-        let stored = rotating.store(&value).await;
+async fn every_request_is_retried_after(fault: Fault) {
+    let rotating = Rotating::new().await;
+    let Rotating {
+        world,
+        client,
+        current,
+        token,
+    } = &rotating;
+    let value = world.value(CURRENT).to_string();
+    let fail_next = || {
+        world.simulator.clear_requests();
+        world.simulator.fail(0, fault);
+    };
 
-        assert!(described.is_ok(), "{fault:?}: {described:?}");
-        assert!(read.is_ok(), "{fault:?}: {read:?}");
-        assert!(stored.is_ok(), "{fault:?}: {stored:?}");
-        assert_eq!(world.requests(), ["PutSecretValue"; 2], "{fault:?}");
-        assert_eq!(
-            rotating.version_with(PENDING).as_ref(),
-            Some(token),
-            "{fault:?}"
-        );
-    }
+    fail_next();
+    let described = client.describe(&world.arn).await;
+    fail_next();
+    let read = client.value(&world.arn, current, CURRENT).await;
+    fail_next();
+    let stored = rotating.store(&value).await;
+
+    assert!(described.is_ok(), "{fault:?}: {described:?}");
+    assert!(read.is_ok(), "{fault:?}: {read:?}");
+    assert!(stored.is_ok(), "{fault:?}: {stored:?}");
+    assert_eq!(world.requests(), ["PutSecretValue"; 2], "{fault:?}");
+    assert_eq!(
+        rotating.version_with(PENDING).as_ref(),
+        Some(token),
+        "{fault:?}"
+    );
 }
 
 #[tokio::test]
