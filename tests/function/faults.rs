@@ -44,7 +44,7 @@ pub(crate) async fn before_each_step(setting: Setting) -> Vec<(&'static str, Wor
     before
 }
 
-/// The same world, whose keys are verified at two brokers.
+/// A [`world`] whose keys are verified at two brokers.
 async fn world_with_brokers(setting: Setting) -> World {
     let mut world = World::new(setting).await;
     world.simulator.add_brokers("lkc-orders", 2);

@@ -49,11 +49,12 @@ struct Invocations {
 }
 
 impl Invocations {
-    /// Runs `N` invocations, and completes the rotation and the next one, unless another case has done so from the same state.
+    /// Runs `N` invocations, unless an equivalent order has run. Completes the rotation and the next one, unless another case has done
+    /// so from the same state.
     async fn run<const N: usize>(&self, orders: &Orders, continued: &ContinuedStates) {
         let (setting, name) = (self.setting, format!("{N} times {self:?}"));
-        let mut course = Course::<N>::new(Shared::Secret, &(setting, self.step));
-        if orders.is_known(&course, &self.turns) {
+        let mut trace = Trace::<N>::new(Shared::Secret, &(setting, self.step));
+        if orders.can_skip(&trace, &self.turns) {
             return;
         }
         let world = world_without_timeouts(setting, 1, steps_before(self.step)).await;
@@ -74,13 +75,13 @@ impl Invocations {
 
         let mut invocations = [(); N].map(invocation);
         orders
-            .interleave(&mut course, &mut invocations, &self.turns)
+            .interleave(&mut trace, &mut invocations, &self.turns)
             .await;
 
         assert_ne!(succeeded.load(Relaxed), 0, "one succeeds: {name}");
         let orphans = world.simulator.state().orphaned_keys(&world.arn).len();
         assert_eq!(orphans, 0, "a key that was not stored is deleted: {name}");
-        orders.complete(&course, &world, &name);
+        orders.complete(&trace, &world, &name);
         if !continued.is_new(&world, &setting) {
             return;
         }

@@ -4,10 +4,10 @@
 //! it is paused again in a new world, whose state is then replaced by the one before that step: equal requests get equal IDs from the
 //! simulator. The rotation runs in another process than the invocation, because an execution environment handles one request at a time.
 //!
-//! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html>
+//! If the resumed invocation only reads, it is not resumed again until the rotation has changed something: in the meantime, it would
+//! read the same.
 //!
-//! An invocation that only reads changes nothing for the rotation, and it reads the same until the rotation changes something. Until
-//! then, it is not resumed again.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html>
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
@@ -36,8 +36,8 @@ struct Before {
     step: &'static str,
     /// The number of rotations that follow this one.
     remaining: usize,
-    /// The requests of the step that can be held.
-    requests: Vec<Next>,
+    /// What the step's requests do, of those that can be held.
+    actions: Vec<Action>,
     /// The numbers of the requests before which the invocation is resumed, counted from 1.
     resumptions: Vec<usize>,
 }
@@ -45,8 +45,8 @@ struct Before {
 impl Before {
     /// Returns the number of changes before a request.
     fn changes_before(&self, request: usize) -> usize {
-        let before = self.requests.iter().take(request - 1);
-        before.filter(|request| request.is_change()).count()
+        let before = self.actions.iter().take(request - 1);
+        before.filter(|action| action.is_change()).count()
     }
 }
 
@@ -98,7 +98,7 @@ impl Late {
         for _ in 0..ATTEMPTS {
             let (world, event) = self.start().await;
             let late = self.pause(&world, event).await;
-            if !late.is_done {
+            if !late.is_done() {
                 return world.fork().await;
             }
         }
@@ -123,16 +123,16 @@ impl Late {
                     after
                 });
                 let resumptions = pauses(&after, self.setting);
-                let requests = {
+                let actions = {
                     let (state, is_held) = (after.simulator.state(), is_held(self.setting));
                     let held = state.requests.iter().filter(|request| is_held(request));
-                    held.map(Next::of).collect()
+                    held.map(Action::of).collect()
                 };
                 before.push(Before {
                     world,
                     step,
                     remaining,
-                    requests,
+                    actions,
                     resumptions,
                 });
                 world = after;
@@ -141,7 +141,8 @@ impl Late {
         before
     }
 
-    /// Runs all resumptions, first with the same token and then, where an attempt failed, with a new one.
+    /// Runs the resumptions, except those that would only read the same again: first with the same token and then, where an attempt
+    /// failed, with a new one.
     fn run(&self, continued: &ContinuedStates, counts: &Counts) {
         let paused = block_on(self.paused());
         let before = self.before_each_step(&paused);
@@ -151,7 +152,7 @@ impl Late {
         });
         let mut harmless = HashSet::new();
         for (before, resumed_before) in resumptions.step_by(self.resumed_every) {
-            counts.cases.fetch_add(1, Relaxed);
+            counts.resumptions.fetch_add(1, Relaxed);
             let changes = before.changes_before(resumed_before);
             let place = (before.remaining, before.step, changes);
             if harmless.contains(&place) {
@@ -167,7 +168,7 @@ impl Late {
                 };
                 block_on(case.run(continued))
             };
-            counts.resumed.fetch_add(1, Relaxed);
+            counts.run.fetch_add(1, Relaxed);
             let resumed = run(Recovery::SameToken);
             if resumed.failed > 0 {
                 counts.failed.fetch_add(1, Relaxed);
@@ -219,7 +220,7 @@ impl Resumption<'_> {
             // Compared now, because both change with the time.
             let expected = self.paused.simulator.state().fingerprint();
             let paused = world.simulator.state().fingerprint();
-            if !invocation.is_done && paused == expected {
+            if !invocation.is_done() && paused == expected {
                 return self.resume(&world, invocation, continued).await;
             }
         }
@@ -255,7 +256,7 @@ impl Resumption<'_> {
         let mut rotations = Runner::new(&world.simulator, setting, rotations);
 
         rotations.advance_by(self.resumed_before).await;
-        let has_changes = changes_after_resumption(world, &mut invocation).await;
+        let has_changes = finish_and_detect_changes(world, &mut invocation).await;
         late.accept_violations(world);
         // The process of the rotation began in the state before the step, so it has read the same in every case with this position.
         let began_in = before.world.simulator.state().fingerprint();
@@ -285,22 +286,22 @@ impl Resumption<'_> {
     }
 }
 
-/// Resumes the invocation, and returns whether it changed a service.
-async fn changes_after_resumption(world: &World, invocation: &mut Runner<'_>) -> bool {
-    let held = invocation.held.is_some().then(|| invocation.last_request());
+/// Resumes the invocation to its end. Returns whether it changed a service from then on.
+async fn finish_and_detect_changes(world: &World, invocation: &mut Runner<'_>) -> bool {
+    let held = invocation.next;
     let logged = world.simulator.state().requests.len();
     invocation.finish().await;
     let state = world.simulator.state();
-    let sent = state.requests.iter().skip(logged).map(Next::of);
-    held.into_iter().chain(sent).any(Next::is_change)
+    let sent = state.requests.iter().skip(logged).map(Action::of);
+    held.into_iter().chain(sent).any(Action::is_change)
 }
 
-/// The number of cases, of those that were resumed, and of those in which an attempt failed. A case that does not continue does not
+/// The number of resumptions, of those that ran, and of those after which an attempt failed. One that does not continue does not
 /// count as failed.
 #[derive(Default)]
 struct Counts {
-    cases: AtomicUsize,
-    resumed: AtomicUsize,
+    resumptions: AtomicUsize,
+    run: AtomicUsize,
     failed: AtomicUsize,
 }
 
@@ -308,9 +309,9 @@ fn run_late(pauses: &[Late]) {
     let (counts, continued) = (Counts::default(), ContinuedStates::default());
     in_threads(pauses, |late| late.run(&continued, &counts));
     println!(
-        "{} late invocations, {} resumed; in at least {} cases an attempt failed and a retry succeeded",
-        counts.cases.into_inner(),
-        counts.resumed.into_inner(),
+        "{} resumptions of late invocations, {} run; after at least {} an attempt failed and a retry succeeded",
+        counts.resumptions.into_inner(),
+        counts.run.into_inner(),
         counts.failed.into_inner()
     );
 }
@@ -378,4 +379,34 @@ fn a_late_duplicate_of_a_step_deletes_no_key_in_use_and_leaves_no_orphan() {
     let cases: Vec<Late> = cases.collect();
 
     run_late(&cases);
+}
+
+/// The request of the rotation that is held at the same time only reads.
+#[tokio::test]
+async fn a_resumed_request_that_stores_a_key_counts_as_a_change() {
+    let undisturbed = World::new(Setting::default()).await;
+    undisturbed.step("createSecret").await.unwrap();
+    let mut requests = undisturbed.requests().into_iter();
+    let before_store = requests.position(|request| request == "PutSecretValue");
+    let late = Late {
+        setting: Setting::default(),
+        step: "createSecret",
+        is_abandoned: false,
+        paused_before: 1 + before_store.unwrap(),
+        resumed_every: 1,
+    };
+    let (world, event) = late.start().await;
+    let mut invocation = late.pause(&world, event).await;
+    let process = world.restart();
+    let rotation = async {
+        process.rotate().await;
+    };
+    let mut rotation = Runner::new(&world.simulator, late.setting, rotation);
+    rotation.advance_by(1).await;
+
+    let has_changes = finish_and_detect_changes(&world, &mut invocation).await;
+
+    assert_eq!(rotation.next, Some(Action::ReadSecret));
+    assert!(has_changes);
+    rotation.finish().await;
 }

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 
 use simulator::{Hold, State};
 
-use self::orders::{Course, Next, Orders, Shared, shuffle};
+use self::orders::{Action, Orders, Shared, Trace, shuffle};
 use super::*;
 use crate::faults::{ContinuedStates, Recovery, block_on, in_threads, undisturbed_rotation, world};
 use crate::several_keys::TWO_KEYS;
@@ -73,7 +73,8 @@ struct Runner<'a> {
     running: Pin<Box<dyn Future<Output = ()> + 'a>>,
     /// The request that waits for its turn.
     held: Option<Hold>,
-    is_done: bool,
+    /// What it does next; `None` before it starts.
+    next: Option<Action>,
 }
 
 impl<'a> Runner<'a> {
@@ -87,43 +88,46 @@ impl<'a> Runner<'a> {
             is_held: is_held(setting),
             running: Box::pin(running),
             held: None,
-            is_done: false,
+            next: None,
         }
+    }
+
+    fn is_done(&self) -> bool {
+        self.next == Some(Action::End)
     }
 
     /// Releases the held request, and holds the next one. The other runners' requests are already held, so the one that arrives
-    /// is this runner's.
-    async fn advance(&mut self) -> Next {
-        let next = self.hold_next();
+    /// is this runner's. Returns what the runner does next.
+    async fn advance(&mut self) -> Action {
+        let held = self.hold_next();
         self.held = None;
-        tokio::select! {
+        let next = tokio::select! {
             biased;
-            () = next.arrived(1) => {
-                self.held = Some(next);
-                self.last_request()
+            () = held.arrived(1) => {
+                self.held = Some(held);
+                self.last_held()
             }
-            () = &mut self.running => {
-                self.is_done = true;
-                Next::End
-            }
-        }
+            () = &mut self.running => Action::End,
+        };
+        self.next = Some(next);
+        next
     }
 
-    /// Returns what the last request does that can be held.
-    fn last_request(&self) -> Next {
+    /// Returns what the last request that can be held does.
+    fn last_held(&self) -> Action {
         let state = self.simulator.state();
         let mut held = state
             .requests
             .iter()
             .rev()
             .filter(|request| (self.is_held)(request));
-        Next::of(held.next().expect("a request is held"))
+        Action::of(held.next().expect("a request is held"))
     }
 
     /// Releases this number of requests, or fewer if the future completes.
     async fn advance_by(&mut self, requests: usize) {
         for _ in 0..requests {
-            if self.is_done {
+            if self.is_done() {
                 break;
             }
             self.advance().await;
@@ -138,9 +142,9 @@ impl<'a> Runner<'a> {
 
     async fn finish(&mut self) {
         self.held = None;
-        if !self.is_done {
+        if !self.is_done() {
             (&mut self.running).await;
-            self.is_done = true;
+            self.next = Some(Action::End);
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Recognizes orders of requests that cannot differ, so that only one of them runs.
+//! Recognizes orders of requests that have the same result, so that only one of them runs.
 //!
-//! What an invocation does next depends on the responses to its requests, and a response on the changes before it. If each request of
-//! each runner follows the same changes in two orders, these are equivalent: they have the same result. Two reads that follow each other,
-//! for example, may change places. This is partial-order reduction.
+//! What an invocation does next depends on the responses to its requests, and a response on the changes before it. Two orders are
+//! equivalent if each request follows the same changes, of those on which its response depends. For example, two consecutive reads can
+//! be swapped. This is partial-order reduction.
 //!
 //! What a runner does next is known from orders that have run. An order with an unknown request always runs. So does a sample of the
-//! known ones, to check that they have the same result.
+//! known ones, to check that they have the same result. Requests that are not held are ignored: these are probes, and no runner changes
+//! a key that another one probes, and reads of endpoints, which do not change.
 //!
 //! <https://en.wikipedia.org/wiki/Partial_order_reduction>
 
@@ -18,29 +19,30 @@ use super::*;
 /// One in this number of equivalent orders runs nevertheless.
 const SAMPLE: usize = 25;
 
-/// Shuffles cases, in the same way in every run: equivalent orders often follow one another, and would run before one is known.
+/// Shuffles cases, in the same way in every run. Otherwise, equivalent orders, which often follow one another, would run concurrently,
+/// before the first one has completed.
 pub(super) fn shuffle<T>(cases: &mut [T]) {
     fastrand::Rng::with_seed(0).shuffle(cases);
 }
 
-/// What a runner does next.
+/// What a request does, or that the runner completes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Next {
-    /// It reads from Confluent Cloud.
-    Read,
-    /// It reads the endpoint of a resource, which its process keeps.
+pub(super) enum Action {
+    /// It lists or reads keys, or probes one.
+    ReadKeys,
+    /// It reads something else from Confluent Cloud, such as an endpoint, which the process caches.
     ReadEndpoint,
     /// It reads from Secrets Manager.
     ReadSecret,
     /// It changes a secret.
     ChangeSecret,
-    /// It creates or deletes a key, or may change something else in Confluent Cloud.
+    /// It creates or deletes a key, or obtains a token.
     ChangeKeys,
-    /// It completes.
+    /// The runner completes.
     End,
 }
 
-impl Next {
+impl Action {
     pub(super) fn of(request: &Request) -> Self {
         let name = request.name();
         match request.service {
@@ -51,25 +53,26 @@ impl Next {
                     Self::ChangeSecret
                 }
             }
+            _ if is_probe(request) => Self::ReadKeys,
             _ if request.method != "GET" => Self::ChangeKeys,
-            _ if is_probe(request) || name == format!("GET {API_KEYS}") => Self::Read,
+            _ if name.contains(API_KEYS) => Self::ReadKeys,
             _ => Self::ReadEndpoint,
         }
     }
 
-    /// Returns whether it changes a service.
+    /// Returns whether the request changes a service.
     pub(super) fn is_change(self) -> bool {
         matches!(self, Self::ChangeSecret | Self::ChangeKeys)
     }
 }
 
-/// Where a runner is in an order.
-#[derive(Clone, Copy, Debug, Hash)]
+/// What a runner has done so far, and what it does next.
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 struct Position {
     /// Identifies its requests so far, and the changes before each of them.
     history: u64,
     /// What it does next; `None` before it starts.
-    next: Option<Next>,
+    next: Option<Action>,
 }
 
 /// What the runners share, apart from keys.
@@ -81,19 +84,21 @@ pub(super) enum Shared {
     Process,
 }
 
-/// Where all runners are in an order.
-#[derive(Clone, Debug, Hash)]
-pub(super) struct Course<const N: usize> {
+/// What the runners have done so far in an order. Equivalent orders have equal traces.
+///
+/// <https://en.wikipedia.org/wiki/Trace_monoid>
+#[derive(Clone, Debug, PartialEq, Hash)]
+pub(super) struct Trace<const N: usize> {
     shared: Shared,
     runners: [Position; N],
     /// Identifies the changes of the shared secret so far.
     secret: u64,
     /// Identifies the changes of keys so far.
     keys: u64,
-    /// Identifies what has been added to the endpoints that the shared process keeps.
+    /// Identifies the reads of endpoints that the shared process caches.
     endpoints: u64,
-    /// Identifies the last read of Secrets Manager, by which the simulator judges a deletion.
-    last_read: u64,
+    /// Identifies the last request to Secrets Manager, by which the simulator judges a deletion.
+    last_secret_request: u64,
 }
 
 fn hash(of: &impl Hash) -> u64 {
@@ -102,18 +107,13 @@ fn hash(of: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-impl<const N: usize> Course<N> {
-    /// Creates the start of a course. Courses of one group have the same runners, and begin in the same state.
+impl<const N: usize> Trace<N> {
+    /// Creates the start of a trace. Traces of one group have the same runners, and begin in the same state.
     pub(super) fn new(shared: Shared, group: &dyn Debug) -> Self {
         let group = format!("{group:?}");
-        let mut nth = 0;
-        let runners = [(); N].map(|()| {
-            nth += 1;
-            let history = hash(&(&group, nth));
-            Position {
-                history,
-                next: None,
-            }
+        let runners = std::array::from_fn(|nth| Position {
+            history: hash(&(&group, nth)),
+            next: None,
         });
         Self {
             shared,
@@ -121,67 +121,72 @@ impl<const N: usize> Course<N> {
             secret: 0,
             keys: 0,
             endpoints: 0,
-            last_read: 0,
+            last_secret_request: 0,
         }
     }
 
     fn is_done(&self, nth: usize) -> bool {
-        self.runners[nth].next == Some(Next::End)
+        self.runners[nth].next == Some(Action::End)
     }
 
     /// Starts the `nth` runner, or lets its held request take effect.
     fn release(&mut self, nth: usize) {
-        // The simulator judges changes of keys by what runs, and by the last read of a secret.
-        let running = self
+        // The simulator judges changes of keys by which rotations have started and completed.
+        let completed = self
             .runners
-            .map(|runner| runner.next.map(|next| next == Next::End));
+            .map(|runner| runner.next.map(|next| next == Action::End));
         let runner = &mut self.runners[nth];
         let changes = match runner.next {
-            Some(Next::ReadSecret) => (self.secret, 0, self.endpoints),
-            Some(Next::Read | Next::ReadEndpoint) => (0, self.keys, self.endpoints),
+            Some(Action::ReadSecret) => (self.secret, 0, self.endpoints),
+            Some(Action::ReadKeys | Action::ReadEndpoint) => (0, self.keys, self.endpoints),
             _ => (self.secret, self.keys, self.endpoints),
         };
         runner.history = hash(&(runner.history, changes));
-        match runner.next {
-            Some(Next::ReadSecret) => self.last_read = runner.history,
-            Some(Next::ChangeSecret) if self.shared == Shared::Secret => {
-                self.secret = runner.history;
+        match (runner.next, self.shared) {
+            (Some(Action::ChangeSecret), Shared::Secret) => self.secret = runner.history,
+            (Some(Action::ChangeKeys), _) => {
+                self.keys = hash(&(runner.history, completed, self.last_secret_request));
             }
-            Some(Next::ChangeKeys) => {
-                self.keys = hash(&(runner.history, running, self.last_read));
-            }
-            Some(Next::ReadEndpoint) if self.shared == Shared::Process => {
-                self.endpoints = runner.history;
-            }
+            (Some(Action::ReadEndpoint), Shared::Process) => self.endpoints = runner.history,
             _ => {}
+        }
+        if let Some(Action::ReadSecret | Action::ChangeSecret) = runner.next {
+            self.last_secret_request = runner.history;
         }
     }
 
     /// Records what the `nth` runner does next.
-    fn arrive(&mut self, nth: usize, next: Next) {
+    fn arrive(&mut self, nth: usize, next: Action) {
         self.runners[nth].next = Some(next);
     }
+}
+
+/// Returns the runner and the number of requests of each turn. In the end, each runner finishes.
+fn turns_of<const N: usize>(turns: &[usize]) -> impl Iterator<Item = (usize, usize)> {
+    let last = std::iter::repeat_n(usize::MAX, N);
+    let turns = turns.iter().copied().chain(last).enumerate();
+    turns.map(|(turn, requests)| (turn % N, requests))
 }
 
 /// The orders that have run.
 #[derive(Default)]
 pub(super) struct Orders {
     /// What a runner does next after its history; `None` if it is not always the same.
-    next: Mutex<HashMap<u64, Option<Next>>>,
-    /// The fingerprints of the states after complete courses.
+    next: Mutex<HashMap<u64, Option<Action>>>,
+    /// The fingerprints of the states after complete traces.
     results: Mutex<HashMap<u64, u64>>,
-    /// The number of orders that were known before they ran.
+    /// The number of equivalent orders so far. A sample of them runs.
     equivalent: AtomicUsize,
 }
 
 impl Orders {
-    fn expected(&self, history: u64) -> Option<Next> {
+    fn expected(&self, history: u64) -> Option<Action> {
         let next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         next.get(&history).copied().flatten()
     }
 
     /// Records what a runner does next after a history.
-    fn observe(&self, history: u64, observed: Next) {
+    fn observe(&self, history: u64, observed: Action) {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let known = next.entry(history).or_insert(Some(observed));
         if *known != Some(observed) {
@@ -189,42 +194,29 @@ impl Orders {
         }
     }
 
-    /// Returns the end of a course with these turns, if all its requests are known.
-    fn predict<const N: usize>(&self, mut course: Course<N>, turns: &[usize]) -> Option<Course<N>> {
-        for (turn, requests) in turns.iter().enumerate() {
-            self.predict_turn(&mut course, turn % N, *requests)?;
-        }
-        for nth in 0..N {
-            self.predict_turn(&mut course, (turns.len() + nth) % N, usize::MAX)?;
-        }
-        Some(course)
-    }
-
-    fn predict_turn<const N: usize>(
-        &self,
-        course: &mut Course<N>,
-        nth: usize,
-        requests: usize,
-    ) -> Option<()> {
-        for _ in 0..requests {
-            if course.is_done(nth) {
-                break;
+    /// Returns the trace of the order, if all its requests are known.
+    fn predict<const N: usize>(&self, mut trace: Trace<N>, turns: &[usize]) -> Option<Trace<N>> {
+        for (nth, requests) in turns_of::<N>(turns) {
+            for _ in 0..requests {
+                if trace.is_done(nth) {
+                    break;
+                }
+                trace.release(nth);
+                let next = self.expected(trace.runners[nth].history)?;
+                trace.arrive(nth, next);
             }
-            course.release(nth);
-            let next = self.expected(course.runners[nth].history)?;
-            course.arrive(nth, next);
         }
-        Some(())
+        Some(trace)
     }
 
-    /// Returns the number of orders with different courses.
+    /// Returns the number of orders with different traces.
     pub(super) fn count(&self) -> usize {
         let results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         results.len()
     }
 
-    /// Returns whether an order with the same result has run.
-    pub(super) fn is_known<const N: usize>(&self, start: &Course<N>, turns: &[usize]) -> bool {
+    /// Returns whether an equivalent order has run and this one is not in the sample.
+    pub(super) fn can_skip<const N: usize>(&self, start: &Trace<N>, turns: &[usize]) -> bool {
         let Some(end) = self.predict(start.clone(), turns) else {
             return false;
         };
@@ -236,39 +228,25 @@ impl Orders {
     /// Runs the runners concurrently, in the order of `turns`.
     pub(super) async fn interleave<const N: usize>(
         &self,
-        course: &mut Course<N>,
+        trace: &mut Trace<N>,
         runners: &mut [Runner<'_>; N],
         turns: &[usize],
     ) {
-        for (turn, requests) in turns.iter().enumerate() {
-            self.run_turn(course, runners, turn % N, *requests).await;
-        }
-        for nth in 0..N {
-            let nth = (turns.len() + nth) % N;
-            self.run_turn(course, runners, nth, usize::MAX).await;
-        }
-    }
-
-    async fn run_turn<const N: usize>(
-        &self,
-        course: &mut Course<N>,
-        runners: &mut [Runner<'_>; N],
-        nth: usize,
-        requests: usize,
-    ) {
-        for _ in 0..requests {
-            if runners[nth].is_done {
-                break;
+        for (nth, requests) in turns_of::<N>(turns) {
+            for _ in 0..requests {
+                if trace.is_done(nth) {
+                    break;
+                }
+                trace.release(nth);
+                let next = runners[nth].advance().await;
+                self.observe(trace.runners[nth].history, next);
+                trace.arrive(nth, next);
             }
-            course.release(nth);
-            let next = runners[nth].advance().await;
-            self.observe(course.runners[nth].history, next);
-            course.arrive(nth, next);
         }
     }
 
     /// Records the result of an order that has run, and checks that equivalent ones have the same.
-    pub(super) fn complete<const N: usize>(&self, end: &Course<N>, world: &World, case: &str) {
+    pub(super) fn complete<const N: usize>(&self, end: &Trace<N>, world: &World, case: &str) {
         let result = world.simulator.state().fingerprint();
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         let known = *results.entry(hash(end)).or_insert(result);
@@ -277,4 +255,65 @@ impl Orders {
             "an equivalent order had another result: {case}"
         );
     }
+}
+
+/// Returns the trace of two runners that each send a request, in this order of runners.
+fn trace(shared: Shared, actions: [Action; 2], order: [usize; 4]) -> Trace<2> {
+    let mut trace = Trace::new(shared, &"a test");
+    for nth in order {
+        trace.release(nth);
+        let next = if trace.runners[nth].next.is_none() {
+            actions[nth]
+        } else {
+            Action::End
+        };
+        trace.arrive(nth, next);
+    }
+    trace
+}
+
+#[test]
+fn requests_can_be_swapped_unless_the_response_to_one_depends_on_the_other() {
+    use Action::{ChangeKeys, ChangeSecret, ReadEndpoint, ReadKeys, ReadSecret};
+    for (shared, actions, can_be_swapped) in [
+        (Shared::Secret, [ReadKeys, ReadKeys], true),
+        (Shared::Secret, [ReadKeys, ReadSecret], true),
+        (Shared::Secret, [ReadKeys, ReadEndpoint], true),
+        (Shared::Secret, [ReadEndpoint, ReadEndpoint], true),
+        (Shared::Secret, [ReadKeys, ChangeSecret], true),
+        (Shared::Secret, [ReadKeys, ChangeKeys], false),
+        (Shared::Secret, [ReadEndpoint, ChangeKeys], false),
+        (Shared::Secret, [ReadSecret, ChangeSecret], false),
+        (Shared::Secret, [ReadSecret, ChangeKeys], false),
+        (Shared::Secret, [ChangeSecret, ChangeSecret], false),
+        (Shared::Secret, [ChangeSecret, ChangeKeys], false),
+        (Shared::Secret, [ChangeKeys, ChangeKeys], false),
+        (Shared::Process, [ReadKeys, ReadKeys], true),
+        (Shared::Process, [ReadKeys, ChangeSecret], true),
+        (Shared::Process, [ReadKeys, ReadEndpoint], false),
+        (Shared::Process, [ReadEndpoint, ReadEndpoint], false),
+        (Shared::Process, [ReadKeys, ChangeKeys], false),
+        (Shared::Process, [ReadSecret, ChangeKeys], false),
+        (Shared::Process, [ChangeSecret, ChangeKeys], false),
+        (Shared::Process, [ChangeKeys, ChangeKeys], false),
+    ] {
+        let one = trace(shared, actions, [0, 1, 0, 1]);
+        let other = trace(shared, actions, [0, 1, 1, 0]);
+
+        assert_eq!(one == other, can_be_swapped, "{shared:?}: {actions:?}");
+    }
+}
+
+/// The simulator judges a deletion by whether another rotation has run.
+#[test]
+fn a_change_of_keys_depends_on_whether_the_other_runner_has_completed() {
+    let actions = [Action::ChangeKeys, Action::ReadKeys];
+
+    let before = trace(Shared::Process, actions, [0, 0, 1, 1]);
+    let between = trace(Shared::Process, actions, [0, 1, 0, 1]);
+    let after = trace(Shared::Process, actions, [1, 1, 0, 0]);
+
+    assert_ne!(before.keys, between.keys);
+    assert_ne!(between.keys, after.keys);
+    assert_ne!(before.keys, after.keys);
 }

@@ -63,14 +63,14 @@ impl Case {
         format!("{self:?}")
     }
 
-    /// Runs the case, and completes the rotation and the overlap, unless a case with the same other
+    /// Runs the case, unless an equivalent order has run. Completes the rotation and the overlap, unless a case with the same other
     /// invocation has done so from the same state.
     async fn run(&self, orders: &Orders, continued: &ContinuedStates) {
         let name = self.name();
-        // A rollback is a change without a request, so no two orders are equivalent.
+        // A rollback is a change without a request, so each order counts as different.
         let rollback = matches!(self.other, Other::Rollback).then_some(&self.turns);
-        let mut course = Course::<2>::new(Shared::Secret, &(self.setting, self.other, rollback));
-        if orders.is_known(&course, &self.turns) {
+        let mut trace = Trace::<2>::new(Shared::Secret, &(self.setting, self.other, rollback));
+        if orders.can_skip(&trace, &self.turns) {
             return;
         }
         let step = match self.other {
@@ -86,12 +86,12 @@ impl Case {
 
         let mut runners = [other, retire];
         orders
-            .interleave(&mut course, &mut runners, &self.turns)
+            .interleave(&mut trace, &mut runners, &self.turns)
             .await;
 
         let violations = world.simulator.state().violations.clone();
         assert!(violations.is_empty(), "{name}: {violations:?}");
-        orders.complete(&course, &world, &name);
+        orders.complete(&trace, &world, &name);
         if matches!(self.other, Other::Rollback) {
             // The key that was rolled back to must still work, which the simulator checks. It is rotated next.
             world.simulator.pass(OVERLAP);

@@ -33,8 +33,8 @@ impl TwoSecrets {
 
     async fn run(&self, orders: &Orders, continued: &ContinuedStates) {
         let name = format!("{self:?}");
-        let mut course = Course::<2>::new(Shared::Process, &"two secrets");
-        if orders.is_known(&course, &self.turns) {
+        let mut trace = Trace::<2>::new(Shared::Process, &"two secrets");
+        if orders.can_skip(&trace, &self.turns) {
             return;
         }
         let world = world_without_timeouts(Setting::default(), 1, &[]).await;
@@ -56,7 +56,7 @@ impl TwoSecrets {
 
         let mut rotations = [rotation(&arns[0]), rotation(&arns[1])];
         orders
-            .interleave(&mut course, &mut rotations, &self.turns)
+            .interleave(&mut trace, &mut rotations, &self.turns)
             .await;
 
         for ((previous, before), (current, after)) in before.iter().zip(secrets()) {
@@ -69,7 +69,7 @@ impl TwoSecrets {
         assert_eq!(keys(), count, "{name}");
         let deleted = world.simulator.state().deleted_keys.len();
         assert_eq!(deleted, 2, "{name}: only the two previous keys are deleted");
-        orders.complete(&course, &world, &name);
+        orders.complete(&trace, &world, &name);
         // After two complete rotations, each process remembers the same.
         if !continued.is_new(&world, &"the next rotations") {
             return;

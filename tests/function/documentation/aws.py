@@ -2,6 +2,8 @@
 
     aws.py serve SOCKET        serves until the end of the standard input
     aws.py run SOCKET [ARG]... runs a command there, with this process's environment, folder and standard streams
+
+marshal is part of the interpreter and loads faster than json.
 """
 
 import marshal
@@ -45,7 +47,7 @@ def serve(path):
 
 
 def load():
-    """Loads the modules and the service models that commands require, with a command that fails: nothing listens on port 1."""
+    """Loads the modules that commands require and the model of Secrets Manager, with a command that fails: nothing listens on port 1."""
     import contextlib
     import io
 
@@ -54,7 +56,7 @@ def load():
     # The AWS CLI's own botocore, which it adds to the path.
     import botocore.loaders
 
-    # Each command has its own loader, which would search and read the models again.
+    # Each driver has its own loader, which would search and read the models again.
     models = {}
     botocore.loaders.Loader._cache = property(lambda loader: models, lambda loader, cache: None)
     os.environ.update(
@@ -70,7 +72,7 @@ def load():
         awscli.clidriver.main()
     if "Could not connect" not in errors.getvalue():
         sys.exit(f"the command failed before it sent its request: {errors.getvalue()}")
-    # A driver reads the environment when it runs a command.
+    # A driver reads the config file, here none, when it is created, and the other variables when it runs a command.
     driver = awscli.clidriver.create_clidriver()
     awscli.clidriver.create_clidriver = lambda: driver
 

@@ -301,11 +301,11 @@ async fn awspending_is_removed_only_from_its_version() {
 fn every_request_is_retried_after_every_fault() {
     let faults: Vec<Fault> = survivable().collect();
     in_threads(&faults, |fault| {
-        block_on(every_request_is_retried_after(*fault));
+        block_on(assert_requests_are_retried_after(*fault));
     });
 }
 
-async fn every_request_is_retried_after(fault: Fault) {
+async fn assert_requests_are_retried_after(fault: Fault) {
     let rotating = Rotating::new().await;
     let Rotating {
         world,

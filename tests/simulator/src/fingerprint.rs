@@ -22,8 +22,8 @@ impl State {
     /// Returns a hash of everything on which a new process of the function and the guarantees depend. If two states have the same
     /// fingerprint, they have the same future, except for random IDs.
     ///
-    /// Times are compared by their order, and by their age in units of ten minutes. The order of two owners' keys is not compared: the
-    /// secret must not have got another owner.
+    /// Times are compared by their order, and by their age in units of ten minutes. The creation times of different owners' keys are not
+    /// compared with each other: a deletion compares only those of one owner. So a secret must keep its owner.
     ///
     /// # Panics
     /// If a cluster has brokers, or if a fault names a request that was received before the fault was injected.
@@ -108,7 +108,7 @@ impl State {
 
     /// Replaces the creation time of each key by its place in the order of the owner's keys. Returns the ages.
     ///
-    /// Two owners' keys that are created within a second may have the same time or not.
+    /// Whether keys of two owners have the same time depends on when a second begins.
     fn normalize_keys(&mut self) -> Vec<u64> {
         let mut times: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for key in self.keys.values().chain(self.deleted_keys.values()) {
@@ -159,7 +159,7 @@ fn age(time: u64) -> u64 {
 mod tests {
     use std::time::Duration;
 
-    use crate::{Fault, Role, Simulator};
+    use crate::{Fault, Role, Simulator, timestamp};
 
     const OWNER: &str = "sa-orders";
 
@@ -186,6 +186,25 @@ mod tests {
         let fork = simulator.fork().await;
 
         assert_eq!(fork.state().fingerprint(), before);
+    }
+
+    #[tokio::test]
+    async fn the_order_of_two_owners_keys_and_of_wrong_secrets_does_not_change_the_fingerprint() {
+        let (simulator, _) = with_secret().await;
+        simulator.add_owner("sa-billing", &[]);
+        let (id, _) = simulator.add_key("sa-billing", None, None);
+        let wrong = |id: &str| (id.to_owned(), "wrong".to_owned());
+        simulator.state().wrong_secrets = vec![wrong("one"), wrong("other")];
+        let mut fingerprints = Vec::new();
+
+        for seconds in [-10, 10] {
+            let mut state = simulator.state();
+            state.keys.get_mut(&id).unwrap().created_at = Some(timestamp(seconds));
+            state.wrong_secrets.reverse();
+            fingerprints.push(state.fingerprint());
+        }
+
+        assert_eq!(fingerprints[0], fingerprints[1]);
     }
 
     #[tokio::test]

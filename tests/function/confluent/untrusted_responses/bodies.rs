@@ -164,7 +164,9 @@ struct Steps {
 impl Steps {
     async fn new(before: World, names: &[&'static str]) -> Self {
         let undisturbed = before.fork().await;
-        let outcome = undisturbed.attempt_steps(names, "no response").await;
+        let outcome = undisturbed
+            .attempt_steps(names, "no invalid response")
+            .await;
         assert_eq!(outcome, Outcome::Succeeded);
         let requests = undisturbed.simulator.state().requests.clone();
         Self {
@@ -186,7 +188,7 @@ fn each_step(setting: Setting) -> Vec<Steps> {
     })
 }
 
-/// Returns the steps of a rotation, with the probes that follow the creation of the key: the process has kept their endpoint.
+/// Returns a rotation in one process, with the probes that follow the creation of the key: the process has cached their endpoint.
 fn later_probes(setting: Setting) -> Steps {
     let mut steps = block_on(async { Steps::new(world(setting).await, &STEPS).await });
     let created = steps

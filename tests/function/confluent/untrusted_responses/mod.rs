@@ -1,9 +1,9 @@
 //! Responses that no correct service returns.
 //!
-//! [`bodies`] injects each invalid response once into each request of a rotation. [`slow`] covers slow responses, [`keys`]
-//! created and listed keys, and [`other_hosts`] endpoints and redirects to other hosts. If a response is a success, its request
-//! takes effect: a key may then exist whose secret is lost. The tests assert that the step ends in time with a cause, and that
-//! the next attempt leaves the correct keys.
+//! [`bodies`] injects each invalid response into each request of each step, and into the later probes of a rotation in one process.
+//! [`slow`] covers slow responses, [`keys`] created and listed keys, and [`other_hosts`] endpoints and redirects to other hosts. If a
+//! response is a success, its request takes effect: a key may then exist whose secret is lost. The tests assert that the step ends in
+//! time with a cause, and that the next attempt leaves the correct keys.
 
 mod bodies;
 mod keys;
@@ -58,7 +58,7 @@ impl World {
         outcome
     }
 
-    /// Runs steps until one fails, in the same way as [`attempt`](Self::attempt).
+    /// Runs steps until one fails, and checks the outcome as [`attempt`](Self::attempt) does.
     async fn attempt_steps(&self, steps: &[&'static str], case: &str) -> Outcome {
         let (started, mut outcome) = (Instant::now(), Outcome::Succeeded);
         for step in steps {
