@@ -4,13 +4,14 @@
 //! it is paused again in a new world, whose state is then replaced by the one before that step: equal requests get equal IDs from the
 //! simulator. The rotation runs in another process than the invocation, because an execution environment handles one request at a time.
 //!
-//! If the resumed invocation only reads, it is not resumed again until the rotation has changed something: in the meantime, it would
-//! read the same.
+//! If the resumed invocation only reads and ends soon, it is not resumed again until the rotation has changed something: in the
+//! meantime, it would read the same.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html>
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use super::*;
 
@@ -53,8 +54,8 @@ impl Before {
 /// What followed the resumption of an invocation.
 #[derive(Clone, Copy)]
 struct Resumed {
-    /// Whether the invocation changed a service after it was resumed.
-    has_changes: bool,
+    /// Whether the invocation ended soon, and only read after it was resumed.
+    is_harmless: bool,
     /// The number of failed attempts, or 0 if another case has continued from the same state.
     failed: usize,
 }
@@ -174,7 +175,7 @@ impl Late {
                 counts.failed.fetch_add(1, Relaxed);
                 run(Recovery::NewToken);
             }
-            if !resumed.has_changes {
+            if resumed.is_harmless {
                 harmless.insert(place);
             }
         }
@@ -216,12 +217,13 @@ impl Resumption<'_> {
     async fn run(&self, continued: &ContinuedStates) -> Resumed {
         for _ in 0..ATTEMPTS {
             let (world, event) = self.late.start().await;
+            let started = Instant::now();
             let invocation = self.late.pause(&world, event).await;
             // Compared now, because both change with the time.
             let expected = self.paused.simulator.state().fingerprint();
             let paused = world.simulator.state().fingerprint();
             if !invocation.is_done() && paused == expected {
-                return self.resume(&world, invocation, continued).await;
+                return self.resume(&world, (invocation, started), continued).await;
             }
         }
         panic!("{:?}: the state is not reproducible", self.late);
@@ -231,7 +233,7 @@ impl Resumption<'_> {
     async fn resume(
         &self,
         world: &World,
-        mut invocation: Runner<'_>,
+        (mut invocation, started): (Runner<'_>, Instant),
         continued: &ContinuedStates,
     ) -> Resumed {
         let (late, before, recovery) = (self.late, self.before, self.recovery);
@@ -257,13 +259,14 @@ impl Resumption<'_> {
 
         rotations.advance_by(self.resumed_before).await;
         let has_changes = finish_and_detect_changes(world, &mut invocation).await;
+        let is_harmless = !has_changes && started.elapsed() < PROMPT;
         late.accept_violations(world);
         // The process of the rotation began in the state before the step, so it has read the same in every case with this position.
         let began_in = before.world.simulator.state().fingerprint();
         let position = (began_in, step, self.resumed_before, before.remaining);
         if !continued.is_new(world, &(setting, recovery, position)) {
             return Resumed {
-                has_changes,
+                is_harmless,
                 failed: 0,
             };
         }
@@ -280,7 +283,7 @@ impl Resumption<'_> {
             rotating.assert_next_rotation_succeeds(setting, &name).await;
         }
         Resumed {
-            has_changes,
+            is_harmless,
             failed: failed.load(Relaxed),
         }
     }

@@ -67,9 +67,11 @@ impl Case {
     /// invocation has done so from the same state.
     async fn run(&self, orders: &Orders, continued: &ContinuedStates) {
         let name = self.name();
-        // A rollback is a change without a request, so each order counts as different.
-        let rollback = matches!(self.other, Other::Rollback).then_some(&self.turns);
-        let mut trace = Trace::<2>::new(Shared::Secret, &(self.setting, self.other, rollback));
+        let mut trace = Trace::<2>::new(Shared::Secret, &(self.setting, self.other));
+        if !matches!(self.other, Other::Retire) {
+            // The start of a rotation, or the rollback.
+            trace.changes_secret_at_start(0);
+        }
         if orders.can_skip(&trace, &self.turns) {
             return;
         }

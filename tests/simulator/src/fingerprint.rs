@@ -1,7 +1,7 @@
 //! Recognizes equal states, so that a test that reaches the same state in thousands of ways continues from it once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -29,8 +29,27 @@ impl State {
     /// If a cluster has brokers, or if a fault names a request that was received before the fault was injected.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
+        let (everything, ages) = self.normalized();
+        hash(&(everything, ages))
+    }
+
+    /// Returns a hash as [`fingerprint`](Self::fingerprint) does, but does not compare ages. Use it for states that began in the same
+    /// state, where only the time of the comparison can make a difference.
+    ///
+    /// # Panics
+    /// As `fingerprint` does.
+    #[must_use]
+    pub fn fingerprint_without_ages(&self) -> u64 {
+        let (everything, _) = self.normalized();
+        hash(&everything)
+    }
+
+    /// Returns everything but ages, and the ages.
+    fn normalized(&self) -> (String, String) {
         let mut state = self.fork();
-        let ages = (state.normalize_keys(), state.normalize_secrets());
+        let (keys, secrets) = (state.normalize_keys(), state.normalize_secrets());
+        let (places, secrets): (Vec<usize>, Vec<u64>) = secrets.into_iter().unzip();
+        let ages = format!("{:?}", (keys, secrets));
         // Each copy has its own listeners.
         for resource in state.resources.values_mut() {
             resource.url.clear();
@@ -99,11 +118,9 @@ impl State {
             guarantees,
             controls,
             faults,
-            ages,
+            places,
         );
-        let mut hasher = DefaultHasher::new();
-        format!("{everything:?}").hash(&mut hasher);
-        hasher.finish()
+        (format!("{everything:?}"), ages)
     }
 
     /// Replaces the creation time of each key by its place in the order of the owner's keys. Returns the ages.
@@ -149,6 +166,12 @@ impl State {
     }
 }
 
+fn hash(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Returns how long ago a time in seconds since 1970 was, or how far ahead it is, in units of [`PRECISION`].
 fn age(time: u64) -> u64 {
     let now = Duration::from_secs_f64(epoch_seconds()).as_secs();
@@ -186,6 +209,22 @@ mod tests {
         let fork = simulator.fork().await;
 
         assert_eq!(fork.state().fingerprint(), before);
+    }
+
+    #[tokio::test]
+    async fn only_the_fingerprint_without_ages_is_the_same_hours_later() {
+        let (simulator, _) = with_secret().await;
+        let fingerprints = || {
+            let state = simulator.state();
+            (state.fingerprint(), state.fingerprint_without_ages())
+        };
+        let (with_ages, without) = fingerprints();
+
+        simulator.pass(Duration::from_hours(1));
+
+        let (later, later_without) = fingerprints();
+        assert_ne!(later, with_ages);
+        assert_eq!(later_without, without);
     }
 
     #[tokio::test]

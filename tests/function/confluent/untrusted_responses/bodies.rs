@@ -153,84 +153,90 @@ fn gzip_bomb() -> Vec<u8> {
     gzip
 }
 
-/// Steps that run in one process, from the state before them.
-struct Steps {
+/// A step, or a rotation in one process, into whose requests responses are injected.
+struct Disturbed {
     before: World,
-    names: Vec<&'static str>,
-    /// The requests into which a response is injected, and their index, counted from 0.
+    /// The step; `None` for all steps.
+    step: Option<&'static str>,
+    /// The requests, and their index, counted from 0.
     requests: Vec<(usize, Request)>,
 }
 
-impl Steps {
-    async fn new(before: World, names: &[&'static str]) -> Self {
-        let undisturbed = before.fork().await;
-        let outcome = undisturbed
-            .attempt_steps(names, "no invalid response")
-            .await;
+impl Disturbed {
+    async fn new(before: World, step: Option<&'static str>) -> Self {
+        let mut disturbed = Self {
+            before,
+            step,
+            requests: Vec::new(),
+        };
+        let undisturbed = disturbed.before.fork().await;
+        let outcome = disturbed.attempt(&undisturbed, "no invalid response").await;
         assert_eq!(outcome, Outcome::Succeeded);
         let requests = undisturbed.simulator.state().requests.clone();
-        Self {
-            before,
-            names: names.to_vec(),
-            requests: requests.into_iter().enumerate().collect(),
+        disturbed.requests = requests.into_iter().enumerate().collect();
+        disturbed
+    }
+
+    async fn attempt(&self, world: &World, case: &str) -> Outcome {
+        match self.step {
+            Some(step) => world.attempt_step(step, case).await,
+            None => world.attempt(case).await,
         }
     }
 }
 
 /// Returns each step, with all its requests.
-fn each_step(setting: Setting) -> Vec<Steps> {
+fn each_step(setting: Setting) -> Vec<Disturbed> {
     block_on(async {
         let mut steps = Vec::new();
         for (step, before) in before_each_step(setting).await {
-            steps.push(Steps::new(before, &[step]).await);
+            steps.push(Disturbed::new(before, Some(step)).await);
         }
         steps
     })
 }
 
 /// Returns a rotation in one process, with the probes that follow the creation of the key: the process has cached their endpoint.
-fn later_probes(setting: Setting) -> Steps {
-    let mut steps = block_on(async { Steps::new(world(setting).await, &STEPS).await });
-    let created = steps
-        .requests
-        .iter()
-        .position(|(_, request)| creates_a_key(request));
+fn later_probes(setting: Setting) -> Disturbed {
+    let mut rotation = block_on(async { Disturbed::new(world(setting).await, None).await });
+    let mut requests = rotation.requests.iter();
+    let created = requests.position(|(_, request)| creates_a_key(request));
     let created = created.expect("a key is created");
-    steps
+    rotation
         .requests
         .retain(|(nth, request)| *nth > created && is_probe(request));
-    steps
+    rotation
 }
 
-/// Injects each of `responses` into each request of `steps`, and recovers in the same process.
+/// Injects each of `responses` into each request of `all`, and recovers in the same process.
 ///
 /// Many responses to a request leave the same state. A process keeps nothing of their bodies, so only the first case with this state,
 /// status and headers is recovered.
-fn assert_recovers_from(setting: Setting, steps: &[Steps], responses: &[NamedResponse]) {
+fn assert_recovers_from(setting: Setting, all: &[Disturbed], responses: &[NamedResponse]) {
     let mut cases = Vec::new();
-    for steps in steps {
-        for (nth, request) in &steps.requests {
+    for disturbed in all {
+        for (nth, request) in &disturbed.requests {
             for (name, response) in responses {
-                let (request, names) = (request.name(), &steps.names);
-                let name = format!("{name} to {request} ({nth}) of {names:?}");
-                cases.push((steps, *nth, name, response));
+                let (request, step) = (request.name(), disturbed.step);
+                let name = format!("{name} to {request} ({nth}) of {step:?}");
+                cases.push((disturbed, *nth, name, response));
             }
         }
     }
     let (succeeded, recovered) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let continued = ContinuedStates::default();
 
-    in_threads(&cases, |(steps, nth, name, response)| {
+    in_threads(&cases, |(disturbed, nth, name, response)| {
         block_on(async {
-            let mut world = steps.before.fork().await;
+            let mut world = disturbed.before.fork().await;
             world.set_request_limit(SHORT_REQUEST_LIMIT);
             world.time_limit = STEP;
             world.respond_to_nth(*nth, (*response).clone());
-            let outcome = world.attempt_steps(&steps.names, name).await;
+            let outcome = disturbed.attempt(&world, name).await;
             if outcome == Outcome::Succeeded {
                 succeeded.fetch_add(1, Relaxed);
             }
-            let sent = (&steps.names, nth, response.status, &response.headers);
+            let sent = (disturbed.step, nth, response.status, &response.headers);
             if !continued.is_new(&world, &sent) {
                 return;
             }
@@ -252,9 +258,9 @@ fn assert_recovers_from(setting: Setting, steps: &[Steps], responses: &[NamedRes
 #[test]
 fn a_rotation_recovers_from_every_invalid_response_to_every_request() {
     let setting = Setting::default();
-    let mut steps = each_step(setting);
-    steps.push(later_probes(setting));
-    assert_recovers_from(setting, &steps, &responses());
+    let mut all = each_step(setting);
+    all.push(later_probes(setting));
+    assert_recovers_from(setting, &all, &responses());
 }
 
 #[test]
