@@ -6,7 +6,8 @@ use super::*;
 /// Two secrets that one function rotates concurrently.
 #[derive(Debug)]
 struct TwoSecrets {
-    /// Whether both have the same owner and cluster. Otherwise they have no field in common.
+    /// Whether both keys have the same owner and cluster. Otherwise, the second key is another owner's, for a Schema Registry cluster,
+    /// and the secrets have only the admin secret in common.
     have_same_scope: bool,
     turns: Turns,
 }
@@ -23,10 +24,19 @@ impl TwoSecrets {
             value["note"] = json!("of the second secret");
             value
         } else {
-            let owner = "sa-billing";
+            let (owner, resource, environment) = ("sa-billing", "lsrc-billing", "env-billing");
             simulator.add_owner(owner, &[Role::ResourceOwnerOf(owner.to_owned())]);
-            let (id, secret) = simulator.add_key(owner, None, None);
-            json!({"apiKey": id, "apiSecret": secret, "serviceAccountId": owner, "team": "billing"})
+            simulator.add_schema_registry(resource, environment);
+            let (id, secret) = simulator.add_key(owner, Some(resource), Some(environment));
+            json!({
+                "apiKey": id,
+                "apiSecret": secret,
+                "serviceAccountId": owner,
+                "resourceId": resource,
+                "environmentId": environment,
+                "adminSecretArn": world.value("AWSCURRENT")["adminSecretArn"],
+                "team": "billing",
+            })
         };
         simulator.add_secret("billing", &value.to_string())
     }
