@@ -31,7 +31,7 @@ pub(super) fn shuffle<T>(cases: &mut [T]) {
 pub(super) enum Action {
     /// It lists or reads keys.
     ReadKeys,
-    /// It probes a key. Then the process caches the endpoint, or no longer caches it.
+    /// It probes a key.
     Probe,
     /// It reads something else from Confluent Cloud, such as an endpoint.
     ReadEndpoint,
@@ -76,6 +76,8 @@ struct Position {
     history: u64,
     /// What it does next; `None` before it starts.
     next: Option<Action>,
+    /// Whether it has looked up an endpoint, which its process caches after the probes that follow.
+    has_looked_up: bool,
 }
 
 /// What the runners share, apart from keys.
@@ -117,6 +119,7 @@ impl<const N: usize> Trace<N> {
         let runners = std::array::from_fn(|nth| Position {
             history: hash(&(&group, nth)),
             next: None,
+            has_looked_up: false,
         });
         Self {
             shared,
@@ -157,12 +160,18 @@ impl<const N: usize> Trace<N> {
             (Some(Action::ChangeKeys), _) => {
                 self.keys = hash(&(runner.history, completed, self.last_secret_request));
             }
-            (Some(Action::Probe), Shared::Process) => self.endpoints = runner.history,
+            (Some(Action::Probe), Shared::Process) if runner.has_looked_up => {
+                self.endpoints = runner.history;
+            }
             _ => {}
         }
         if let Some(Action::ReadSecret | Action::ChangeSecret) = runner.next {
             self.last_secret_request = runner.history;
         }
+        runner.has_looked_up = match runner.next {
+            Some(Action::Probe) => runner.has_looked_up,
+            next => next == Some(Action::ReadEndpoint),
+        };
     }
 
     /// Records what the `nth` runner does next.
@@ -305,9 +314,7 @@ fn requests_can_be_swapped_unless_the_response_to_one_depends_on_the_other() {
         (Shared::Process, [ReadKeys, ReadKeys], true),
         (Shared::Process, [ReadKeys, ChangeSecret], true),
         (Shared::Process, [ReadEndpoint, ReadEndpoint], true),
-        (Shared::Process, [ReadKeys, Probe], false),
-        (Shared::Process, [ReadEndpoint, Probe], false),
-        (Shared::Process, [Probe, Probe], false),
+        (Shared::Process, [ReadKeys, Probe], true),
         (Shared::Process, [ReadKeys, ChangeKeys], false),
         (Shared::Process, [ReadSecret, ChangeKeys], false),
         (Shared::Process, [ChangeSecret, ChangeKeys], false),
@@ -317,6 +324,30 @@ fn requests_can_be_swapped_unless_the_response_to_one_depends_on_the_other() {
         let other = trace(shared, actions, [0, 1, 1, 0]);
 
         assert_eq!(one == other, can_be_swapped, "{shared:?}: {actions:?}");
+    }
+}
+
+#[test]
+fn a_request_depends_on_the_endpoints_that_the_shared_process_caches() {
+    for (shared, previous, depends) in [
+        (Shared::Process, Action::ReadEndpoint, true),
+        (Shared::Process, Action::ReadKeys, false),
+        (Shared::Secret, Action::ReadEndpoint, false),
+    ] {
+        let [one, other] = [[0, 1], [1, 0]].map(|order| {
+            let mut trace = Trace::<2>::new(shared, &"a test");
+            for (nth, next) in [(0, previous), (0, Action::Probe), (1, Action::ReadKeys)] {
+                trace.release(nth);
+                trace.arrive(nth, next);
+            }
+            for nth in order {
+                trace.release(nth);
+                trace.arrive(nth, Action::End);
+            }
+            trace
+        });
+
+        assert_eq!(one != other, depends, "{shared:?}: {previous:?}");
     }
 }
 

@@ -208,10 +208,17 @@ fn later_probes(setting: Setting) -> Disturbed {
     rotation
 }
 
+/// Returns the headers that say how long to wait.
+fn waits(response: &Response) -> Vec<&(String, String)> {
+    let headers = response.headers.iter();
+    let is_wait = |name: &str| name == "retry-after" || name.starts_with("x-ratelimit");
+    headers.filter(|(name, _)| is_wait(name)).collect()
+}
+
 /// Injects each of `responses` into each request of `all`, and recovers in the same process.
 ///
-/// Many responses to a request leave the same state. A process keeps nothing of their bodies, so only the first case with this state,
-/// status and headers is recovered.
+/// Many responses leave the same state. A process keeps nothing of an invalid response except whether to wait, and whether to look up
+/// the endpoint again, so only the first case with this state, request, status and wait is recovered.
 fn assert_recovers_from(setting: Setting, all: &[Disturbed], responses: &[NamedResponse]) {
     let mut cases = Vec::new();
     for disturbed in all {
@@ -219,14 +226,14 @@ fn assert_recovers_from(setting: Setting, all: &[Disturbed], responses: &[NamedR
             for (name, response) in responses {
                 let (request, step) = (request.name(), disturbed.step);
                 let name = format!("{name} to {request} ({nth}) of {step:?}");
-                cases.push((disturbed, *nth, name, response));
+                cases.push((disturbed, (*nth, request), name, response));
             }
         }
     }
     let (succeeded, recovered) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let continued = ContinuedStates::default();
 
-    in_threads(&cases, |(disturbed, nth, name, response)| {
+    in_threads(&cases, |(disturbed, (nth, request), name, response)| {
         block_on(async {
             let mut world = disturbed.before.fork().await;
             world.set_request_limit(SHORT_REQUEST_LIMIT);
@@ -236,8 +243,8 @@ fn assert_recovers_from(setting: Setting, all: &[Disturbed], responses: &[NamedR
             if outcome == Outcome::Succeeded {
                 succeeded.fetch_add(1, Relaxed);
             }
-            let sent = (disturbed.step, nth, response.status, &response.headers);
-            if !continued.is_new(&world, &sent) {
+            let cause = (disturbed.step, request, response.status, waits(response));
+            if !continued.is_new(&world, &cause) {
                 return;
             }
             recovered.fetch_add(1, Relaxed);
