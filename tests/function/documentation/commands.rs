@@ -347,11 +347,16 @@ async fn a_page_fails_with_its_block_and_its_output() {
     }
 }
 
+/// A check that fails, without the backtrace of a panic.
+fn fails(_: &Deployment) {
+    std::panic::resume_unwind(Box::new("an expected failure"));
+}
+
 #[tokio::test]
 async fn a_page_fails_if_a_check_fails_or_its_heading_is_missing() {
     let page = "# First\n\n```sh\ntrue\n```\n";
     let cases: [(Checks, &str); 2] = [
-        (&[("First", is_usable)], "the state at First is wrong"),
+        (&[("First", fails)], "the state at First is wrong"),
         (&[("Second", is_empty)], "no block after Second"),
     ];
     for (checks, expected) in cases {
