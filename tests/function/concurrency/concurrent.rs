@@ -75,7 +75,7 @@ impl Invocations {
 
         let mut invocations = [(); N].map(invocation);
         orders
-            .interleave(&mut trace, &mut invocations, &self.turns)
+            .interleave(&mut trace, &mut invocations, &self.turns, &name)
             .await;
 
         assert_ne!(succeeded.load(Relaxed), 0, "one succeeds: {name}");

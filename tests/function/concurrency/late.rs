@@ -384,7 +384,7 @@ fn a_late_duplicate_of_a_step_deletes_no_key_in_use_and_leaves_no_orphan() {
     run_late(&cases);
 }
 
-/// The request of the rotation that is held at the same time only reads.
+/// The request of the rotation that is held at the same time only reads, so it must not be taken for that of the invocation.
 #[tokio::test]
 async fn a_resumed_request_that_stores_a_key_counts_as_a_change() {
     let undisturbed = World::new(Setting::default()).await;
@@ -400,6 +400,7 @@ async fn a_resumed_request_that_stores_a_key_counts_as_a_change() {
     };
     let (world, event) = late.start().await;
     let mut invocation = late.pause(&world, event).await;
+    assert_eq!(invocation.next, Some(Action::ChangeSecret));
     let process = world.restart();
     let rotation = async {
         process.rotate().await;

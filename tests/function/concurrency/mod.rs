@@ -45,7 +45,8 @@ const SETTINGS: [Setting; 2] = [
 /// Slightly more than the time that testSecret reserves after the verification, so that it stops probing a deleted key soon.
 const SHORT_TIME_LIMIT: Duration = Duration::from_millis(11_300);
 
-/// An invocation that takes longer may have been stopped by its time limit.
+/// No time limit has changed an order or a resumption that takes less time. [`SHORT_TIME_LIMIT`] leaves more time, except to testSecret,
+/// which changes nothing, so no runner of an order runs testSecret with it.
 const PROMPT: Duration = Duration::from_secs(1);
 
 /// The number of requests per turn. The runners take turns, and in the end each one finishes, beginning with the next in turn.

@@ -5,8 +5,8 @@
 //! be swapped. This is partial-order reduction.
 //!
 //! What a runner does next is known from orders that have run. An order with an unknown request always runs. So does a sample of the
-//! known ones, to check that they have the same result. Requests that are not held are ignored: these are probes, and no runner changes
-//! a key that another one probes, and reads of endpoints, which do not change.
+//! known ones, to check that they have the same result. Requests that are not held are ignored. These are probes and lookups of
+//! endpoints: no runner changes a key that another one probes, and endpoints do not change.
 //!
 //! <https://en.wikipedia.org/wiki/Partial_order_reduction>
 
@@ -31,9 +31,9 @@ pub(super) fn shuffle<T>(cases: &mut [T]) {
 pub(super) enum Action {
     /// It lists or reads keys.
     ReadKeys,
-    /// It probes a key.
+    /// It probes a key, except at the control plane.
     Probe,
-    /// It reads something else from Confluent Cloud, such as an endpoint.
+    /// It reads something else from Confluent Cloud, usually an endpoint.
     ReadEndpoint,
     /// It reads from Secrets Manager.
     ReadSecret,
@@ -76,8 +76,8 @@ struct Position {
     history: u64,
     /// What it does next; `None` before it starts.
     next: Option<Action>,
-    /// Whether it has looked up an endpoint, which its process caches after the probes that follow.
-    has_looked_up: bool,
+    /// Whether its last request was a lookup of an endpoint, or a probe after one. The process caches the endpoint after the last probe.
+    may_cache: bool,
 }
 
 /// What the runners share, apart from keys.
@@ -119,7 +119,7 @@ impl<const N: usize> Trace<N> {
         let runners = std::array::from_fn(|nth| Position {
             history: hash(&(&group, nth)),
             next: None,
-            has_looked_up: false,
+            may_cache: false,
         });
         Self {
             shared,
@@ -142,8 +142,8 @@ impl<const N: usize> Trace<N> {
 
     /// Starts the `nth` runner, or lets its held request take effect.
     fn release(&mut self, nth: usize) {
-        // The simulator judges changes of keys by which rotations have started and completed.
-        let completed = self
+        // The simulator judges changes of keys by which rotations are in progress.
+        let progress = self
             .runners
             .map(|runner| runner.next.map(|next| next == Action::End));
         let runner = &mut self.runners[nth];
@@ -158,9 +158,9 @@ impl<const N: usize> Trace<N> {
         match (runner.next, self.shared) {
             (Some(Action::ChangeSecret), Shared::Secret) => self.secret = runner.history,
             (Some(Action::ChangeKeys), _) => {
-                self.keys = hash(&(runner.history, completed, self.last_secret_request));
+                self.keys = hash(&(runner.history, progress, self.last_secret_request));
             }
-            (Some(Action::Probe), Shared::Process) if runner.has_looked_up => {
+            (Some(Action::Probe), Shared::Process) if runner.may_cache => {
                 self.endpoints = runner.history;
             }
             _ => {}
@@ -168,8 +168,8 @@ impl<const N: usize> Trace<N> {
         if let Some(Action::ReadSecret | Action::ChangeSecret) = runner.next {
             self.last_secret_request = runner.history;
         }
-        runner.has_looked_up = match runner.next {
-            Some(Action::Probe) => runner.has_looked_up,
+        runner.may_cache = match runner.next {
+            Some(Action::Probe) => runner.may_cache,
             next => next == Some(Action::ReadEndpoint),
         };
     }
@@ -205,10 +205,13 @@ impl Orders {
     }
 
     /// Records what a runner does next after a history, and checks that it is always the same.
-    fn observe(&self, history: u64, observed: Action) {
+    fn observe(&self, history: u64, observed: Action, case: &str) {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let known = *next.entry(history).or_insert(observed);
-        assert_eq!(known, observed, "the trace does not determine what follows");
+        assert_eq!(
+            known, observed,
+            "an equivalent order continued with another request: {case}"
+        );
     }
 
     /// Returns the trace of the order, if all its requests are known.
@@ -248,6 +251,7 @@ impl Orders {
         trace: &mut Trace<N>,
         runners: &mut [Runner<'_>; N],
         turns: &[usize],
+        case: &str,
     ) {
         let started = Instant::now();
         for (nth, requests) in turns_of::<N>(turns) {
@@ -258,7 +262,7 @@ impl Orders {
                 trace.release(nth);
                 let next = runners[nth].advance().await;
                 if started.elapsed() < PROMPT {
-                    self.observe(trace.runners[nth].history, next);
+                    self.observe(trace.runners[nth].history, next, case);
                 }
                 trace.arrive(nth, next);
             }
@@ -351,7 +355,7 @@ fn a_request_depends_on_the_endpoints_that_the_shared_process_caches() {
     }
 }
 
-/// The simulator judges a deletion by whether another rotation has run.
+/// The simulator judges a deletion by whether another secret is in rotation.
 #[test]
 fn a_change_of_keys_depends_on_whether_the_other_runner_has_completed() {
     let actions = [Action::ChangeKeys, Action::ReadKeys];

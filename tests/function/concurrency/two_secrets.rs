@@ -66,7 +66,7 @@ impl TwoSecrets {
 
         let mut rotations = [rotation(&arns[0]), rotation(&arns[1])];
         orders
-            .interleave(&mut trace, &mut rotations, &self.turns)
+            .interleave(&mut trace, &mut rotations, &self.turns, &name)
             .await;
 
         for ((previous, before), (current, after)) in before.iter().zip(secrets()) {

@@ -33,8 +33,8 @@ impl State {
         hash(&(everything, ages))
     }
 
-    /// Returns a hash as [`fingerprint`](Self::fingerprint) does, but does not compare ages. Use it for states that began in the same
-    /// state, where only the time of the comparison can make a difference.
+    /// Returns a hash as [`fingerprint`](Self::fingerprint) does, but without ages. Use it for states that began in the same state: their
+    /// ages can differ only because they are compared at different times.
     ///
     /// # Panics
     /// As `fingerprint` does.
@@ -125,7 +125,7 @@ impl State {
 
     /// Replaces the creation time of each key by its place in the order of the owner's keys. Returns the ages.
     ///
-    /// Whether keys of two owners have the same time depends on when a second begins.
+    /// Keys of different owners are not compared: whether two such times are equal depends on when a second begins.
     fn normalize_keys(&mut self) -> Vec<u64> {
         let mut times: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for key in self.keys.values().chain(self.deleted_keys.values()) {

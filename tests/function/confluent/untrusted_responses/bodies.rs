@@ -154,7 +154,7 @@ fn gzip_bomb() -> Vec<u8> {
 }
 
 /// A step, or a rotation in one process, into whose requests responses are injected.
-struct Disturbed {
+struct Attempt {
     before: World,
     /// The step; `None` for all steps.
     step: Option<&'static str>,
@@ -162,22 +162,22 @@ struct Disturbed {
     requests: Vec<(usize, Request)>,
 }
 
-impl Disturbed {
+impl Attempt {
     async fn new(before: World, step: Option<&'static str>) -> Self {
-        let mut disturbed = Self {
+        let mut attempt = Self {
             before,
             step,
             requests: Vec::new(),
         };
-        let undisturbed = disturbed.before.fork().await;
-        let outcome = disturbed.attempt(&undisturbed, "no invalid response").await;
+        let undisturbed = attempt.before.fork().await;
+        let outcome = attempt.run(&undisturbed, "no invalid response").await;
         assert_eq!(outcome, Outcome::Succeeded);
         let requests = undisturbed.simulator.state().requests.clone();
-        disturbed.requests = requests.into_iter().enumerate().collect();
-        disturbed
+        attempt.requests = requests.into_iter().enumerate().collect();
+        attempt
     }
 
-    async fn attempt(&self, world: &World, case: &str) -> Outcome {
+    async fn run(&self, world: &World, case: &str) -> Outcome {
         match self.step {
             Some(step) => world.attempt_step(step, case).await,
             None => world.attempt(case).await,
@@ -186,19 +186,19 @@ impl Disturbed {
 }
 
 /// Returns each step, with all its requests.
-fn each_step(setting: Setting) -> Vec<Disturbed> {
+fn each_step(setting: Setting) -> Vec<Attempt> {
     block_on(async {
         let mut steps = Vec::new();
         for (step, before) in before_each_step(setting).await {
-            steps.push(Disturbed::new(before, Some(step)).await);
+            steps.push(Attempt::new(before, Some(step)).await);
         }
         steps
     })
 }
 
 /// Returns a rotation in one process, with the probes that follow the creation of the key: the process has cached their endpoint.
-fn later_probes(setting: Setting) -> Disturbed {
-    let mut rotation = block_on(async { Disturbed::new(world(setting).await, None).await });
+fn later_probes(setting: Setting) -> Attempt {
+    let mut rotation = block_on(async { Attempt::new(world(setting).await, None).await });
     let mut requests = rotation.requests.iter();
     let created = requests.position(|(_, request)| creates_a_key(request));
     let created = created.expect("a key is created");
@@ -208,42 +208,45 @@ fn later_probes(setting: Setting) -> Disturbed {
     rotation
 }
 
-/// Returns the headers that say how long to wait.
+/// Returns the headers that request a wait.
 fn waits(response: &Response) -> Vec<&(String, String)> {
     let headers = response.headers.iter();
     let is_wait = |name: &str| name == "retry-after" || name.starts_with("x-ratelimit");
     headers.filter(|(name, _)| is_wait(name)).collect()
 }
 
-/// Injects each of `responses` into each request of `all`, and recovers in the same process.
+/// Injects each of `responses` into each request of `attempts`, and recovers in the same process.
 ///
 /// Many responses leave the same state. A process keeps nothing of an invalid response except whether to wait, and whether to look up
-/// the endpoint again, so only the first case with this state, request, status and wait is recovered.
-fn assert_recovers_from(setting: Setting, all: &[Disturbed], responses: &[NamedResponse]) {
+/// the endpoint again, which depends on the status and the outcome. So only the first case with this state, request, status, wait and
+/// outcome recovers.
+fn assert_recovers_from(setting: Setting, attempts: &[Attempt], responses: &[NamedResponse]) {
     let mut cases = Vec::new();
-    for disturbed in all {
-        for (nth, request) in &disturbed.requests {
+    for attempt in attempts {
+        for (nth, request) in &attempt.requests {
             for (name, response) in responses {
-                let (request, step) = (request.name(), disturbed.step);
+                let (request, step) = (request.name(), attempt.step);
                 let name = format!("{name} to {request} ({nth}) of {step:?}");
-                cases.push((disturbed, (*nth, request), name, response));
+                cases.push((attempt, (*nth, request), name, response));
             }
         }
     }
     let (succeeded, recovered) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let continued = ContinuedStates::default();
 
-    in_threads(&cases, |(disturbed, (nth, request), name, response)| {
+    in_threads(&cases, |(attempt, (nth, request_name), name, response)| {
         block_on(async {
-            let mut world = disturbed.before.fork().await;
+            let mut world = attempt.before.fork().await;
             world.set_request_limit(SHORT_REQUEST_LIMIT);
             world.time_limit = STEP;
             world.respond_to_nth(*nth, (*response).clone());
-            let outcome = disturbed.attempt(&world, name).await;
-            if outcome == Outcome::Succeeded {
+            let outcome = attempt.run(&world, name).await;
+            let has_succeeded = outcome == Outcome::Succeeded;
+            if has_succeeded {
                 succeeded.fetch_add(1, Relaxed);
             }
-            let cause = (disturbed.step, request, response.status, waits(response));
+            let sent = (response.status, waits(response));
+            let cause = (attempt.step, request_name, sent, has_succeeded);
             if !continued.is_new(&world, &cause) {
                 return;
             }
@@ -265,9 +268,9 @@ fn assert_recovers_from(setting: Setting, all: &[Disturbed], responses: &[NamedR
 #[test]
 fn a_rotation_recovers_from_every_invalid_response_to_every_request() {
     let setting = Setting::default();
-    let mut all = each_step(setting);
-    all.push(later_probes(setting));
-    assert_recovers_from(setting, &all, &responses());
+    let mut attempts = each_step(setting);
+    attempts.push(later_probes(setting));
+    assert_recovers_from(setting, &attempts, &responses());
 }
 
 #[test]

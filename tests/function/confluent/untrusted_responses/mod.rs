@@ -54,7 +54,8 @@ impl World {
     async fn attempt(&self, case: &str) -> Outcome {
         let started = Instant::now();
         let outcome = self.rotate().await;
-        assert!(started.elapsed() < 4 * STEP, "{case}");
+        let elapsed = started.elapsed();
+        assert!(elapsed < 4 * STEP, "{case}: {elapsed:?}");
         assert_ends_well(&outcome, case);
         outcome
     }
@@ -72,7 +73,8 @@ impl World {
                 Outcome::Failed { step, error }
             })
         };
-        assert!(started.elapsed() < STEP, "{case}");
+        let elapsed = started.elapsed();
+        assert!(elapsed < STEP, "{case}: {elapsed:?}");
         assert_ends_well(&outcome, case);
         outcome
     }
