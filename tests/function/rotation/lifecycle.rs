@@ -1,5 +1,7 @@
 //! Changes that users and other programs make to a secret and its keys while a rotation is in progress.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;
@@ -47,20 +49,56 @@ async fn a_binary_previous_value_does_not_fail_the_rotation() {
     assert_eq!(outcome, Outcome::Succeeded);
 }
 
+/// Returns the index of `PutSecretValue` among the requests of createSecret.
+async fn place_of_store() -> usize {
+    let undisturbed = World::new(Setting::default()).await;
+    undisturbed.run_steps(&["createSecret"]).await;
+    let requests = undisturbed.simulator.state().request_names();
+    let store = requests.iter().position(|name| name == "PutSecretValue");
+    store.expect("a PutSecretValue")
+}
+
+#[tokio::test]
+async fn the_key_of_a_stored_value_that_can_no_longer_be_read_is_kept() {
+    let world = World::new(Setting::default()).await;
+    // The first PutSecretValue takes effect without a response. Before the retry, the role loses its permissions.
+    let store = place_of_store().await;
+    world.simulator.fail(store, simulator::Fault::ResetAfter);
+    let stores = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&stores);
+    let is_retry = move |request: &Request| {
+        is_operation("PutSecretValue")(request) && count.fetch_add(1, Relaxed) > 0
+    };
+    let is_later_read = move |request: &Request| {
+        is_operation("GetSecretValue")(request) && stores.load(Relaxed) > 0
+    };
+    let denied = Response::aws_access_denied;
+    world
+        .simulator
+        .respond_with(9, is_retry, denied("PutSecretValue"));
+    world
+        .simulator
+        .respond_with(9, is_later_read, denied("GetSecretValue"));
+
+    let outcome = world.step("createSecret").await;
+
+    let error = outcome.expect_err("the value is not known to be stored");
+    assert!(error.error_message.contains("PutSecretValue"), "{error:?}");
+    let pending = world.key("AWSPENDING").expect("a stored value");
+    world.assert_keys(
+        &[world.initial_key.clone(), pending],
+        &"the stored key is kept",
+    );
+}
+
 #[tokio::test]
 async fn the_key_of_a_stored_value_that_a_read_does_not_find_yet_is_kept() {
     let world = World::new(Setting::default()).await;
-    let store = {
-        let undisturbed = World::new(Setting::default()).await;
-        undisturbed.run_steps(&["createSecret"]).await;
-        let requests = undisturbed.simulator.state().request_names();
-        let store = requests.iter().position(|name| name == "PutSecretValue");
-        store.expect("a PutSecretValue")
-    };
+    let store = place_of_store().await;
     world.simulator.state().controls.value_lag = 2;
     // The first PutSecretValue takes effect without a response. Before the retry, the role loses the permission.
     world.simulator.fail(store, simulator::Fault::ResetAfter);
-    let count = std::sync::atomic::AtomicUsize::new(0);
+    let count = AtomicUsize::new(0);
     let is_retry = move |request: &Request| {
         is_operation("PutSecretValue")(request) && count.fetch_add(1, Relaxed) > 0
     };
