@@ -11,7 +11,6 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 use super::*;
 
@@ -39,8 +38,6 @@ struct Before {
     remaining: usize,
     /// What the step's requests do, of those that can be held.
     actions: Vec<Action>,
-    /// The numbers of the requests before which the invocation is resumed, counted from 1.
-    resumptions: Vec<usize>,
 }
 
 impl Before {
@@ -123,18 +120,11 @@ impl Late {
                     after.rotate_one_step(step).await;
                     after
                 });
-                let resumptions = pauses(&after, self.setting);
-                let actions = {
-                    let (state, is_held) = (after.simulator.state(), is_held(self.setting));
-                    let held = state.requests.iter().filter(|request| is_held(request));
-                    held.map(Action::of).collect()
-                };
                 before.push(Before {
                     world,
                     step,
                     remaining,
-                    actions,
-                    resumptions,
+                    actions: held_actions(&after, self.setting),
                 });
                 world = after;
             }
@@ -148,8 +138,8 @@ impl Late {
         let paused = block_on(self.paused());
         let before = self.before_each_step(&paused);
         let resumptions = before.iter().flat_map(|before| {
-            let resumptions = before.resumptions.iter();
-            resumptions.map(move |resumed_before| (before, *resumed_before))
+            let resumptions = pauses(&before.actions).into_iter();
+            resumptions.map(move |resumed_before| (before, resumed_before))
         });
         let mut harmless = HashSet::new();
         for (before, resumed_before) in resumptions.step_by(self.resumed_every) {
@@ -217,13 +207,12 @@ impl Resumption<'_> {
     async fn run(&self, continued: &ContinuedStates) -> Resumed {
         for _ in 0..ATTEMPTS {
             let (world, event) = self.late.start().await;
-            let started = Instant::now();
             let invocation = self.late.pause(&world, event).await;
             // Compared now, because both change with the time.
             let expected = self.paused.simulator.state().fingerprint();
             let paused = world.simulator.state().fingerprint();
             if !invocation.is_done() && paused == expected {
-                return self.resume(&world, (invocation, started), continued).await;
+                return self.resume(&world, invocation, continued).await;
             }
         }
         panic!("{:?}: the state is not reproducible", self.late);
@@ -233,7 +222,7 @@ impl Resumption<'_> {
     async fn resume(
         &self,
         world: &World,
-        (mut invocation, started): (Runner<'_>, Instant),
+        mut invocation: Runner<'_>,
         continued: &ContinuedStates,
     ) -> Resumed {
         let (late, before, recovery) = (self.late, self.before, self.recovery);
@@ -258,8 +247,7 @@ impl Resumption<'_> {
         let mut rotations = Runner::new(&world.simulator, setting, rotations);
 
         rotations.advance_by(self.resumed_before).await;
-        let has_changes = finish_and_detect_changes(world, &mut invocation).await;
-        let is_harmless = !has_changes && started.elapsed() < PROMPT;
+        let is_harmless = !invocation.finish().await && invocation.is_prompt();
         late.accept_violations(world);
         // The process of the rotation began in the state before the step, so it has read the same in every case with this position.
         let began_in = before.world.simulator.state().fingerprint();
@@ -287,16 +275,6 @@ impl Resumption<'_> {
             failed: failed.load(Relaxed),
         }
     }
-}
-
-/// Resumes the invocation to its end. Returns whether it changed a service from then on.
-async fn finish_and_detect_changes(world: &World, invocation: &mut Runner<'_>) -> bool {
-    let held = invocation.next;
-    let logged = world.simulator.state().requests.len();
-    invocation.finish().await;
-    let state = world.simulator.state();
-    let sent = state.requests.iter().skip(logged).map(Action::of);
-    held.into_iter().chain(sent).any(Action::is_change)
 }
 
 /// The number of resumptions, of those that ran, and of those after which an attempt failed. One that does not continue does not
@@ -408,7 +386,7 @@ async fn a_resumed_request_that_stores_a_key_counts_as_a_change() {
     let mut rotation = Runner::new(&world.simulator, late.setting, rotation);
     rotation.advance_by(1).await;
 
-    let has_changes = finish_and_detect_changes(&world, &mut invocation).await;
+    let has_changes = invocation.finish().await;
 
     assert_eq!(rotation.next, Some(Action::ReadSecret));
     assert!(has_changes);

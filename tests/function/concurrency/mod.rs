@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use simulator::{Hold, State};
 
@@ -45,8 +46,8 @@ const SETTINGS: [Setting; 2] = [
 /// Slightly more than the time that testSecret reserves after the verification, so that it stops probing a deleted key soon.
 const SHORT_TIME_LIMIT: Duration = Duration::from_millis(11_300);
 
-/// No time limit has changed an order or a resumption that takes less time. [`SHORT_TIME_LIMIT`] leaves more time, except to testSecret,
-/// which changes nothing, so no runner of an order runs testSecret with it.
+/// No time limit stops a runner within this time. [`SHORT_TIME_LIMIT`] leaves less only to testSecret, which changes nothing, and which
+/// runs in no order with that limit.
 const PROMPT: Duration = Duration::from_secs(1);
 
 /// The number of requests per turn. The runners take turns, and in the end each one finishes, beginning with the next in turn.
@@ -75,6 +76,7 @@ struct Runner<'a> {
     /// Whether a request is held.
     is_held: fn(&Request) -> bool,
     running: Pin<Box<dyn Future<Output = ()> + 'a>>,
+    created_at: Instant,
     /// The request that waits for its turn.
     held: Option<Hold>,
     /// What it does next; `None` before it starts.
@@ -91,9 +93,15 @@ impl<'a> Runner<'a> {
             simulator,
             is_held: is_held(setting),
             running: Box::pin(running),
+            created_at: Instant::now(),
             held: None,
             next: None,
         }
+    }
+
+    /// Returns whether no time limit can have stopped it yet.
+    fn is_prompt(&self) -> bool {
+        self.created_at.elapsed() < PROMPT
     }
 
     fn is_done(&self) -> bool {
@@ -144,12 +152,17 @@ impl<'a> Runner<'a> {
             .hold_requests(move |request| is_held(request) && is_next.swap(false, Relaxed))
     }
 
-    async fn finish(&mut self) {
+    /// Releases all its requests. Returns whether one of them changes a service.
+    async fn finish(&mut self) -> bool {
+        let (held, logged) = (self.next, self.simulator.state().requests.len());
         self.held = None;
         if !self.is_done() {
             (&mut self.running).await;
             self.next = Some(Action::End);
         }
+        let state = self.simulator.state();
+        let sent = state.requests.iter().skip(logged).map(Action::of);
+        held.into_iter().chain(sent).any(Action::is_change)
     }
 }
 
@@ -200,18 +213,22 @@ fn pauses_of(setting: Setting, step: &str, nth: usize) -> Vec<usize> {
         let world = world_without_timeouts(setting, nth, steps_before(step)).await;
         world.requests();
         world.step(step).await.expect(step);
-        pauses(&world, setting)
+        pauses(&held_actions(&world, setting))
     })
+}
+
+/// Returns what the requests do that were sent and can be held.
+fn held_actions(world: &World, setting: Setting) -> Vec<Action> {
+    let (state, is_held) = (world.simulator.state(), is_held(setting));
+    let held = state.requests.iter().filter(|request| is_held(request));
+    held.map(Action::of).collect()
 }
 
 /// Returns the numbers of the requests, counted from 1, before which an invocation is paused: all except a probe after another one.
 /// Between two probes, a deletion is the only change that can make a difference, and it also precedes the first one in another case.
-fn pauses(world: &World, setting: Setting) -> Vec<usize> {
-    let (state, is_held) = (world.simulator.state(), is_held(setting));
-    let held = state.requests.iter().filter(|request| is_held(request));
-    let is_probe: Vec<bool> = held.map(is_probe).collect();
-    let is_pause = |nth: &usize| *nth == 1 || !(is_probe[nth - 1] && is_probe[nth - 2]);
-    (1..=is_probe.len()).filter(is_pause).collect()
+fn pauses(held: &[Action]) -> Vec<usize> {
+    let is_pause = |nth: &usize| *nth == 1 || held[nth - 2..*nth] != [Action::Probe; 2];
+    (1..=held.len()).filter(is_pause).collect()
 }
 
 impl World {

@@ -13,7 +13,6 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::PoisonError;
-use std::time::Instant;
 
 use super::*;
 
@@ -74,7 +73,7 @@ impl Action {
 struct Position {
     /// Identifies its requests so far, and the changes before each of them.
     history: u64,
-    /// What it does next; `None` before it starts.
+    /// What it does next; before it starts, what its start does, or `None` if that is nothing.
     next: Option<Action>,
     /// Whether its last request was a lookup of an endpoint, or a probe after one. The process caches the endpoint after the last probe.
     may_cache: bool,
@@ -253,7 +252,6 @@ impl Orders {
         turns: &[usize],
         case: &str,
     ) {
-        let started = Instant::now();
         for (nth, requests) in turns_of::<N>(turns) {
             for _ in 0..requests {
                 if trace.is_done(nth) {
@@ -261,7 +259,7 @@ impl Orders {
                 }
                 trace.release(nth);
                 let next = runners[nth].advance().await;
-                if started.elapsed() < PROMPT {
+                if runners[nth].is_prompt() {
                     self.observe(trace.runners[nth].history, next, case);
                 }
                 trace.arrive(nth, next);

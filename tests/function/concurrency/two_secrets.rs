@@ -126,7 +126,8 @@ fn run_two(have_same_scope: bool) {
         world
     });
     let requests = undisturbed.simulator.state().requests.len();
-    let turns = turns_of_two(requests, &pauses(&undisturbed, Setting::default())).into_iter();
+    let pauses = pauses(&held_actions(&undisturbed, Setting::default()));
+    let turns = turns_of_two(requests, &pauses).into_iter();
     let mut cases: Vec<TwoSecrets> = turns
         .map(|turns| TwoSecrets {
             have_same_scope,
