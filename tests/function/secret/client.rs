@@ -307,12 +307,7 @@ fn every_request_is_retried_after_every_fault() {
 
 async fn assert_requests_are_retried_after(fault: Fault) {
     let rotating = Rotating::new().await;
-    let Rotating {
-        world,
-        client,
-        current,
-        token,
-    } = &rotating;
+    let (world, client) = (&rotating.world, &rotating.client);
     let value = world.value(CURRENT).to_string();
     let fail_next = || {
         world.simulator.clear_requests();
@@ -322,7 +317,7 @@ async fn assert_requests_are_retried_after(fault: Fault) {
     fail_next();
     let described = client.describe(&world.arn).await;
     fail_next();
-    let read = client.value(&world.arn, current, CURRENT).await;
+    let read = client.value(&world.arn, &rotating.current, CURRENT).await;
     fail_next();
     let stored = rotating.store(&value).await;
 
@@ -332,7 +327,7 @@ async fn assert_requests_are_retried_after(fault: Fault) {
     assert_eq!(world.requests(), ["PutSecretValue"; 2], "{fault:?}");
     assert_eq!(
         rotating.version_with(PENDING).as_ref(),
-        Some(token),
+        Some(&rotating.token),
         "{fault:?}"
     );
 }

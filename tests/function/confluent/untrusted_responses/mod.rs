@@ -52,31 +52,23 @@ impl World {
 
     /// Runs one attempt, which must end in time. If it fails, its error is short and contains no secret.
     async fn attempt(&self, case: &str) -> Outcome {
-        let started = Instant::now();
-        let outcome = self.rotate().await;
-        let elapsed = started.elapsed();
-        assert!(elapsed < 4 * STEP, "{case}: {elapsed:?}");
-        assert_ends_well(&outcome, case);
-        outcome
+        assert_ends_well(self.rotate(), 4 * STEP, case).await
     }
 
     /// Runs one step, and checks the outcome as [`attempt`](Self::attempt) does.
     async fn attempt_step(&self, step: &'static str, case: &str) -> Outcome {
-        let started = Instant::now();
-        let outcome = if step == "finishSecret" {
-            // After the last step, Secrets Manager completes the rotation.
-            self.rotate_from(step).await
-        } else {
+        let attempt = async {
+            if step == "finishSecret" {
+                // After the last step, Secrets Manager completes the rotation.
+                return self.rotate_from(step).await;
+            }
             let failed = self.step(step).await.err();
             failed.map_or(Outcome::Succeeded, |error| {
                 let error = format!("{error:?}");
                 Outcome::Failed { step, error }
             })
         };
-        let elapsed = started.elapsed();
-        assert!(elapsed < STEP, "{case}: {elapsed:?}");
-        assert_ends_well(&outcome, case);
-        outcome
+        assert_ends_well(attempt, STEP, case).await
     }
 
     /// Retries the rotation, as Secrets Manager does, until it succeeds.
@@ -87,9 +79,17 @@ impl World {
     }
 }
 
-/// Asserts that an error is short and contains no secret.
-fn assert_ends_well(outcome: &Outcome, case: &str) {
-    if let Outcome::Failed { error, .. } = outcome {
+/// Asserts that an attempt ends in less than `limit`, and that its error is short and contains no secret.
+async fn assert_ends_well(
+    attempt: impl Future<Output = Outcome>,
+    limit: Duration,
+    case: &str,
+) -> Outcome {
+    let started = Instant::now();
+    let outcome = attempt.await;
+    let elapsed = started.elapsed();
+    assert!(elapsed < limit, "{case}: {elapsed:?}");
+    if let Outcome::Failed { error, .. } = &outcome {
         let length = error.len();
         assert!(
             length < MAX_ERROR_BYTES,
@@ -98,4 +98,5 @@ fn assert_ends_well(outcome: &Outcome, case: &str) {
         assert!(!error.contains(CANARY), "{case}: {error}");
         assert!(!error.contains("anicked"), "{case}: {error}");
     }
+    outcome
 }
