@@ -49,70 +49,67 @@ async fn a_binary_previous_value_does_not_fail_the_rotation() {
     assert_eq!(outcome, Outcome::Succeeded);
 }
 
-/// Returns the index of `PutSecretValue` among the requests of createSecret.
-async fn place_of_store() -> usize {
+/// Returns a world in which the first `PutSecretValue` of createSecret takes effect without a response, and the role then loses its
+/// permission, and the number of these requests so far.
+async fn with_lost_store() -> (World, Arc<AtomicUsize>) {
     let undisturbed = World::new(Setting::default()).await;
     undisturbed.run_steps(&["createSecret"]).await;
     let requests = undisturbed.simulator.state().request_names();
     let store = requests.iter().position(|name| name == "PutSecretValue");
-    store.expect("a PutSecretValue")
-}
-
-#[tokio::test]
-async fn the_key_of_a_stored_value_that_can_no_longer_be_read_is_kept() {
     let world = World::new(Setting::default()).await;
-    // The first PutSecretValue takes effect without a response. Before the retry, the role loses its permissions.
-    let store = place_of_store().await;
+    let store = store.expect("a PutSecretValue");
     world.simulator.fail(store, simulator::Fault::ResetAfter);
     let stores = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&stores);
     let is_retry = move |request: &Request| {
         is_operation("PutSecretValue")(request) && count.fetch_add(1, Relaxed) > 0
     };
-    let is_later_read = move |request: &Request| {
-        is_operation("GetSecretValue")(request) && stores.load(Relaxed) > 0
-    };
-    let denied = Response::aws_access_denied;
-    world
-        .simulator
-        .respond_with(9, is_retry, denied("PutSecretValue"));
-    world
-        .simulator
-        .respond_with(9, is_later_read, denied("GetSecretValue"));
+    let denied = Response::aws_access_denied("PutSecretValue");
+    world.simulator.respond_with(usize::MAX, is_retry, denied);
+    (world, stores)
+}
 
-    let outcome = world.step("createSecret").await;
-
-    let error = outcome.expect_err("the value is not known to be stored");
-    assert!(error.error_message.contains("PutSecretValue"), "{error:?}");
+fn assert_stored_key_is_kept(world: &World, case: &str) {
     let pending = world.key("AWSPENDING").expect("a stored value");
-    world.assert_keys(
-        &[world.initial_key.clone(), pending],
-        &"the stored key is kept",
-    );
+    world.assert_keys(&[world.initial_key.clone(), pending], &case);
+}
+
+#[tokio::test]
+async fn the_key_of_a_stored_value_that_can_no_longer_be_read_is_kept() {
+    let value = |content: &str| Response::json(200, &json!({"SecretString": content}));
+    for (case, response) in [
+        ("denied", Response::aws_access_denied("GetSecretValue")),
+        ("denied by the KMS key", Response::aws_kms_denied()),
+        ("no JSON", value("no JSON")),
+        ("without keys", value("{}")),
+        ("truncated", Response::json(200, &json!({})).truncated(10)),
+    ] {
+        let (world, stores) = with_lost_store().await;
+        let is_later_read = move |request: &Request| {
+            is_operation("GetSecretValue")(request) && stores.load(Relaxed) > 0
+        };
+        world
+            .simulator
+            .respond_with(usize::MAX, is_later_read, response);
+
+        let outcome = world.step("createSecret").await;
+
+        let error = outcome.expect_err("the value is not known to be stored");
+        let message = error.error_message;
+        assert!(message.contains("PutSecretValue"), "{case}: {message}");
+        assert_stored_key_is_kept(&world, case);
+    }
 }
 
 #[tokio::test]
 async fn the_key_of_a_stored_value_that_a_read_does_not_find_yet_is_kept() {
-    let world = World::new(Setting::default()).await;
-    let store = place_of_store().await;
+    let (world, _) = with_lost_store().await;
     world.simulator.state().controls.value_lag = 2;
-    // The first PutSecretValue takes effect without a response. Before the retry, the role loses the permission.
-    world.simulator.fail(store, simulator::Fault::ResetAfter);
-    let count = AtomicUsize::new(0);
-    let is_retry = move |request: &Request| {
-        is_operation("PutSecretValue")(request) && count.fetch_add(1, Relaxed) > 0
-    };
-    let denied = Response::aws_access_denied("PutSecretValue");
-    world.simulator.respond_with(9, is_retry, denied);
 
     let outcome = world.step("createSecret").await;
 
     assert!(outcome.is_ok(), "{outcome:?}");
-    let pending = world.key("AWSPENDING").expect("a stored value");
-    world.assert_keys(
-        &[world.initial_key.clone(), pending],
-        &"the stored key is kept",
-    );
+    assert_stored_key_is_kept(&world, "not found yet");
 }
 
 #[tokio::test]
